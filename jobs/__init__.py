@@ -1,0 +1,1 @@
+"""What a person or a cluster runs: the command line, training, evaluation, pipelines, the demo."""

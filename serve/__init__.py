@@ -1,0 +1,1 @@
+"""A thin Ray Serve shell around the models, and the gateway that people look at."""

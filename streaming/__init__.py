@@ -1,0 +1,1 @@
+"""Kafka in, Kafka out, polars between. Knows neither torch nor Ray Serve."""

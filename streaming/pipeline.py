@@ -1,0 +1,68 @@
+"""A pipeline is data: it can be built, printed and tested without Kafka, Ray or a model.
+
+    source topic ─► transforms (stateless) ─► stages (keyed state; the model is one of them) ─► sink topic
+
+Runners (`streaming.runners`) execute it. For the same input offsets, state and model version every runner emits the
+same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from streaming.state import StateTable
+from streaming.topics import Topic
+
+Transform = Callable[[pl.DataFrame], pl.DataFrame]
+"""Rows in, rows out, row by row: the answer for a row never depends on its neighbours, because a runner cuts batches
+as it likes. Columns that begin with an underscore travel along untouched:
+
+    _partition Int32, _offset Int64, _ingest_time_ms Int64, _schema_id Int32    where the row came from
+    _reject    String, null for a good row; else why it goes to dead letters ("ErrorClass: message")
+"""
+
+
+class DependencyUnavailable(ConnectionError):
+    """Something a stage needs (a model, a registry) cannot answer now. Not a bad record: the runner waits and calls the
+    stage again with the same rows, so a stage raises this before it changes its state."""
+
+
+class Stage(Protocol):
+    """A keyed step. Rows of one key arrive in offset order; state lives in the table handed in, which the runner
+    restores and logs. A stage keeps nothing on itself between calls. A row it cannot answer leaves with a reason in
+    `_reject`; the runner takes it out and sends the record behind it to dead letters."""
+
+    @property
+    def name(self) -> str:
+        """Unique in its pipeline; part of the changelog key."""
+
+    def new_state(self) -> StateTable:
+        """An empty table of this stage's layout."""
+
+    def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
+        """Rows in, rows out (fewer or more), in the order of their source offsets."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One flow: what it reads, what it does, what it writes."""
+
+    name: str
+    source: Topic
+    transforms: tuple[Transform, ...]
+    stages: tuple[Stage, ...]
+    sink: Topic
+
+    def __post_init__(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"pipeline {self.name}: two stages share a name: {names}")
+
+    def __str__(self) -> str:
+        steps = [getattr(step, "__name__", type(step).__name__) for step in self.transforms]
+        keyed = [f"{stage.name}*" for stage in self.stages]
+        return f"{self.name}: {self.source.name} → {' → '.join([*steps, *keyed])} → {self.sink.name}"

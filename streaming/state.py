@@ -1,0 +1,212 @@
+"""Keyed state: one row per key, columns in numpy, so that a stage reads and writes a whole batch of keys at once.
+
+    layout = {"clock_s": Column(np.float64, default=-1.0), "hidden": Column(np.float32, (64,)), "team": Column(str)}
+    table = StateTable("fold", layout)
+    slots = table.slots(["m1", "m2"])            # (2,), new keys get the defaults
+    table["clock_s"][slots] += 30.0
+    table.touch(slots)                           # these rows go to the changelog with the next commit
+
+`drain` hands out what changed since the last call, `restore` takes it back; the layout decides the Avro schema of the
+changelog, so that a restart with another layout is noticed instead of misread.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+_AVRO = {"f8": "double", "f4": "float", "i8": "long", "i4": "int", "b1": "boolean"}
+_POLARS = {"f8": pl.Float64(), "f4": pl.Float32(), "i8": pl.Int64(), "i4": pl.Int32(), "b1": pl.Boolean()}
+_GROWTH_ROWS = 256
+
+Slots = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One state column: a numpy scalar type (or `str`), a shape for vectors, and what a new key starts with."""
+
+    dtype: type
+    shape: tuple[int, ...] = ()
+    default: Any = 0
+
+    @property
+    def is_text(self) -> bool:
+        """Whether values are strings of any length."""
+        return self.dtype is str
+
+    @property
+    def kind(self) -> str:
+        """Numpy's two-letter name, such as `f8`."""
+        return np.dtype(self.dtype).str[1:]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of one value, all its elements."""
+        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=int))
+
+    def empty(self, rows: int) -> npt.NDArray[Any]:
+        """Storage for this many rows, filled with the default, (rows, *shape)."""
+        if self.is_text:
+            return np.full(rows, self.default or "", dtype=object)
+        return np.full((rows, *self.shape), self.default, dtype=self.dtype)
+
+    def avro(self, name: str) -> dict[str, Any]:
+        """The Avro field: vectors are little-endian `fixed`, readable without this project."""
+        if self.is_text:
+            return {"name": name, "type": "string"}
+        if self.shape:
+            return {
+                "name": name,
+                "type": {"type": "fixed", "name": f"{name}_{self.size_bytes}", "size": self.size_bytes},
+            }
+        return {"name": name, "type": _AVRO[self.kind]}
+
+
+class Changes(NamedTuple):
+    """What to write to the changelog: rows by key, and keys that are gone (tombstones)."""
+
+    rows: pl.DataFrame  # key String, then the layout's columns; vectors as Binary
+    deleted: list[str]
+
+
+class StateTable:
+    """The rows of one stage, in memory. Not thread-safe; one owner."""
+
+    def __init__(self, name: str, layout: Mapping[str, Column]) -> None:
+        if "key" in layout:
+            raise ValueError(f"state {name}: 'key' is taken, it names the row")
+        self.name = name
+        self.layout = dict(layout)
+        self._columns = {column: spec.empty(_GROWTH_ROWS) for column, spec in self.layout.items()}
+        self._slot_of: dict[str, int] = {}
+        self._free = list(range(_GROWTH_ROWS - 1, -1, -1))
+        self._dirty: set[str] = set()
+        self._deleted: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._slot_of)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._slot_of
+
+    def __getitem__(self, column: str) -> npt.NDArray[Any]:
+        """The column's storage, (capacity, *shape); index it with slots. Fetch it anew after `slots` or `delete`."""
+        return self._columns[column]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Avro record schema of a changelog row."""
+        fields = [{"name": "key", "type": "string"}, *(spec.avro(name) for name, spec in self.layout.items())]
+        return {
+            "type": "record",
+            "name": f"State_{self.name.replace('-', '_')}",
+            "namespace": "sightline",
+            "fields": fields,
+        }
+
+    @property
+    def schema_id(self) -> int:
+        """The schema's own id, at or above 2**30, apart from the packaged and registered ones: another layout is
+        another id."""
+        return (1 << 30) | (zlib.crc32(json.dumps(self.schema, sort_keys=True).encode()) & ((1 << 30) - 1))
+
+    def keys(self) -> list[str]:
+        """All keys, in no order."""
+        return list(self._slot_of)
+
+    def keys_where(self, chosen: npt.NDArray[np.bool_]) -> list[str]:
+        """Keys whose slot is chosen, (capacity,); what unused slots hold does not matter."""
+        if not chosen.any():
+            return []
+        return [key for key, slot in self._slot_of.items() if chosen[slot]]
+
+    def slots(self, keys: Sequence[str]) -> Slots:
+        """The slot of each key, (N,); a key seen for the first time gets one, filled with the defaults."""
+        found = [self._slot_of.get(key, -1) for key in keys]
+        if -1 in found:
+            for position, slot in enumerate(found):
+                if slot < 0:
+                    found[position] = self._admit(keys[position])
+        return np.asarray(found, dtype=np.int64)
+
+    def touch(self, keys: Sequence[str]) -> None:
+        """Mark these rows as changed: they are part of the next `drain`."""
+        self._dirty.update(keys)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Forget these keys; unknown ones are ignored."""
+        for key in keys:
+            slot = self._slot_of.pop(key, None)
+            if slot is None:
+                continue
+            self._free.append(slot)
+            self._dirty.discard(key)
+            self._deleted.add(key)
+
+    def drain(self) -> Changes:
+        """All that changed since the last drain, keys sorted, and forget that it did."""
+        changes = Changes(self._frame(sorted(self._dirty)), sorted(self._deleted))
+        self._dirty.clear()
+        self._deleted.clear()
+        return changes
+
+    def snapshot(self) -> pl.DataFrame:
+        """Every row, sorted by key."""
+        return self._frame(sorted(self._slot_of))
+
+    def restore(self, rows: pl.DataFrame) -> None:
+        """Take rows of `drain` or `snapshot` back, the last of a key winning; marks nothing as changed."""
+        keys = rows["key"].to_list()
+        slots = self.slots(keys)
+        for name, spec in self.layout.items():
+            column = rows[name]
+            if spec.is_text:
+                self._columns[name][slots] = np.asarray(column.to_list(), dtype=object)
+            elif spec.shape:
+                packed = np.frombuffer(b"".join(column.to_list()), dtype=spec.dtype)
+                self._columns[name][slots] = packed.reshape(len(keys), *spec.shape)
+            else:
+                self._columns[name][slots] = column.to_numpy()
+
+    def _admit(self, key: str) -> int:
+        known = self._slot_of.get(key)  # the same new key twice in one batch
+        if known is not None:
+            return known
+        if not self._free:
+            self._grow()
+        slot = self._free.pop()
+        self._slot_of[key] = slot
+        self._deleted.discard(key)
+        for name, spec in self.layout.items():
+            self._columns[name][slot] = (spec.default or "") if spec.is_text else spec.default
+        return slot
+
+    def _grow(self) -> None:
+        old = len(self._slot_of)
+        extra = max(_GROWTH_ROWS, old)
+        for name, spec in self.layout.items():
+            self._columns[name] = np.concatenate([self._columns[name], spec.empty(extra)])
+        self._free.extend(range(old + extra - 1, old - 1, -1))
+
+    def _frame(self, keys: list[str]) -> pl.DataFrame:
+        slots = np.asarray([self._slot_of[key] for key in keys], dtype=np.int64)
+        columns: dict[str, pl.Series] = {"key": pl.Series("key", keys, pl.String)}
+        for name, spec in self.layout.items():
+            values = self._columns[name][slots]
+            if spec.is_text:
+                columns[name] = pl.Series(name, values.tolist(), pl.String)
+            elif spec.shape:
+                width, packed = spec.size_bytes, np.ascontiguousarray(values).tobytes()
+                rows = [packed[i : i + width] for i in range(0, len(packed), width)]
+                columns[name] = pl.Series(name, rows, pl.Binary)
+            else:
+                columns[name] = pl.Series(name, values, _POLARS[spec.kind])
+        return pl.DataFrame(columns)

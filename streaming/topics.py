@@ -1,0 +1,40 @@
+"""Every topic once: name, key, schema, partitions, retention, event-time field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic as the platform defines it; `streaming.kafka.admin` makes the broker agree."""
+
+    name: str
+    key: str  # the column whose UTF-8 bytes are the record key
+    schema: str | None  # file name without .avsc in streaming/schemas; None for raw bytes
+    event_time: str | None = None  # column with the event time, UTC
+    partitions: int = 4
+    retention_ms: int = 7 * DAY_MS
+    compacted: bool = False
+
+    @property
+    def dead_letters(self) -> Topic:
+        """Where the records go that this topic's pipelines cannot accept: raw bytes, coordinates in the headers."""
+        return Topic(f"{self.name}.dead-letters", self.key, schema=None, partitions=1, retention_ms=30 * DAY_MS)
+
+
+MATCH_EVENTS = Topic("match.events", key="match_id", schema="match-events", event_time="event_time_ms")
+MATCH_INSIGHTS = Topic("match.insights", key="match_id", schema="match-insights", event_time="event_time_ms")
+PIPELINE_STATUS = Topic(
+    "sightline.status", key="pipeline", schema="pipeline-status", event_time="time_ms", partitions=1, compacted=True
+)
+
+
+def state_topic(pipeline: str) -> Topic:
+    """The compacted changelog of one pipeline's keyed state; keys are `STAGE/KEY`, schemas are each stage's own."""
+    return Topic(f"sightline.state.{pipeline}", key="key", schema=None, partitions=4, compacted=True)
+
+
+TOPICS = (MATCH_EVENTS, MATCH_EVENTS.dead_letters, MATCH_INSIGHTS, PIPELINE_STATUS)

@@ -1,0 +1,1 @@
+"""Scored match frames → insights: changes, key moments and commentary lines, whose wording is in `templates`."""

@@ -1,0 +1,1 @@
+"""What executes a pipeline: reading, answering in partition order, committing."""

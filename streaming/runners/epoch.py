@@ -1,0 +1,323 @@
+"""One epoch: one Ray Data execution that reads a topic until the planner closes it.
+
+    read task (generator): fetch ─► planner says which range is whose ─► yield raw records as one row
+    map_batches, fused into the same task: decode ─► stateless transforms ─► one row with good and rejected apart
+
+A Ray Data execution per trigger leaks in Ray's own processes, and costs 65 ms each; an epoch is one execution for
+minutes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data import DataContext, Datasource, ReadTask
+from ray.data.block import BlockMetadata
+
+from streaming.codec import Decoded, Decoder, RegistryUnavailable
+from streaming.pipeline import Transform
+from streaming.records import OffsetRange, Records
+from streaming.runners.batch import PACKED, Batch, Rejected, pack, pack_raw, unpack, unpack_raw
+from streaming.transport import Fetched, Reader, Source, TransportUnavailable
+
+_BACK_OFF_S = 0.5
+_IDLE_POLL_S = 0.25
+_DECODING = -1  # in the planner's list of troubles, beside the numbers of read tasks
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """How a read task cuts the stream into batches."""
+
+    interval_s: float = 0.05  # a batch at most this often: fewer, larger batches cost less
+    max_records: int = 5_000  # a batch no larger than this
+
+
+class EpochSource(Datasource):  # type: ignore[misc]  # Ray ships no types for its base class
+    """The read tasks of one epoch, each over fixed partitions."""
+
+    def __init__(
+        self,
+        source: Source,
+        planner: Any,
+        epoch: int,
+        assignment: Sequence[Sequence[int]],
+        limits: ReadLimits,
+    ) -> None:
+        self._source = source
+        self._planner = planner
+        self._epoch = epoch
+        self._assignment = assignment
+        self._limits = limits
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Unknown: a stream has no size."""
+        return None
+
+    def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[ReadTask]:
+        """One generator per group of partitions; `parallelism` is ours to choose, not Ray's."""
+        unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+        return [ReadTask(self._task(number), unknown) for number in range(len(self._assignment))]
+
+    def _task(self, number: int) -> Callable[[], Iterator[pa.Table]]:
+        source, planner, epoch = self._source, self._planner, self._epoch
+        partitions, limits = tuple(self._assignment[number]), self._limits
+
+        def read() -> Iterator[pa.Table]:
+            call = _PlannerCalls(planner, epoch, number)
+            yield from (pack_raw(parts) for parts in read_epoch(source, call, partitions, limits))
+
+        return read
+
+
+class _PlannerCalls:
+    """The planner as one read task sees it; plain calls, so that `read_epoch` runs without Ray in tests."""
+
+    def __init__(self, planner: Any, epoch: int, task: int) -> None:
+        self._planner, self._epoch, self._task = planner, epoch, task
+
+    def begin(self, partitions: Sequence[int]) -> tuple[list[tuple[OffsetRange, ...]], dict[int, int]]:
+        return ray.get(self._planner.begin.remote(self._epoch, self._task, partitions))  # type: ignore[no-any-return]
+
+    def propose(self, index: int, ranges: tuple[OffsetRange, ...], records: int) -> tuple[OffsetRange, ...] | None:
+        return ray.get(  # type: ignore[no-any-return]
+            self._planner.propose.remote(self._epoch, self._task, index, ranges, records)
+        )
+
+    def is_open(self) -> bool:
+        return bool(ray.get(self._planner.is_open.remote(self._epoch)))
+
+    def report(self, trouble: str) -> None:
+        self._planner.report.remote(self._task, trouble)
+
+
+def read_epoch(
+    source: Source,
+    planner: _PlannerCalls,
+    partitions: Sequence[int],
+    limits: ReadLimits,
+) -> Iterator[list[tuple[OffsetRange, Records]]]:
+    """Yield the batches of one read task until its epoch is closed.
+
+    The j-th yield is the same on every run of the task: the planner's remembered answers come first. While the log is
+    away the task says so and waits; nothing but a closed epoch or an expired offset ends it.
+    """
+    answers, positions = planner.begin(partitions)
+    reader = _Patient(source, positions, planner)
+    try:
+        for ranges in answers:
+            yield reader.read(ranges)
+        index = len(answers)
+        while True:
+            fetched = reader.collect(limits)
+            if not fetched:
+                if not planner.is_open():
+                    return
+                continue
+            proposed = tuple(part.range for part in fetched)
+            agreed = planner.propose(index, proposed, sum(len(part.records) for part in fetched))
+            if agreed is None:
+                return
+            index += 1
+            if agreed == proposed:
+                yield [(part.range, part.records) for part in fetched]
+            else:  # another run of this task was here first: its answer holds
+                yield reader.read(agreed)
+                reader.seek({wanted.partition: wanted.end for wanted in agreed})
+    finally:
+        reader.close()
+
+
+class _Patient:
+    """A reader that waits while the log is away, and says so. Opened at its first use."""
+
+    def __init__(self, source: Source, start: Mapping[int, int], planner: _PlannerCalls) -> None:
+        self._source, self._start, self._planner = source, start, planner
+        self._reader: Reader | None = None
+        self._troubled = False
+
+    def collect(self, limits: ReadLimits) -> list[Fetched]:
+        """All that comes within one interval after the first record: one range per partition. Nothing, after a while
+        without records, or when the log is away."""
+        first = self._poll(_IDLE_POLL_S, limits.max_records)
+        if first is None:
+            return []
+        parts: dict[int, list[Fetched]] = {first.range.partition: [first]}
+        count, deadline = len(first.records), time.monotonic() + limits.interval_s
+        while count < limits.max_records and (left_s := deadline - time.monotonic()) > 0:
+            more = self._poll(left_s, limits.max_records - count)
+            if more is not None:
+                parts.setdefault(more.range.partition, []).append(more)
+                count += len(more.records)
+            elif self._troubled:
+                break  # what came so far is good
+        return [_joined(parts[partition]) for partition in sorted(parts)]
+
+    def read(self, ranges: tuple[OffsetRange, ...]) -> list[tuple[OffsetRange, Records]]:
+        """Exactly these ranges. Waits as long as it takes: they are promised, and left out they would be lost."""
+        return [(wanted, self._read(wanted)) for wanted in ranges]
+
+    def seek(self, positions: Mapping[int, int]) -> None:
+        for partition, offset in positions.items():
+            self._open().seek(partition, offset)
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    def _open(self) -> Reader:
+        if self._reader is None:
+            self._reader = self._source.open(self._start)
+        return self._reader
+
+    def _poll(self, timeout_s: float, max_records: int) -> Fetched | None:
+        try:
+            fetched = self._open().poll(timeout_s, max_records)
+        except TransportUnavailable as away:
+            self._wait(away)
+            return None
+        self._recovered()
+        return fetched
+
+    def _read(self, wanted: OffsetRange) -> Records:
+        while True:
+            try:
+                records = self._open().read(wanted)
+            except TransportUnavailable as away:
+                self._wait(away)
+                continue
+            self._recovered()
+            return records
+
+    def _wait(self, away: TransportUnavailable) -> None:
+        self._troubled = True
+        self._planner.report(str(away))
+        time.sleep(_BACK_OFF_S)
+
+    def _recovered(self) -> None:
+        if self._troubled:
+            self._troubled = False
+            self._planner.report("")
+
+
+def _joined(parts: list[Fetched]) -> Fetched:
+    """Consecutive fetches of one partition as one."""
+    if len(parts) == 1:
+        return parts[0]
+    wanted = OffsetRange(parts[0].range.partition, parts[0].range.start, parts[-1].range.end)
+    records = Records(
+        keys=pa.concat_arrays([p.records.keys for p in parts]),
+        values=pa.concat_arrays([p.records.values for p in parts]),
+        offsets=np.concatenate([p.records.offsets for p in parts]),
+        timestamps_ms=np.concatenate([p.records.timestamps_ms for p in parts]),
+    )
+    return Fetched(wanted, records)
+
+
+class Preprocess:
+    """Decode and transform one raw row: the stateless half of a pipeline, run on the cluster."""
+
+    def __init__(self, decoder: Decoder, transforms: Sequence[Transform], planner: Any) -> None:
+        self._decoder = decoder
+        self._transforms = tuple(transforms)
+        self._planner = planner
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """(1 raw row) to (1 packed row)."""
+        if block.num_rows == 0:  # Ray asks for the schema with an empty block
+            return block
+        return pack(preprocess(unpack_raw(block), self._decoder, self._transforms, self._report))
+
+    def _report(self, trouble: str) -> None:
+        self._planner.report.remote(_DECODING, trouble)
+
+
+def preprocess(
+    fetched: Sequence[tuple[OffsetRange, Records]],
+    decoder: Decoder,
+    transforms: Sequence[Transform],
+    report: Callable[[str], None] = lambda trouble: None,
+) -> Batch:
+    """Raw ranges to a batch: decoded, transformed, rejects apart. Says so and waits while the schema registry is away:
+    a broken dependency is not a bad record."""
+    frames: list[pl.DataFrame] = []
+    rejected: list[Rejected] = []
+    for wanted, records in fetched:
+        frame, refused = _preprocess_range(wanted.partition, records, decoder, transforms, report)
+        frames.append(frame)
+        if refused is not None:
+            rejected.append(refused)
+    return Batch(tuple(wanted for wanted, _ in fetched), pl.concat(frames), tuple(rejected))
+
+
+def _preprocess_range(
+    partition: int,
+    records: Records,
+    decoder: Decoder,
+    transforms: Sequence[Transform],
+    report: Callable[[str], None],
+) -> tuple[pl.DataFrame, Rejected | None]:
+    decoded = _decode(decoder, records, report)
+    frame = decoded.frame.with_columns(
+        pl.lit(partition, pl.Int32).alias("_partition"),
+        pl.Series("_offset", records.offsets[decoded.rows], pl.Int64),
+        pl.Series("_ingest_time_ms", records.timestamps_ms[decoded.rows], pl.Int64),
+        pl.Series("_schema_id", decoded.schema_ids, pl.Int32),
+        pl.Series("_row", decoded.rows, pl.Int64),
+        pl.lit(None, pl.String).alias("_reject"),
+    )
+    for transform in transforms:
+        frame = transform(frame)
+    bad = [(b.row, b.error, b.message, b.schema_id) for b in decoded.bad]
+    refused = frame.filter(pl.col("_reject").is_not_null())
+    for row, reason, schema_id in refused.select("_row", "_reject", "_schema_id").iter_rows():
+        error, _, message = reason.partition(": ")
+        bad.append((row, error, message, schema_id))
+    good = frame.filter(pl.col("_reject").is_null()).drop("_row", "_reject")
+    if not bad:
+        return good, None
+    bad.sort(key=lambda entry: entry[0])
+    rows = np.asarray([entry[0] for entry in bad], np.int64)
+    return good, Rejected(
+        partition=partition,
+        records=records.take(rows),
+        errors=[entry[1] for entry in bad],
+        messages=[entry[2] for entry in bad],
+        schema_ids=[entry[3] for entry in bad],
+    )
+
+
+def _decode(decoder: Decoder, records: Records, report: Callable[[str], None]) -> Decoded:
+    waited = False
+    while True:
+        try:
+            decoded = decoder.decode(records)
+        except RegistryUnavailable as away:
+            waited = True
+            report(str(away))
+            time.sleep(_BACK_OFF_S)
+            continue
+        if waited:
+            report("")
+        return decoded
+
+
+def batches(source: EpochSource, preprocess_block: Preprocess, tasks: int, cpus_per_task: float) -> Iterator[Batch]:
+    """Run one epoch and hand out its batches as they come, in no particular order between tasks."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = 1  # hand every row on at once: a row is a batch
+    stream = ray.data.read_datasource(source, override_num_blocks=tasks, num_cpus=cpus_per_task).map_batches(
+        preprocess_block, batch_format="pyarrow", batch_size=None, num_cpus=cpus_per_task
+    )
+    for block in stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        if block.num_rows and block.schema.names != PACKED.names:
+            yield unpack(block)

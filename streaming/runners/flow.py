@@ -1,0 +1,216 @@
+"""The stateful half of a pipeline, the same for every runner: batches in partition order become one commit.
+
+    stages, one after another, each with its table ─► answers encoded ─► changelog rows ─► next offsets
+
+Whatever cuts the stream into batches, the rows that come out are the same; a runner only decides when.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from streaming.codec import Decoder, Encoder, SchemaRegistry, load_schema
+from streaming.kafka.dead_letters import dead_letter_output
+from streaming.pipeline import DependencyUnavailable, Pipeline, Stage
+from streaming.records import Records
+from streaming.runners.batch import Batch, Rejected
+from streaming.state import StateTable
+from streaming.topics import state_topic
+from streaming.transport import Output
+
+Clock = Callable[[], int]  # milliseconds, UTC
+Reread = Callable[[int, int], Records]  # (partition, offset) to the one record there
+
+_BACK_OFF_S = (0.1, 0.2, 0.5, 1.0)
+
+
+class StateLayoutChanged(RuntimeError):
+    """The changelog holds rows of another layout than this version of the pipeline keeps."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """All that one transaction makes visible, and what there is to count about it."""
+
+    answers: list[Output]
+    dead_letters: list[Output]
+    state: list[Output]
+    offsets: dict[int, int]
+    records: int  # good and bad, as the planner counted them
+    answered: int
+    rejected: int
+    late: int
+    ingest_time_ms: npt.NDArray[np.int64]  # of the events that made the answers, (answered,)
+
+
+class Flow:
+    """Stages with their state, encoders, and the rules for what becomes of a row that cannot be answered."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        registry: SchemaRegistry,
+        *,
+        clock: Clock,
+        reread: Reread,
+        on_wait: Callable[[str], None] = lambda reason: None,
+        keep_waiting: Callable[[], bool] = lambda: True,
+    ) -> None:
+        if pipeline.sink.schema is None:
+            raise ValueError(f"pipeline {pipeline.name}: sink topic {pipeline.sink.name} has no schema")
+        self._pipeline = pipeline
+        self._clock = clock
+        self._reread = reread
+        self._on_wait = on_wait
+        self._keep_waiting = keep_waiting
+        self.tables: dict[str, StateTable] = {stage.name: stage.new_state() for stage in pipeline.stages}
+        self._state_encoders = {name: Encoder(table.schema, table.schema_id) for name, table in self.tables.items()}
+        schema = load_schema(pipeline.sink.schema)
+        self._answer_columns = [field["name"] for field in schema["fields"]]
+        self._answer_encoder = Encoder(schema, registry.id_of(pipeline.sink.schema))
+        self._state_topic = state_topic(pipeline.name).name
+
+    def restore(self, changelog: Iterable[Records]) -> int:
+        """Take the state back from its changelog, record by record in log order; the number of keys held after it.
+
+        Raises:
+            StateLayoutChanged: a row was written by a version with another layout.
+        """
+        for records in changelog:
+            keys = [key.decode() for key in records.keys.to_pylist()]
+            gone = np.asarray(records.values.is_null())
+            for name, table in self.tables.items():
+                mine = np.asarray([key.startswith(f"{name}/") for key in keys])
+                latest = {keys[row]: row for row in np.flatnonzero(mine)}
+                live = np.asarray(sorted(row for row in latest.values() if not gone[row]), dtype=np.int64)
+                table.delete([key.removeprefix(f"{name}/") for key, row in latest.items() if gone[row]])
+                if len(live):
+                    table.restore(self._decode_state(table, records.take(live)))
+                table.drain()
+        return sum(len(table) for table in self.tables.values())
+
+    def process(self, batches: Sequence[Batch]) -> Commit:
+        """Run the stages over batches that are in partition order, and gather everything for one transaction.
+
+        Waits and tries again while a dependency is away; state is never touched twice for the same rows.
+        """
+        rows = pl.concat([batch.rows for batch in batches])
+        rejected = [part for batch in batches for part in batch.rejected]
+        answered = 0
+        for stage in self._pipeline.stages:
+            if rows.is_empty():
+                break
+            rows = self._run(stage, rows)
+            if "_reject" in rows.columns:
+                refused = rows.filter(pl.col("_reject").is_not_null())
+                rejected.extend(self._refetch(refused))
+                rows = rows.filter(pl.col("_reject").is_null()).drop("_reject")
+        else:
+            answered = rows.height
+        now_ms = self._clock()
+        ingest = rows["ingest_time_ms"].dt.epoch("ms").to_numpy() if answered else np.empty(0, np.int64)
+        return Commit(
+            answers=[self._encode_answers(rows, now_ms)] if answered else [],
+            dead_letters=[self._dead_letters(part, now_ms) for part in rejected],
+            state=[out for table in self.tables.values() if (out := self._encode_state(table, now_ms)) is not None],
+            offsets={wanted.partition: wanted.end for batch in batches for wanted in batch.ranges},
+            records=sum(batch.records for batch in batches),
+            answered=answered,
+            rejected=sum(len(part.records) for part in rejected),
+            late=int(rows["flags"].str.contains("late").sum()) if answered and "flags" in rows.columns else 0,
+            ingest_time_ms=ingest,
+        )
+
+    def _run(self, stage: Stage, rows: pl.DataFrame) -> pl.DataFrame:
+        attempt = 0
+        while True:
+            try:
+                result = stage(rows, self.tables[stage.name])
+            except DependencyUnavailable as away:
+                if not self._keep_waiting():
+                    raise
+                self._on_wait(str(away))
+                time.sleep(_BACK_OFF_S[min(attempt, len(_BACK_OFF_S) - 1)])
+                attempt += 1
+                continue
+            if attempt:
+                self._on_wait("")
+            return result
+
+    def _refetch(self, refused: pl.DataFrame) -> list[Rejected]:
+        """The records behind rows that a stage refused; their bytes stayed in the log."""
+        parts = []
+        for partition, offset, schema_id, reason in refused.select(
+            "_partition", "_offset", "_schema_id", "_reject"
+        ).iter_rows():
+            error, _, message = reason.partition(": ")
+            parts.append(Rejected(partition, self._reread(partition, offset), [error], [message], [schema_id]))
+        return parts
+
+    def _encode_answers(self, rows: pl.DataFrame, now_ms: int) -> Output:
+        sink = self._pipeline.sink
+        complete = rows.with_columns(
+            pl.lit(now_ms).cast(pl.Datetime("ms", "UTC")).alias("emit_time_ms"),
+            pl.lit(self._pipeline.source.name).alias("source_topic"),
+        ).select(self._answer_columns)
+        return Output(
+            sink.name,
+            Records(
+                keys=_utf8(complete[sink.key]),
+                values=self._answer_encoder.encode(complete),
+                offsets=np.arange(complete.height, dtype=np.int64),
+                timestamps_ms=np.full(complete.height, now_ms, np.int64),
+            ),
+        )
+
+    def _dead_letters(self, part: Rejected, now_ms: int) -> Output:
+        return dead_letter_output(
+            self._pipeline.source,
+            part.partition,
+            part.records,
+            part.errors,
+            part.messages,
+            part.schema_ids,
+            self._pipeline.name,
+            now_ms,
+        )
+
+    def _encode_state(self, table: StateTable, now_ms: int) -> Output | None:
+        rows, deleted = table.drain()
+        if rows.is_empty() and not deleted:
+            return None
+        values = self._state_encoders[table.name].encode(rows)
+        keys = [f"{table.name}/{key}".encode() for key in (*rows["key"].to_list(), *deleted)]
+        tombstones = pa.nulls(len(deleted), pa.large_binary())
+        n = len(keys)
+        return Output(
+            self._state_topic,
+            Records(
+                keys=pa.array(keys, pa.large_binary()),
+                values=pa.concat_arrays([values, tombstones]),
+                offsets=np.arange(n, dtype=np.int64),
+                timestamps_ms=np.full(n, now_ms, np.int64),
+            ),
+        )
+
+    def _decode_state(self, table: StateTable, records: Records) -> pl.DataFrame:
+        decoded = Decoder(table.schema, {table.schema_id: table.schema}).decode(records)
+        if decoded.bad:
+            first = decoded.bad[0]
+            raise StateLayoutChanged(
+                f"{self._state_topic}: {len(decoded.bad)} rows of stage {table.name} are not of this version's layout "
+                f"(schema id {table.schema_id}), the first at offset {records.offsets[first.row]}: {first.message}; "
+                "run the version that wrote them, or delete the topic to start with empty state"
+            )
+        return decoded.frame
+
+
+def _utf8(column: pl.Series) -> pa.LargeBinaryArray:
+    return column.to_arrow().cast(pa.large_string()).cast(pa.large_binary())

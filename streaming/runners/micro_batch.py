@@ -1,0 +1,325 @@
+"""The default runner: Ray Data reads, decodes and transforms on the cluster; the driver answers in partition order.
+
+    epoch thread(s) ─► inbox ─► release in order ─► stages (Flow) ─► committer thread ─► planner hears of it
+         Ray Data                 driver thread                        one transaction
+
+Exactly once: a commit holds answers, dead letters, state and offsets; a crash before it leaves nothing visible, and a
+restart goes on from the last one. The commit of one batch overlaps the stages of the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from streaming.codec import Decoder, SchemaRegistry
+from streaming.pipeline import DependencyUnavailable, Pipeline
+from streaming.records import OffsetRange, Records
+from streaming.runners.batch import Batch
+from streaming.runners.epoch import EpochSource, Preprocess, ReadLimits, batches
+from streaming.runners.flow import Clock, Commit, Flow
+from streaming.runners.order import ReleaseOrder
+from streaming.runners.planner import Planner
+from streaming.runners.progress import Progress
+from streaming.transport import Fenced, Sink, Source, TransportUnavailable
+
+log = logging.getLogger(__name__)
+
+_STOP_S = 15.0
+
+
+@dataclass(frozen=True)
+class MicroBatchConfig:
+    """How the stream is cut, and how much may be under way."""
+
+    epoch_s: float = 300.0  # one Ray Data execution lasts this long
+    read_tasks: int = 2
+    cpus_per_task: float = 0.25  # logical; a read task mostly waits
+    limits: ReadLimits = field(default_factory=ReadLimits)
+    max_commit_records: int = 5_000  # more than this is not gathered into one transaction
+    max_unanswered_records: int = 50_000  # read but not committed: bounds memory
+
+
+class MicroBatchRunner:
+    """Runs one pipeline until `stop`. Ray must be connected; `run` blocks and belongs on the main thread."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        source: Source,
+        sink: Sink,
+        registry: SchemaRegistry,
+        *,
+        changelog: Callable[[], Iterable[Records]],
+        config: MicroBatchConfig | None = None,
+        clock: Clock = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        if pipeline.source.schema is None:
+            raise ValueError(f"pipeline {pipeline.name}: source topic {pipeline.source.name} has no schema")
+        self._pipeline = pipeline
+        self._source = source
+        self._sink = sink
+        self._config = config or MicroBatchConfig()
+        self._clock = clock
+        self._changelog = changelog
+        self._decoder = Decoder(pipeline.source.schema, registry)
+        self.progress = Progress(clock())
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self._inbox: queue.Queue[Batch | _EpochEnd] = queue.Queue()
+        self._to_commit: queue.Queue[Commit | None] = queue.Queue(maxsize=1)
+        self._flow = Flow(
+            pipeline,
+            registry,
+            clock=clock,
+            reread=self._reread,
+            on_wait=lambda reason: self.progress.waits("stages", reason),
+            keep_waiting=lambda: not self._stop.is_set(),
+        )
+
+    def stop(self) -> None:
+        """Finish the transaction under way and return from `run`. Safe from a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Restore, then read, answer and commit until `stop`.
+
+        Raises:
+            Fenced: another instance of this pipeline took over.
+            OffsetsExpired: records were deleted before they were read.
+            StateLayoutChanged: the changelog is of another layout.
+        """
+        start = self._connect()
+        order = ReleaseOrder(start)
+        planner: Any = ray.remote(num_cpus=0)(Planner).remote(start, self._config.max_unanswered_records)
+        committer = threading.Thread(target=self._commit_all, args=(planner,), name="committer", daemon=True)
+        committer.start()
+        epochs = _Epochs(self._new_epoch(planner, sorted(start)), planner, self._inbox, self._config.epoch_s)
+        try:
+            epochs.begin()
+            troubles = _Troubles(planner, self.progress)
+            while not self._stop.is_set() and self._failure is None:
+                gathered = self._gather(order, epochs)
+                troubles.look()
+                if gathered:
+                    self._to_commit.put(self._flow.process(gathered))
+        except DependencyUnavailable:
+            if not self._stop.is_set():
+                raise
+        finally:
+            self._finish(committer, epochs, planner)
+        stopped_while_away = self._stop.is_set() and isinstance(self._failure, TransportUnavailable)
+        if (
+            self._failure is not None and not stopped_while_away
+        ):  # what was not committed is read again at the next start
+            raise self._failure
+
+    def _connect(self) -> dict[int, int]:
+        """Fence older instances, restore the state, and say where to read on. Waits while the log is away."""
+        while True:
+            try:
+                self._sink.open()
+                keys = self._flow.restore(self._changelog())
+                start = dict(self._source.committed())
+                self.progress.resumed_at(start)
+                self.progress.waits("start", "")
+                log.info("pipeline %s: %d keys of state, reading on from %s", self._pipeline.name, keys, start)
+                return start
+            except TransportUnavailable as away:
+                if self._stop.is_set():
+                    raise
+                self.progress.waits("start", str(away))
+                time.sleep(1.0)
+
+    def _new_epoch(self, planner: Any, partitions: Sequence[int]) -> Callable[[int], Iterable[Batch]]:
+        tasks = max(1, min(self._config.read_tasks, len(partitions)))
+        assignment = [tuple(partitions[task::tasks]) for task in range(tasks)]
+
+        def read(epoch: int) -> Iterable[Batch]:
+            source = EpochSource(self._source, planner, epoch, assignment, self._config.limits)
+            preprocess = Preprocess(self._decoder, self._pipeline.transforms, planner)
+            return batches(source, preprocess, tasks, self._config.cpus_per_task)
+
+        return read
+
+    def _gather(self, order: ReleaseOrder, epochs: _Epochs) -> list[Batch]:
+        """All batches that have come and are in order, up to the size of one commit; waits a little for the first."""
+        gathered: list[Batch] = []
+        records = 0
+        while records < self._config.max_commit_records:
+            try:
+                item = self._inbox.get(timeout=0.0 if gathered else 0.25)
+            except queue.Empty:
+                break
+            if isinstance(item, _EpochEnd):
+                epochs.ended(item)
+                continue
+            for batch in order.push(item):
+                gathered.append(batch)
+                records += batch.records
+        epochs.turn_over()
+        return gathered
+
+    def _commit_all(self, planner: Any) -> None:
+        """The committer thread: one commit after another, each tried until it is visible or someone else took over."""
+        while (commit := self._to_commit.get()) is not None:
+            try:
+                self._commit(commit)
+            except BaseException as failure:
+                self._failure = failure
+                while self._to_commit.get() is not None:
+                    pass  # let the driver thread go on to its end
+                return
+            planner.commit.remote(commit.records)
+
+    def _commit(self, commit: Commit) -> None:
+        while True:
+            try:
+                self._sink.commit(
+                    answers=commit.answers,
+                    dead_letters=commit.dead_letters,
+                    state=commit.state,
+                    offsets=commit.offsets,
+                )
+                break
+            except TransportUnavailable as away:
+                if self._stop.is_set():
+                    raise
+                self.progress.waits("commit", str(away))
+                time.sleep(0.5)
+        self.progress.waits("commit", "")
+        self.progress.committed(
+            self._clock(),
+            events=commit.records,
+            answers=commit.answered,
+            dead_letters=commit.rejected,
+            late=commit.late,
+            offsets=commit.offsets,
+            ingest_time_ms=commit.ingest_time_ms,
+        )
+
+    def _finish(self, committer: threading.Thread, epochs: _Epochs, planner: Any) -> None:
+        """What was answered is committed; what was only read stays on the log for the next start."""
+        self._to_commit.put(None)
+        committer.join(_STOP_S)
+        epochs.close()
+        ray.kill(planner)
+        if not isinstance(self._failure, Fenced):
+            self._sink.close()
+
+    def _reread(self, partition: int, offset: int) -> Records:
+        reader = self._source.open({partition: offset})
+        try:
+            return reader.read(OffsetRange(partition, offset, offset + 1))
+        finally:
+            reader.close()
+
+
+@dataclass(frozen=True)
+class _EpochEnd:
+    """All batches of an epoch are in the inbox; or the epoch broke."""
+
+    epoch: int
+    failure: BaseException | None = None
+
+
+class _Troubles:
+    """What the read tasks wait for, asked of the planner now and then without waiting for the answer."""
+
+    _PERIOD_S = 1.0
+
+    def __init__(self, planner: Any, progress: Progress) -> None:
+        self._planner, self._progress = planner, progress
+        self._asked: Any = planner.troubles.remote()
+        self._next = 0.0
+
+    def look(self) -> None:
+        now = time.monotonic()
+        if now < self._next or not ray.wait([self._asked], timeout=0)[0]:
+            return
+        self._progress.waits("read", "; ".join(ray.get(self._asked)))
+        self._asked = self._planner.troubles.remote()
+        self._next = now + self._PERIOD_S
+
+
+class _Epochs:
+    """One Ray Data execution after another, the next one warm before the last is closed."""
+
+    _WARM_UP_S = 3.0
+
+    def __init__(
+        self,
+        read: Callable[[int], Iterable[Batch]],
+        planner: Any,
+        inbox: queue.Queue[Batch | _EpochEnd],
+        epoch_s: float,
+    ) -> None:
+        self._read, self._planner, self._inbox, self._epoch_s = read, planner, inbox, epoch_s
+        self._threads: dict[int, threading.Thread] = {}
+        self._current = 0
+        self._next_started = False
+        self._closes_at = 0.0
+
+    def begin(self) -> None:
+        self._start(0)
+        self._closes_at = time.monotonic() + self._epoch_s
+
+    def turn_over(self) -> None:
+        """Start the next epoch a little ahead, and close the current one on time."""
+        now = time.monotonic()
+        if not self._next_started and now >= self._closes_at - self._WARM_UP_S:
+            self._start(self._current + 1)
+            self._next_started = True
+        if now >= self._closes_at:
+            ray.get(self._planner.close.remote(self._current))
+            self._current += 1
+            self._next_started = False
+            self._closes_at = now + self._epoch_s
+
+    def ended(self, end: _EpochEnd) -> None:
+        """An epoch's execution is over; an unplanned end is a failure of the run."""
+        self._threads.pop(end.epoch).join()
+        if end.failure is not None:
+            raise end.failure
+        if end.epoch >= self._current:
+            raise RuntimeError(f"epoch {end.epoch} ended before it was closed")
+        self._planner.forget.remote(end.epoch)
+
+    def close(self) -> None:
+        """Close all epochs and wait for their threads; what they still hand over is dropped."""
+        for epoch in list(self._threads):
+            self._planner.close.remote(epoch)
+        deadline = time.monotonic() + _STOP_S
+        for thread in self._threads.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _start(self, epoch: int) -> None:
+        thread = threading.Thread(target=self._run, args=(epoch,), name=f"epoch-{epoch}", daemon=True)
+        self._threads[epoch] = thread
+        thread.start()
+
+    def _run(self, epoch: int) -> None:
+        failure: BaseException | None = None
+        try:
+            for batch in self._read(epoch):
+                self._inbox.put(batch)
+        except BaseException as broken:
+            failure = _cause(broken)
+        self._inbox.put(_EpochEnd(epoch, failure))
+
+
+def _cause(failure: BaseException) -> BaseException:
+    """What went wrong inside a Ray task, without Ray's wrapping."""
+    while isinstance(failure, ray.exceptions.RayError):
+        inner = getattr(failure, "cause", None) or failure.__cause__
+        if not isinstance(inner, BaseException):
+            return failure
+        failure = inner
+    return failure

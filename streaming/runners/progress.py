@@ -1,0 +1,157 @@
+"""What a runner knows about itself: counters, rates, latency and lag, for the status topic and the log."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+_WINDOW_MS = 60_000
+_RATE_WINDOW_MS = 10_000
+_MAX_ERRORS = 5
+
+
+@dataclass
+class Lag:
+    """Lag in seconds from end-of-log samples: the age of the oldest position that is not answered yet.
+
+    A sample (time, end) says that everything below `end` was on the log at that time. The oldest sample whose end lies
+    above what is committed was taken when the oldest unanswered record had already arrived.
+    """
+
+    _samples: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)  # partition → (time_ms, end)
+
+    def sample(self, now_ms: int, end: Mapping[int, int]) -> None:
+        """Remember where the log ended."""
+        for partition, offset in end.items():
+            samples = self._samples.setdefault(partition, deque(maxlen=7_200))
+            if not samples or samples[-1][1] != offset:
+                samples.append((now_ms, offset))
+
+    def seconds(self, now_ms: int, committed: Mapping[int, int]) -> dict[int, float]:
+        """Per partition; 0.0 where everything is answered."""
+        lag: dict[int, float] = {}
+        for partition, samples in self._samples.items():
+            position = committed.get(partition, 0)
+            while samples and samples[0][1] <= position:
+                samples.popleft()
+            lag[partition] = (now_ms - samples[0][0]) / 1e3 if samples else 0.0
+        return lag
+
+
+class Progress:
+    """Thread-safe counters of one run."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.started_ms = now_ms
+        self._lock = threading.Lock()
+        self._totals = {"events": 0, "answers": 0, "dead_letters": 0, "late": 0, "batches": 0}
+        self._commits: deque[tuple[int, int, int]] = deque()  # (time_ms, events, answers)
+        self._latencies: deque[tuple[int, npt.NDArray[np.float64]]] = deque(maxlen=4_096)
+        self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
+        self._waiting: dict[str, str] = {}
+        self._committed: dict[int, int] = {}
+        self._lag = Lag()
+        self._end: dict[int, int] = {}
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """Counters since the start: events, answers, dead_letters, late, batches."""
+        with self._lock:
+            return dict(self._totals)
+
+    @property
+    def last_commit_ms(self) -> int | None:
+        """When the last transaction became visible; None before the first."""
+        with self._lock:
+            return self._commits[-1][0] if self._commits else None
+
+    def resumed_at(self, committed: Mapping[int, int]) -> None:
+        """Where the run starts."""
+        with self._lock:
+            self._committed.update(committed)
+
+    def committed(
+        self,
+        now_ms: int,
+        *,
+        events: int,
+        answers: int,
+        dead_letters: int,
+        late: int,
+        offsets: Mapping[int, int],
+        ingest_time_ms: npt.NDArray[np.int64],
+    ) -> None:
+        """One transaction became visible."""
+        with self._lock:
+            for name, count in (
+                ("events", events),
+                ("answers", answers),
+                ("dead_letters", dead_letters),
+                ("late", late),
+                ("batches", 1),
+            ):
+                self._totals[name] += count
+            self._commits.append((now_ms, events, answers))
+            while self._commits[0][0] < now_ms - _RATE_WINDOW_MS:
+                self._commits.popleft()
+            if len(ingest_time_ms):
+                self._latencies.append((now_ms, (now_ms - ingest_time_ms).astype(np.float64)))
+            self._committed.update(offsets)
+
+    def log_ends_at(self, now_ms: int, end: Mapping[int, int]) -> None:
+        """A fresh look at the end of the source topic."""
+        with self._lock:
+            self._end.update(end)
+            self._lag.sample(now_ms, end)
+
+    def waits(self, part: str, reason: str) -> None:
+        """One part of the runner (`read`, `stages`, `commit`) waits for something, or with "" no longer."""
+        with self._lock:
+            if not reason:
+                self._waiting.pop(part, None)
+                return
+            if reason not in self._waiting.values():
+                self._errors.appendleft(reason)
+            self._waiting[part] = reason
+
+    def report(self, now_ms: int) -> dict[str, object]:
+        """The figures of the status topic that the runner itself knows."""
+        with self._lock:
+            recent = [c for c in self._commits if c[0] >= now_ms - _RATE_WINDOW_MS]
+            span_s = max(1.0, min(_RATE_WINDOW_MS, now_ms - self.started_ms) / 1e3)
+            while self._latencies and self._latencies[0][0] < now_ms - _WINDOW_MS:
+                self._latencies.popleft()
+            latency = np.concatenate([values for _, values in self._latencies]) if self._latencies else np.zeros(1)
+            p50, p99 = np.percentile(latency, [50, 99])
+            lag_s = self._lag.seconds(now_ms, self._committed)
+            behind = {p: max(0, end - self._committed.get(p, 0)) for p, end in self._end.items()}
+            return {
+                "state": "waiting" if self._waiting else "running",
+                "reason": "; ".join(dict.fromkeys(self._waiting.values())),
+                "events_total": self._totals["events"],
+                "answers_total": self._totals["answers"],
+                "dead_letters_total": self._totals["dead_letters"],
+                "late_total": self._totals["late"],
+                "batches_total": self._totals["batches"],
+                "events_per_s": sum(c[1] for c in recent) / span_s,
+                "answers_per_s": sum(c[2] for c in recent) / span_s,
+                "lag_records": sum(behind.values()),
+                "lag_s": max(lag_s.values(), default=0.0),
+                "latency_p50_ms": float(p50),
+                "latency_p99_ms": float(p99),
+                "partitions": [
+                    {
+                        "partition": partition,
+                        "committed": self._committed.get(partition, 0),
+                        "end": end,
+                        "lag_s": lag_s.get(partition, 0.0),
+                    }
+                    for partition, end in sorted(self._end.items())
+                ],
+                "errors": list(self._errors),
+            }

@@ -1,0 +1,7 @@
+"""The gateway: one process that reads the topics and tells people, by HTTP, server-sent events and WebSocket.
+
+    Kafka ─► reader (a thread a topic) ─► board (in memory, bounded) ─► app ─► pages, overlays, Prometheus
+
+It owns nothing: whatever it holds is read back from the topics after a restart, so clients that reconnect with the
+last id they saw miss nothing and see nothing twice.
+"""

@@ -1,0 +1,290 @@
+"""The HTTP face of the gateway. Wiring only: what is known is the board's, what flows is the streams'."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Path, Query, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from pydantic import BaseModel
+
+from serve.gateway import metrics
+from serve.gateway.board import Board, Order
+from serve.gateway.hub import Hub
+from serve.gateway.match import Match
+from serve.gateway.pages import Pages, SecurityHeaders, prefers_json
+from serve.gateway.position import Position
+from serve.gateway.schemas import Health, MatchDetail, MatchList, Ops, Problem, Status
+from serve.gateway.settings import GatewaySettings
+from serve.gateway.streams import Stream, match_stream, now_ms, ops_stream, wall_stream
+from serve.gateway.transport import EventStream, send_over_websocket
+
+_POLICY_VIOLATION, _TRY_AGAIN_LATER, _NO_SUCH_MATCH = 1008, 1013, 4404
+_READY_CHECK_S = 0.05
+
+MatchId = Annotated[str, Path(min_length=1, max_length=128, description="As in match.events.", examples=["sim-0007"])]
+LastId = Annotated[
+    str | None,
+    Query(max_length=128, description="Position to follow from; Last-Event-ID goes first.", examples=["2-1045.2-8310"]),
+]
+Accept = Annotated[str, Header()]
+_STREAM_OK: dict[str, Any] = {
+    "description": "Server-sent events.",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": 'id: 2-1045.2-8310\nevent: insight\ndata: {"id":"2-1045","p":0.63}\n\n',
+        }
+    },
+}
+_PAGE: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "The page."}
+
+
+def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+    words = {400: "Not a valid request.", 404: "No such match.", 503: "Not ready, or too many streams."}
+    return {code: {"model": Problem, "description": words[code]} for code in codes}
+
+
+def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
+    """The application over a board that someone else fills (`serve.gateway.reader`)."""
+    app = _Gateway(
+        title="Sightline gateway",
+        summary="Win probability of live matches, with the reasons.",
+        description="Streams and their messages: see `serve/gateway/schemas.py`.",
+        version="1",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # those pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=6)
+    app.add_middleware(SecurityHeaders)
+    app.add_exception_handler(RequestValidationError, _bad_request)
+    door = _Door(board, hub, settings)
+    _add_matches(app, door)
+    _add_ops(app, door)
+    _add_pages(app, door, Pages(settings.pages))
+    return app
+
+
+class _Gateway(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's, less the 422 that it announces for every route: ours say 400, in one line."""
+        schema = super().openapi()
+        for path in schema["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            schema["components"]["schemas"].pop(name, None)
+        return schema
+
+
+class _Door:
+    """What the routes share: finding a match, waiting for a gateway that has just started, room for a stream."""
+
+    def __init__(self, board: Board, hub: Hub, settings: GatewaySettings) -> None:
+        self.board, self.hub, self.settings = board, hub, settings
+
+    async def ready(self) -> None:
+        """Give a gateway that reads the topics back a moment, rather than deny what it is about to know."""
+        for _ in range(round(self.settings.ready_wait_s / _READY_CHECK_S)):
+            if self.board.broker.ready or self.hub.closing:
+                return
+            await asyncio.sleep(_READY_CHECK_S)
+        if not self.board.broker.ready:
+            why = f"not ready: {self.board.broker.state().text}"
+            raise HTTPException(503, why, headers={"Retry-After": "2"})
+
+    async def match(self, match_id: str) -> Match:
+        """The match of this id, once the gateway can know it."""
+        if (match := self.board.get(match_id)) is None or not self.board.broker.ready:
+            await self.ready()
+            match = self.board.get(match_id)
+        if match is None:
+            raise HTTPException(404, f"no match {match_id!r}; /api/matches lists those there are")
+        return match
+
+    def event_stream(self, stream: Stream) -> EventStream:
+        """A stream as an answer, if there is room."""
+        if self.hub.full:
+            why = f"{self.hub.open_streams} streams are open, as many as are allowed; try again later"
+            raise HTTPException(503, why, headers={"Retry-After": "10"})
+        return EventStream(stream, self.hub, self.settings.send_timeout_s)
+
+    def listing(self, title: str | None, league: str | None, status: Status | None, order: Order) -> MatchList:
+        """Matches in the order asked for."""
+        matches = self.board.summaries(title=title, league=league, status=status, order=order)
+        return MatchList(time_ms=now_ms(), broker=self.board.broker.state(), matches=matches)
+
+
+def _position(written: str | None) -> Position:
+    if not written:
+        return Position()
+    try:
+        return Position.parse(written)
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from None
+
+
+def _position_of(last_id: LastId = None, last_event_id: Annotated[str | None, Header()] = None) -> Position:
+    # A browser that reconnects by itself repeats the old address, but its header is up to date.
+    return _position(last_event_id or last_id)
+
+
+class _Filter(BaseModel):
+    title: Annotated[str | None, Query(max_length=64, examples=["lol"])] = None
+    league: Annotated[str | None, Query(max_length=128)] = None
+    status: Status | None = None
+    sort: Annotated[Order, Query(description="Running matches: nearest to even, or moving most, first.")] = "closest"
+
+
+def _add_matches(app: FastAPI, door: _Door) -> None:
+    board, hub = door.board, door.hub
+
+    @app.get("/api/matches", response_model=MatchList, responses=_problems(400))
+    async def matches(wanted: Annotated[_Filter, Query()]) -> Response:
+        """All matches at a glance."""
+        return _json(door.listing(wanted.title, wanted.league, wanted.status, wanted.sort))
+
+    @app.get("/api/matches/{match_id}", response_model=MatchDetail, responses=_problems(400, 404, 503))
+    async def match(match_id: MatchId) -> Response:
+        """One match with its whole curve, its event log and, at the end, its result."""
+        return _json(board.detail(await door.match(match_id), now_ms()))
+
+    @app.get(
+        "/api/matches/{match_id}/events",
+        response_class=StreamingResponse,
+        responses={200: _STREAM_OK, **_problems(400, 404, 503)},
+    )
+    async def match_events(match_id: MatchId, position: Annotated[Position, Depends(_position_of)]) -> Response:
+        """Follow one match: what came after the last id seen, then all that comes, once each."""
+        await door.match(match_id)
+        return door.event_stream(match_stream(board, hub, match_id, position))
+
+    @app.get("/api/stream", response_class=StreamingResponse, responses={200: _STREAM_OK, **_problems(503)})
+    async def wall() -> Response:
+        """Follow all matches: everything at once, then what changes, a match four times a second at most."""
+        return door.event_stream(wall_stream(board, hub))
+
+    @app.websocket("/api/matches/{match_id}/ws")
+    async def match_socket(socket: WebSocket, match_id: MatchId, last_id: LastId = None) -> None:
+        """The same as the event stream, over a WebSocket."""
+        await socket.accept()
+        if not _same_origin(socket):
+            await socket.close(_POLICY_VIOLATION, "pages from elsewhere may not connect")
+            return
+        try:
+            position = _position(last_id)
+            await door.match(match_id)
+        except HTTPException as problem:
+            codes = {400: _POLICY_VIOLATION, 404: _NO_SUCH_MATCH}
+            # A close frame has room for 123 bytes of reason.
+            reason = problem.detail.encode()[:120].decode(errors="ignore")
+            await socket.close(codes.get(problem.status_code, _TRY_AGAIN_LATER), reason)
+            return
+        if hub.full:
+            await socket.close(_TRY_AGAIN_LATER, "as many streams are open as are allowed")
+            return
+        await send_over_websocket(
+            socket, match_stream(board, hub, match_id, position), hub, door.settings.send_timeout_s
+        )
+
+
+def _add_ops(app: FastAPI, door: _Door) -> None:
+    board, hub = door.board, door.hub
+    registry = metrics.registry(lambda: board.ops(hub.counts, now_ms(), with_history=False))
+
+    @app.get("/api/ops", response_model=Ops)
+    async def ops() -> Response:
+        """How the pipelines and what they stand on fare."""
+        return _json(board.ops(hub.counts, now_ms()))
+
+    @app.get("/api/ops/stream", response_class=StreamingResponse, responses={200: _STREAM_OK, **_problems(503)})
+    async def follow_ops() -> Response:
+        """The same, then its figures each second."""
+        return door.event_stream(ops_stream(board, hub))
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def prometheus() -> Response:
+        """The same figures for Prometheus."""
+        return Response(metrics.exposition(registry), media_type=metrics.CONTENT_TYPE)
+
+    @app.get(
+        "/healthz",
+        response_model=Health,
+        responses={503: {"model": Health, "description": "Something waits for an answer and none comes."}},
+    )
+    async def healthz() -> Response:
+        """Whether answers flow or there is nothing to answer."""
+        health = board.health(now_ms())
+        return _json(health, status_code=200 if health.healthy else 503)
+
+    @app.get("/livez", response_class=PlainTextResponse)
+    async def livez() -> str:
+        """Whether this process runs."""
+        return "alive\n"
+
+
+def _add_pages(app: FastAPI, door: _Door, pages: Pages) -> None:
+
+    @app.get("/matches", response_model=MatchList, responses={200: _PAGE, **_problems(400)})
+    async def matches_or_wall(wanted: Annotated[_Filter, Query()], accept: Accept = "*/*") -> Response:
+        """All matches: JSON where that is preferred, else the wall."""
+        if prefers_json(accept):
+            return _varied(_json(door.listing(wanted.title, wanted.league, wanted.status, wanted.sort)))
+        return _varied(RedirectResponse("/"))
+
+    @app.get("/matches/{match_id}", response_model=MatchDetail, responses={200: _PAGE, **_problems(400, 404, 503)})
+    async def match_or_page(match_id: MatchId, accept: Accept = "*/*") -> Response:
+        """One match: JSON where that is preferred, else its page."""
+        if prefers_json(accept):
+            return _varied(_json(door.board.detail(await door.match(match_id), now_ms())))
+        return _varied(pages.page())
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/ops", include_in_schema=False)
+    async def page() -> Response:
+        return pages.page()
+
+    @app.get("/overlay/{match_id}", include_in_schema=False)
+    async def overlay(match_id: MatchId) -> Response:
+        return pages.page()
+
+    @app.get("/assets/{name}", include_in_schema=False)
+    async def asset(name: str) -> Response:
+        return pages.asset(name) or _no_file(name)
+
+    @app.get("/{name}", include_in_schema=False)
+    async def root_file(name: str) -> Response:
+        return pages.root_file(name) or _no_file(name)
+
+
+def _json(model: BaseModel, status_code: int = 200) -> Response:
+    # The model was checked when it was made: FastAPI need not do so again.
+    return Response(
+        model.model_dump_json(), status_code, headers={"Cache-Control": "no-store"}, media_type="application/json"
+    )
+
+
+def _varied(response: Response) -> Response:
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _no_file(name: str) -> Response:
+    return JSONResponse({"detail": f"nothing at {name[:128]!r}"}, 404)
+
+
+def _same_origin(socket: WebSocket) -> bool:
+    """Browsers let any page open a WebSocket; other clients send no origin."""
+    origin = socket.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+
+
+async def _bad_request(request: Request, error: Exception) -> Response:
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    told = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in problems)
+    return JSONResponse({"detail": told or str(error)}, 400)

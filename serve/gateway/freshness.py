@@ -1,0 +1,66 @@
+"""How far behind the truth a match may be, and the one word for it. Pure.
+
+A pipeline that reported at time t that its oldest unanswered event was L seconds old had answered all that was known at
+t − L. So what is shown was right at the newest of that moment and the newest answer's emit time; the delay is the age
+of that moment. It grows whenever the pipeline falls behind, goes silent or cannot be heard, whatever the cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from serve.gateway.schemas import PipelineReport, State
+
+_ANSWERS_BADLY = frozenset({"waiting", "failed", "stopped"})
+
+
+class Freshness(NamedTuple):
+    """The word and the seconds of every payload."""
+
+    state: State
+    delay_s: float
+
+
+UNJUDGED = Freshness("live", 0.0)
+
+
+class PipelineView(NamedTuple):
+    """What the pipelines over one topic together say about its answers."""
+
+    known_ms: int | None  # all events before this moment were answered; None when none has ever reported
+    answers_badly: bool  # the newest report says that it waits, failed or stopped, or that no replica can predict
+
+
+NOTHING_REPORTED = PipelineView(known_ms=None, answers_badly=False)
+
+
+def pipeline_view(reports: Iterable[PipelineReport], topic: str) -> PipelineView:
+    """The view over the newest reports (one a pipeline) of those that read this topic."""
+    readers = [report for report in reports if report.source_topic == topic]
+    if not readers:
+        return NOTHING_REPORTED
+    known_ms = max(report.time_ms - round(report.lag_s * 1000) for report in readers)
+    newest = max(readers, key=lambda report: report.time_ms)
+    return PipelineView(known_ms, newest.state in _ANSWERS_BADLY or newest.replicas == 0)
+
+
+def freshness(
+    *, status: str, origin: str, flags: str, last_word_ms: int, view: PipelineView, now_ms: int, delayed_s: float
+) -> Freshness:
+    """`last_word_ms` is when the newest answer of the match was emitted, or, before it, when the match was first
+    heard of.
+    """
+    if status != "live":
+        return Freshness("ended", 0.0)
+    known_ms = last_word_ms if view.known_ms is None else max(last_word_ms, view.known_ms)
+    delay_s = round(max(0, now_ms - known_ms) / 1000, 1)
+    if delay_s >= delayed_s:
+        return Freshness("delayed", delay_s)
+    if view.answers_badly or "contributions-broken" in flags.split():
+        return Freshness("degraded", delay_s)
+    if origin == "replay":
+        return Freshness("replay", delay_s)
+    if origin == "simulated":
+        return Freshness("simulated", delay_s)
+    return Freshness("live", delay_s)

@@ -1,0 +1,149 @@
+"""The gateway as a process: sockets, signals, and an end that keeps no client waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from serve.gateway.app import create_app
+from serve.gateway.board import Board
+from serve.gateway.hub import Hub
+from serve.gateway.reader import Feeds, followers
+from serve.gateway.settings import GatewaySettings
+from serve.gateway.streams import now_ms
+
+_GRACE_S = 3  # for answers under way; streams end by themselves at once
+_TICK_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class AddressTaken(OSError):
+    """The gateway cannot listen where it should."""
+
+
+class Gateway:
+    """One gateway. `serve` blocks until `stop`, SIGINT or SIGTERM; `stop` may come from any thread."""
+
+    def __init__(
+        self, feeds: Feeds, settings: GatewaySettings, on_listening: Callable[[str], None] | None = None
+    ) -> None:
+        self._feeds, self._settings, self._on_listening = feeds, settings, on_listening
+        self._stopped = threading.Event()
+        self._server: _Server | None = None
+
+    def serve(self) -> None:
+        """Listen, read and answer.
+
+        Raises:
+            AddressTaken: the address cannot be listened on; the message names it and the remedy.
+        """
+        listener = _listen(self._settings.host, self._settings.port)
+        with listener:
+            asyncio.run(self._serve(listener))
+
+    def stop(self) -> None:
+        """End `serve` soon; before it, keep it from starting."""
+        self._stopped.set()
+        if (server := self._server) is not None:
+            server.should_exit = True
+
+    async def _serve(self, listener: socket.socket) -> None:
+        board = Board(self._settings, now_ms())
+        hub = Hub(self._settings.max_streams)
+        config = uvicorn.Config(
+            create_app(board, hub, self._settings),
+            lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=64 * 1024,  # clients have nothing to say
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        self._server = server = _Server(config, hub, lambda: self._listening(listener))
+        server.should_exit = self._stopped.is_set()
+        with _signals(self.stop):
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(follower.run()) for follower in followers(self._feeds, board, hub)]
+                tasks.append(group.create_task(_tick(board, hub)))
+                await server.serve(sockets=[listener])
+                for task in tasks:
+                    task.cancel()
+
+    def _listening(self, listener: socket.socket) -> None:
+        host, port = listener.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        logger.info("the gateway listens on %s", address)
+        if self._on_listening is not None:
+            self._on_listening(address)
+
+
+def serve_gateway(feeds: Feeds, settings: GatewaySettings, on_listening: Callable[[str], None] | None = None) -> None:
+    """Run a gateway until SIGINT or SIGTERM; `on_listening` is told its address, such as http://127.0.0.1:8600."""
+    Gateway(feeds, settings, on_listening).serve()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which lets the streams end before it waits for them, and leaves signals to us."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._hub, self._on_listening = hub, on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._hub.close()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn would raise a caught signal again before the readers are closed.
+        yield
+
+
+async def _tick(board: Board, hub: Hub) -> None:
+    """Time passes, for matches of which nothing is heard as well."""
+    broker = board.broker.state()
+    while True:
+        hub.ring(board.tick(now_ms()))
+        if broker != (broker := board.broker.state()):
+            hub.ring_all()
+        await asyncio.sleep(_TICK_S)
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        # `socket` adds to the system's words; a name that is not found has no system number.
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror or str(error)
+        raise AddressTaken(f"cannot listen on {host}:{port}: {why}; choose another port, or 0 for a free one") from None

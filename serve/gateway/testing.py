@@ -1,0 +1,217 @@
+"""Rows, a log and a clock for tests of the gateway and of what stands on it: no Kafka, no codec.
+
+    log = RowLog()
+    log.append("match.insights", insight_row("m1", frame=0, p=0.6))
+    gateway = Gateway(log.feeds(), GatewaySettings(port=0))
+
+Rows travel as JSON; `RowLog.feeds` brings the matching decoders.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from serve.gateway.reader import Feed, Feeds
+from serve.gateway.rows import FAMILIES, Offsets
+from streaming.features.catalogue import GROUPS
+from streaming.records import OffsetRange, Records
+from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS
+from streaming.transport import Fetched, TransportUnavailable
+
+Row = dict[str, Any]
+T0_MS = 1_700_000_000_000
+
+
+def insight_row(match_id: str, frame: int, p: float = 0.5, **changed: Any) -> Row:
+    """A row of match.insights, half a minute of game a frame."""
+    row: Row = {
+        "match_id": match_id, "title": "lol", "attempt": 0, "frame": frame, "clock_s": 30.0 * frame,
+        "event_time_ms": T0_MS + 30_000 * frame, "ingest_time_ms": T0_MS, "emit_time_ms": T0_MS + 30_000 * frame,
+        "status": "live", "origin": "live", "team_a": "Northwind", "team_b": "Sundogs",
+        "league": "Test", "patch": "14.1",
+        "p": p, "logit": 0.0, "delta_p": 0.0,
+        "gold": 0.0, "kills": 0.0, "towers": 0.0, "top_reason": "gold", "key_moment": False, "moment": "",
+        "commentary_en": None, "commentary_zh": None, "winner": None, "flags": "",
+        "source_topic": "match.events", "source_partition": 0, "source_offset": frame, "schema_id": 1,
+        "model_name": "tsstn-lol", "model_version": "1", "weight_hash": "abc",
+    }  # fmt: skip
+    row |= {f"{family}_{group}": 0.0 for family in FAMILIES for group in GROUPS}
+    return row | changed
+
+
+def event_row(match_id: str, sequence: int, kind: str = "score", **changed: Any) -> Row:
+    """A row of match.events: a dragon for camp A unless said otherwise."""
+    scored = kind == "score"
+    row: Row = {
+        "match_id": match_id, "sequence": sequence, "event_time_ms": T0_MS + 1000 * sequence, "title": "lol",
+        "kind": kind, "clock_s": float(sequence), "side": "A" if scored else None,
+        "subject": "dragons" if scored else None, "count": 1.0,
+        "team_a": None, "team_b": None, "league": None, "patch": None, "origin": None,
+    }  # fmt: skip
+    return row | changed
+
+
+def status_row(time_ms: int, **changed: Any) -> Row:
+    """A row of sightline.status: a pipeline that runs and has nothing left to answer."""
+    model = {"title": "lol", "name": "tsstn-lol", "version": "1", "weight_hash": "abc", "trained_on": "simulator"}
+    row: Row = {
+        "pipeline": "win-prediction", "time_ms": time_ms, "started_ms": T0_MS, "state": "running", "reason": "",
+        "source_topic": "match.events", "events_total": 100, "answers_total": 90, "dead_letters_total": 2,
+        "late_total": 3, "batches_total": 10, "broken_total": 0, "events_per_s": 10.0, "answers_per_s": 5.0,
+        "lag_records": 0, "lag_s": 0.0, "latency_p50_ms": 40.0, "latency_p99_ms": 90.0,
+        "partitions": [{"partition": 0, "committed": 100, "end": 100, "lag_s": 0.0}],
+        "models": [model],
+        "replicas": 1, "ray_nodes": 1, "errors": [],
+    }  # fmt: skip
+    return row | changed
+
+
+def frame_of(rows: Sequence[Row]) -> pl.DataFrame:
+    """Rows as the codec hands them over: columns that are null in all rows get text."""
+    frame = pl.DataFrame(rows, infer_schema_length=None, strict=False)
+    frame = frame.with_columns(pl.col(pl.Null).cast(pl.String))
+    times = [name for name in frame.columns if name.endswith("_time_ms") or name in ("time_ms", "started_ms")]
+    return frame.with_columns(pl.col(times).cast(pl.Datetime("ms", "UTC")))
+
+
+class DecodedRows(NamedTuple):
+    """What `decode_rows` makes of records."""
+
+    frame: pl.DataFrame
+    rows: Offsets
+    bad: Sequence[Any]
+
+
+def decode_rows(records: Records) -> DecodedRows:
+    """The JSON rows of some records; whatever is no JSON is bad."""
+    rows: list[Row] = []
+    good: list[int] = []
+    bad: list[int] = []
+    for position, value in enumerate(records.values.to_pylist()):
+        try:
+            rows.append(json.loads(value))
+            good.append(position)
+        except ValueError:
+            bad.append(position)
+    return DecodedRows(frame_of(rows), np.array(good, np.int64), bad)
+
+
+class RowLog:
+    """Topics of JSON rows in memory. Thread-safe. `away` makes every call fail as if the broker were gone."""
+
+    def __init__(self) -> None:
+        self.away: str | None = None
+        self._lock = threading.Condition()
+        self._values: dict[tuple[str, int], list[tuple[bytes, int]]] = {}
+
+    def append(self, topic: str, *rows: Row | bytes, partition: int = 0, time_ms: int | None = None) -> int:
+        """Write rows (or raw bytes) at a record time, now unless given; returns the offset of the last."""
+        stamp_ms = time.time_ns() // 1_000_000 if time_ms is None else time_ms
+        with self._lock:
+            values = self._values.setdefault((topic, partition), [])
+            values += [(row if isinstance(row, bytes) else json.dumps(row).encode(), stamp_ms) for row in rows]
+            self._lock.notify_all()
+            return len(values) - 1
+
+    def feeds(self) -> Feeds:
+        """The three topics, each of two partitions."""
+        names = (MATCH_INSIGHTS.name, MATCH_EVENTS.name, PIPELINE_STATUS.name)
+        return Feeds(*(Feed(RowSource(self, name), decode_rows) for name in names))
+
+    def check(self) -> None:
+        """Raise what the broker's absence raises."""
+        if self.away is not None:
+            raise TransportUnavailable(self.away)
+
+    def end(self, topic: str, partition: int) -> int:
+        """The next offset to be written."""
+        return len(self._values.get((topic, partition), []))
+
+    def slice(self, topic: str, wanted: OffsetRange) -> Records:
+        """The records of this range."""
+        with self._lock:
+            found = self._values.get((topic, wanted.partition), [])[wanted.start : wanted.end]
+        return Records.of(
+            keys=[None] * len(found),
+            values=[value for value, _ in found],
+            offsets=range(wanted.start, wanted.start + len(found)),
+            timestamps_ms=[stamp for _, stamp in found],
+        )
+
+    def wait(self, timeout_s: float) -> None:
+        """Until something is written."""
+        with self._lock:
+            self._lock.wait(timeout_s)
+
+
+class RowSource:
+    """One topic of a `RowLog`."""
+
+    def __init__(self, log: RowLog, topic: str) -> None:
+        self._log, self.topic = log, topic
+
+    def partitions(self) -> Sequence[int]:
+        """Always two."""
+        self._log.check()
+        return (0, 1)
+
+    def committed(self) -> Mapping[int, int]:
+        """The earliest: a gateway commits nothing."""
+        return dict.fromkeys(self.partitions(), 0)
+
+    def end_offsets(self) -> Mapping[int, int]:
+        """One past the last record."""
+        return {partition: self._log.end(self.topic, partition) for partition in self.partitions()}
+
+    def open(self, start: Mapping[int, int]) -> RowReader:
+        """A reader from these offsets."""
+        self._log.check()
+        return RowReader(self._log, self.topic, start)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class RowReader:
+    """Reads one topic of a `RowLog`."""
+
+    def __init__(self, log: RowLog, topic: str, start: Mapping[int, int]) -> None:
+        self.reads = 0
+        self._log, self._topic, self._next = log, topic, dict(start)
+
+    def poll(self, timeout_s: float, max_records: int) -> Fetched | None:
+        """The next records of the first partition that has some."""
+        for waited in (False, True):
+            self._log.check()
+            for partition, start in self._next.items():
+                end = min(self._log.end(self._topic, partition), start + max_records)
+                if end > start:
+                    self._next[partition] = end
+                    span = OffsetRange(partition, start, end)
+                    return Fetched(span, self._log.slice(self._topic, span))
+            if not waited:
+                self._log.wait(timeout_s)
+        return None
+
+    def read(self, wanted: OffsetRange) -> Records:
+        """The records of this range."""
+        self._log.check()
+        self.reads += 1
+        return self._log.slice(self._topic, wanted)
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Go on from here."""
+        self._next[partition] = offset
+
+    def pause(self, partitions: frozenset[int]) -> None:
+        """A gateway never asks for it."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""

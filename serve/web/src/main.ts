@@ -1,0 +1,29 @@
+/** Chooses the page by its address. Each page is its own bundle, so that the overlay never loads a chart. */
+
+import { applySettings } from "./settings.ts";
+
+export type Page = (root: HTMLElement) => void | Promise<void>;
+
+const ROUTES: [name: string, path: RegExp, load: () => Promise<{ page: (root: HTMLElement, id: string) => void }>][] = [
+  ["wall", /^\/$/, () => import("./pages/wall.ts")],
+  ["match", /^\/matches\/([^/]+)\/?$/, () => import("./pages/match.ts")],
+  ["overlay", /^\/overlay\/([^/]+)\/?$/, () => import("./pages/overlay.ts")],
+  ["ops", /^\/ops\/?$/, () => import("./pages/ops.ts")],
+];
+
+async function start(): Promise<void> {
+  const root = document.getElementById("page")!;
+  for (const [name, path, load] of ROUTES) {
+    const found = path.exec(location.pathname);
+    if (!found) continue;
+    applySettings(name);
+    const { page } = await load();
+    page(root, decodeURIComponent(found[1] ?? ""));
+    return;
+  }
+  applySettings("missing");
+  const { page } = await import("./pages/missing.ts");
+  page(root);
+}
+
+void start();

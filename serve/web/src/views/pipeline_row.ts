@@ -1,0 +1,88 @@
+/** One pipeline on the ops page: its figures in one line, and all about it underneath when opened. */
+
+import { levelSpark } from "../charts/spark.ts";
+import type { HistoryPoint, PipelineOps } from "../contract.ts";
+import { h, setText } from "../dom.ts";
+import { count, milliseconds, rate, seconds } from "../format.ts";
+import { words } from "../i18n/index.ts";
+import type { PipelineDetails } from "./pipeline_details.ts";
+
+export interface PipelineRow {
+  element: HTMLElement;
+  set: (pipeline: PipelineOps, history: readonly HistoryPoint[]) => void;
+}
+
+/** States in which a pipeline will not help itself. */
+const STUCK = new Set(["failed", "silent"]);
+
+export function pipelineRow(name: string): PipelineRow {
+  const state = h("span", { class: "chip", "data-testid": "pipeline-state" });
+  const reason = h("span", { class: "row-reason muted small" });
+  const lag = h("span", { class: "row-lag-value" });
+  const spark = levelSpark();
+  const cells = [words.inPerS, words.outPerS, words.p50, words.p99, words.deadLetters, words.modelVersion].map(
+    (label) => h("span", { class: "row-cell", "data-label": label }),
+  );
+  const button = h(
+    "button",
+    {
+      class: "ops-row",
+      type: "button",
+      "data-testid": "ops-row",
+      "data-pipeline": name,
+      "aria-expanded": "false",
+      onclick: toggle,
+    },
+    h("span", { class: "row-name" }, h("span", { class: "row-title" }, name), state, reason),
+    h("span", { class: "row-cell row-lag", "data-label": words.lag }, lag, spark.element),
+    ...cells,
+  );
+  const element = h("div", { class: "ops-pipeline" }, button);
+  let details: PipelineDetails | null = null;
+  let last: [PipelineOps, readonly HistoryPoint[]] | null = null;
+
+  async function toggle(): Promise<void> {
+    const open = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(open));
+    if (!open) {
+      details?.close();
+      details = null;
+      return;
+    }
+    const { pipelineDetails } = await import("./pipeline_details.ts");
+    if (details || button.getAttribute("aria-expanded") !== "true") return;
+    details = pipelineDetails();
+    element.append(details.element);
+    if (last) details.set(...last);
+  }
+
+  return {
+    element,
+    set(pipeline, history) {
+      last = [pipeline, history];
+      state.dataset["state"] = tone(pipeline);
+      setText(state, words.pipelineState[pipeline.state] ?? pipeline.state);
+      setText(reason, pipeline.reason);
+      setText(lag, seconds(pipeline.lag_s));
+      spark.set(history.map((point) => [point.time_ms, point.lag_s]));
+      const models = new Set(pipeline.models.map((model) => `${model.name} ${model.version}`));
+      const values = [
+        rate(pipeline.events_per_s),
+        rate(pipeline.answers_per_s),
+        milliseconds(pipeline.latency_p50_ms),
+        milliseconds(pipeline.latency_p99_ms),
+        count(pipeline.dead_letters_total),
+        models.size > 2 ? `${[...models][0]} +${models.size - 1}` : [...models].join(", ") || "–",
+      ];
+      cells.forEach((cell, index) => setText(cell, values[index]!));
+      cells[4]!.classList.toggle("notable", pipeline.dead_letters_total > 0);
+      details?.set(pipeline, history);
+    },
+  };
+}
+
+function tone(pipeline: PipelineOps): string {
+  if (STUCK.has(pipeline.state)) return "bad";
+  if (pipeline.state === "running") return pipeline.healthy ? "live" : "delayed";
+  return pipeline.state === "stopped" ? "ended" : "delayed";
+}

@@ -1,0 +1,118 @@
+"""`sightline demo`, `sightline run` and `sightline gateway`: what keeps running until it is stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs.commands.console import AsJson, Assignments, emit_json, loaded, say, seconds, with_broker, writable_file
+from jobs.errors import UsageProblem
+
+
+def demo(
+    duration: Annotated[
+        str | None, typer.Option("--for", metavar="DURATION", help="Stop after 60s, 5m, …; default: at Ctrl-C.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the measured figures here as JSON; - for stdout.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the pages; 0 takes a free one.")] = 8600,
+    replay: Annotated[
+        Path | None, typer.Option(help="Real matches: a Riot timeline, OpenDota tables, a per-minute gold table.")
+    ] = None,
+    speed: Annotated[float | None, typer.Option(help="Seconds of game per second.")] = None,
+    matches: Annotated[int | None, typer.Option(min=1, help="Matches on air at a time.")] = None,
+    title: Annotated[
+        list[str] | None, typer.Option(help="Simulate only this title: lol, dota2, hok. Repeatable.")
+    ] = None,
+    assignments: Assignments = None,
+) -> None:
+    """Show it all on this machine: broker, Ray, model, pipeline and pages, with matches to watch.
+
+    Nothing is left running when it ends.
+
+    Example: sightline demo --replay timeline.json --speed 60
+    """
+    from jobs.demo import DemoOptions, run_demo
+    from streaming.features.catalogue import titles
+
+    unknown = [name for name in title or () if name not in titles()]
+    if unknown:
+        raise UsageProblem(f"--title {unknown[0]}: unknown; there are: {', '.join(titles())}")
+    if speed is not None and not 0.0 < speed <= 10_000.0:
+        raise UsageProblem(f"--speed {speed:g}: must be above 0 and at most 10000")
+    writable_file(report, "--report")
+    given: dict[str, Any] = {"duration_s": seconds(duration) if duration else None, "speed": speed, "matches": matches}
+    given |= {"titles": tuple(title) if title else None}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    options = replace(DemoOptions(report=report, port=port, replay=replay), **chosen)
+    run_demo(options, loaded(assignments).settings, say)
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(help="win-prediction")],
+    ray_address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; RAY_ADDRESS does as well.")] = None,
+    brokers: Annotated[str | None, typer.Option(metavar="HOST:PORT,…", help="Kafka's bootstrap servers.")] = None,
+    assignments: Assignments = None,
+) -> None:
+    """Run a pipeline on your Kafka and Ray until SIGTERM or Ctrl-C; nothing is left half done.
+
+    Example: sightline run win-prediction --brokers broker:9092 --ray-address auto
+    """
+    from difflib import get_close_matches
+
+    from jobs.run import PIPELINES, run_pipeline
+
+    if pipeline not in PIPELINES:
+        near = get_close_matches(pipeline, PIPELINES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(PIPELINES)}"
+        raise UsageProblem(f"no pipeline {pipeline!r}; {hint}")
+    given = {
+        "ray.address": (ray_address, "--ray-address"),
+        "kafka.bootstrap_servers": (brokers, "--brokers"),
+    }
+    settings = with_broker(loaded(assignments, given).settings)
+    settings.kafka.connection()  # an address that is not set is said at once, not after Ray has started
+    run_pipeline(pipeline, settings, say)
+
+
+def gateway(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one.")] = None,
+    brokers: Annotated[str | None, typer.Option(metavar="HOST:PORT,…", help="Kafka's bootstrap servers.")] = None,
+    as_json: AsJson = False,
+    assignments: Assignments = None,
+) -> None:
+    """Serve the pages, the interface for programs, and /metrics, until Ctrl-C.
+
+    Example: sightline gateway --port 8600
+    """
+    from serve.gateway.reader import Feed, Feeds
+    from serve.gateway.run import serve_gateway
+    from streaming.codec import Decoder
+    from streaming.kafka.source import KafkaSource
+    from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, Topic
+
+    given = {
+        "gateway.host": (host, "--host"),
+        "gateway.port": (port, "--port"),
+        "kafka.bootstrap_servers": (brokers, "--brokers"),
+    }
+    settings = with_broker(loaded(assignments, given).settings)
+
+    kafka, registry = settings.kafka.connection(), settings.registry.open()
+
+    def feed(topic: Topic) -> Feed:
+        assert topic.schema is not None
+        return Feed(KafkaSource(kafka, topic.name, "sightline.gateway"), Decoder(topic.schema, registry).decode)
+
+    def ready(url: str) -> None:
+        if as_json:
+            emit_json({"url": url})
+        else:
+            typer.echo(url)
+        if settings.gateway.ready_file is not None:
+            settings.gateway.ready_file.write_text(url, encoding="utf-8")
+
+    serve_gateway(Feeds(feed(MATCH_INSIGHTS), feed(MATCH_EVENTS), feed(PIPELINE_STATUS)), settings.gateway, ready)

@@ -1,0 +1,69 @@
+"""What an error means to the person at the prompt: one line, and an exit code that scripts can rely on."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0
+    FAILED = 1
+    BAD_INPUT = 2  # also wrong usage and wrong settings
+    UNAVAILABLE = 3  # Kafka, Ray, the registry or a model is not there
+    INTERRUPTED = 130
+
+
+class UsageProblem(ValueError):
+    """What was asked for makes no sense; the message says what would."""
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or has a wrong value; the message names it, where it comes from, and the remedy."""
+
+
+# Named as text, so that an error of a part that was never loaded costs nothing. The first that fits counts.
+_MEANINGS: tuple[tuple[str, str, Exit], ...] = (
+    ("jobs.errors", "UsageProblem", Exit.BAD_INPUT),
+    ("jobs.errors", "SettingsError", Exit.BAD_INPUT),
+    ("jobs.demo", "DemoFailed", Exit.FAILED),
+    ("streaming.importers.problem", "ImportProblem", Exit.BAD_INPUT),
+    ("streaming.insights.wording", "TemplateError", Exit.BAD_INPUT),
+    ("streaming.kafka.jars", "BrokerError", Exit.UNAVAILABLE),
+    ("streaming.transport", "TransportUnavailable", Exit.UNAVAILABLE),
+    ("streaming.transport", "OffsetsExpired", Exit.FAILED),
+    ("streaming.transport", "Fenced", Exit.FAILED),
+    ("streaming.pipeline", "DependencyUnavailable", Exit.UNAVAILABLE),
+    ("streaming.codec.registry", "RegistryUnavailable", Exit.UNAVAILABLE),
+    ("streaming.codec.registry", "UnknownSchema", Exit.FAILED),
+    ("serve.gateway.run", "AddressTaken", Exit.UNAVAILABLE),
+    ("streaming.runners.flow", "StateLayoutChanged", Exit.FAILED),
+    ("models.store", "ModelNotFoundError", Exit.UNAVAILABLE),
+    ("models.store", "BrokenModelError", Exit.BAD_INPUT),
+    ("builtins", "FileNotFoundError", Exit.BAD_INPUT),
+    ("builtins", "IsADirectoryError", Exit.BAD_INPUT),
+    ("builtins", "NotADirectoryError", Exit.BAD_INPUT),
+    ("builtins", "PermissionError", Exit.BAD_INPUT),
+    ("builtins", "ConnectionError", Exit.UNAVAILABLE),
+)
+
+
+def meaning(error: BaseException) -> tuple[str, Exit]:
+    """One line for stderr, and the exit code.
+
+    An error that is not known here is a fault of ours or of a library: its class is part of the line.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", Exit.INTERRUPTED
+    for module, name, code in _MEANINGS:
+        if any(kind.__name__ == name and kind.__module__ == module for kind in type(error).__mro__):
+            return _one_line(error), code
+    return f"{type(error).__name__}: {_one_line(error)} (--debug shows where)", Exit.FAILED
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split())

@@ -1,0 +1,410 @@
+"""Settings: TOML file < environment `SIGHTLINE_…` < command-line option. Unknown names are errors.
+
+    sightline.toml                 [kafka]
+                                   bootstrap_servers = "broker:9092"
+    environment                    SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS=broker:9092
+
+The file is the one given by `--config` or SIGHTLINE_CONFIG, else `sightline.toml` in the working folder, if any.
+`sightline config` prints what holds and where each value comes from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as EnvironmentValueError
+
+import models
+from jobs.errors import SettingsError
+from serve.gateway.settings import GatewaySettings
+from streaming.features.catalogue import titles
+
+if TYPE_CHECKING:
+    from streaming.codec import SchemaRegistry
+    from streaming.kafka.settings import KafkaSettings
+
+PREFIX = "SIGHTLINE_"
+FILE = "sightline.toml"
+NOT_SETTINGS = ("SIGHTLINE_CONFIG", "SIGHTLINE_DATA")
+"""Names with our prefix that are no settings: the file to read, and the public data of the tests."""
+
+
+def data_home() -> Path:
+    """Where this user's data belongs: `sightline` below XDG_DATA_HOME or ~/.local/share."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "sightline"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSection(_Section):
+    """Which Kafka, and how to enter it. Without an address it is the embedded broker."""
+
+    bootstrap_servers: str | None = Field(
+        default=None, description="HOST:PORT[,HOST:PORT…]; none: the embedded broker."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = Field(default=None, description="Certificates to trust, PEM; none: the system's.")
+    ssl_certfile: Path | None = Field(default=None, description="Own certificate, PEM, where the broker asks for one.")
+    ssl_keyfile: Path | None = None
+    ssl_password: SecretStr | None = Field(default=None, description="Of the key file.")
+    ssl_check_hostname: bool = True
+    port: int = Field(
+        default=0, ge=0, le=65535, description="Of the embedded broker; 0: the one it had before, or a free one."
+    )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _are_addresses(cls, value: str | None) -> str | None:
+        for address in (value or "").split(",") if value is not None else ():
+            host, _, port = address.strip().rpartition(":")
+            if not host or not port.isdecimal():
+                raise ValueError(f"{address.strip()!r} is not HOST:PORT")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> KafkaSection:
+        if self.security_protocol.startswith("SASL"):
+            missing = [n for n in ("sasl_mechanism", "sasl_username", "sasl_password") if getattr(self, n) is None]
+            if missing:
+                raise ValueError(f"security_protocol {self.security_protocol} also needs {', '.join(missing)}")
+        return self
+
+    def connection(self) -> KafkaSettings:
+        """What clients need.
+
+        Raises:
+            SettingsError: no address is set; the embedded broker's is known only once it runs.
+        """
+        from streaming.kafka.settings import KafkaSettings
+
+        if self.bootstrap_servers is None:
+            raise SettingsError(
+                "kafka.bootstrap_servers is not set: set it to your brokers, or start the embedded one "
+                "with `sightline kafka start`"
+            )
+        return KafkaSettings(
+            bootstrap_servers=self.bootstrap_servers,
+            security_protocol=self.security_protocol,
+            sasl_mechanism=self.sasl_mechanism,
+            sasl_username=self.sasl_username,
+            sasl_password=_revealed(self.sasl_password),
+            ssl_cafile=_text(self.ssl_cafile),
+            ssl_certfile=_text(self.ssl_certfile),
+            ssl_keyfile=_text(self.ssl_keyfile),
+            ssl_password=_revealed(self.ssl_password),
+            ssl_check_hostname=self.ssl_check_hostname,
+        )
+
+
+class RegistrySection(_Section):
+    """Where schema ids come from. Without an address they are those of the packaged schemas."""
+
+    url: str | None = Field(default=None, description="Of a Confluent-compatible schema registry.")
+    auth: SecretStr | None = Field(default=None, description="USER:PASSWORD.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        if "@" in urlsplit(value or "").netloc:
+            raise ValueError("must be without user and password; set those in registry.auth")
+        return value
+
+    @field_validator("auth")
+    @classmethod
+    def _is_a_pair(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and ":" not in value.get_secret_value():
+            raise ValueError("must be USER:PASSWORD")
+        return value
+
+    def open(self) -> SchemaRegistry:
+        """The registry at the address, or the packaged one."""
+        from streaming.codec import ConfluentRegistry, PackagedRegistry
+
+        if self.url is None:
+            return PackagedRegistry()
+        if self.auth is None:
+            return ConfluentRegistry(self.url)
+        user, _, password = self.auth.get_secret_value().partition(":")
+        return ConfluentRegistry(self.url, user=user, password=password)
+
+
+class RaySection(_Section):
+    """Which Ray. Without an address one starts on this machine for as long as the command runs."""
+
+    address: str | None = Field(default=None, description="Of a running cluster; RAY_ADDRESS does as well.")
+    num_cpus: int = Field(default=8, ge=2, description="Logical CPUs of an own Ray: most of our actors only wait.")
+    object_store_mb: int = Field(default=200, ge=80, description="Shared memory of an own Ray.")
+
+
+class PipelineSection(_Section):
+    """How a pipeline cuts the stream, and how much may be under way."""
+
+    group: str = Field(default="sightline.win-prediction", min_length=1, description="Consumer group.")
+    epoch_s: float = Field(default=300.0, gt=0, description="One Ray Data execution lasts so long.")
+    interval_ms: float = Field(default=50.0, gt=0, description="A batch this often at most.")
+    read_tasks: int = Field(default=2, ge=1, description="Read tasks at a time; each has some of the partitions.")
+    max_batch_records: int = Field(default=5_000, ge=1)
+    max_unanswered_records: int = Field(default=50_000, ge=1, description="Read but not committed; bounds memory.")
+
+
+class ServeSection(_Section):
+    """How the model is served."""
+
+    replicas: int = Field(default=1, ge=1)
+    gpus_per_replica: float = Field(default=0.0, ge=0, description="0: on the CPU.")
+    max_batch: int = Field(default=4_096, ge=1, description="Rows a call.")
+
+
+class ModelsSection(_Section):
+    """Which weights."""
+
+    store: Path = Field(default_factory=lambda: data_home() / "models", description="Folder of your own models.")
+    titles: dict[str, str] = Field(
+        default_factory=lambda: {title: f"tsstn-{title}@live" for title in titles()},
+        description="Title → NAME@ALIAS or NAME@VERSION.",
+    )
+
+    @field_validator("titles")
+    @classmethod
+    def _are_titles(cls, value: dict[str, str]) -> dict[str, str]:
+        for title in value:
+            if title not in titles():
+                raise ValueError(f"unknown title {title!r}; known: {', '.join(titles())}")
+        return {title: f"tsstn-{title}@live" for title in titles()} | value
+
+    @property
+    def store_roots(self) -> tuple[str, ...]:
+        """Your models first, then those that ship with the project."""
+        return str(self.store), str(Path(models.__file__).parent / "shipped")
+
+
+class GatewaySection(GatewaySettings):
+    """Where the pages are served; the bounds are the gateway's own."""
+
+    ready_file: Path | None = Field(default=None, description="Written with the address once it can be asked.")
+
+
+class Settings(BaseSettings):
+    """All of them. Build with `load_settings`, which also says where each value comes from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    home: Path = Field(default_factory=data_home, description="Folder for the embedded broker and your models.")
+    kafka: KafkaSection = Field(default_factory=KafkaSection)
+    registry: RegistrySection = Field(default_factory=RegistrySection)
+    ray: RaySection = Field(default_factory=RaySection)
+    pipeline: PipelineSection = Field(default_factory=PipelineSection)
+    serve: ServeSection = Field(default_factory=ServeSection)
+    models: ModelsSection = Field(default_factory=ModelsSection)
+    gateway: GatewaySection = Field(default_factory=lambda: GatewaySection.model_validate({}))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _models_live_at_home(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        section = raw.get("models", {})
+        if "home" not in raw or not isinstance(section, dict) or "store" in section:
+            return raw
+        return {**raw, "models": {**section, "store": Path(raw["home"]) / "models"}}
+
+    @field_validator("home")
+    @classmethod
+    def _without_tilde(cls, value: Path) -> Path:
+        return value.expanduser()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` merged: it must know which source a value came from."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings that hold, and where each comes from."""
+
+    settings: Settings
+    origins: Mapping[str, str]  # "kafka.bootstrap_servers" → "sightline.toml"; what is missing is a default
+    file: Path | None
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """(name, value, origin) of every setting; secrets masked, paths and times as text."""
+        for name, value in _leaves(self.settings.model_dump(mode="json")):
+            yield name, value, self.origins.get(name, "default")
+
+
+def load_settings(options: Mapping[str, tuple[Any, str]] | None = None, config: Path | None = None) -> Loaded:
+    """Merge file, environment and options.
+
+    Args:
+        options: dotted name → (value, the option's name); None values are left out.
+        config: the file; None looks at SIGHTLINE_CONFIG, then for `sightline.toml` in the working folder.
+
+    Raises:
+        SettingsError: an unknown name or a wrong value.
+    """
+    file = _chosen_file(config)
+    sources: list[tuple[dict[str, Any], dict[str, str]]] = []
+    if file is not None:
+        from_file = _read_toml(file)
+        sources.append((from_file, {name: str(file) for name, _ in _leaves(from_file)}))
+    if address := os.environ.get("RAY_ADDRESS"):
+        sources.append(({"ray": {"address": address}}, {"ray.address": "RAY_ADDRESS"}))
+    _refuse_unknown_environment()
+    from_environment = _read_environment()
+    names = {name: f"{PREFIX}{name.replace('.', '__').upper()}" for name, _ in _leaves(from_environment)}
+    sources.append((from_environment, names))
+    given = {name: (value, option) for name, (value, option) in (options or {}).items() if value is not None}
+    sources.append(
+        (_nested({n: value for n, (value, _) in given.items()}), {n: option for n, (_, option) in given.items()})
+    )
+
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for values, where in sources:
+        merged = _merged(merged, values)
+        origins |= where
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, origins)) from None
+    return Loaded(settings, origins, file)
+
+
+def setting_names() -> tuple[str, ...]:
+    """Dotted names of all settings."""
+    return tuple(_field_names(Settings, ""))
+
+
+def _chosen_file(config: Path | None) -> Path | None:
+    named = config or (Path(value) if (value := os.environ.get("SIGHTLINE_CONFIG")) else None)
+    if named is not None:
+        if not named.is_file():
+            raise SettingsError(
+                f"{named}: no such settings file; give an existing one with --config or SIGHTLINE_CONFIG"
+            )
+        return named
+    return Path(FILE) if Path(FILE).is_file() else None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not TOML: {error}") from None
+
+
+def _read_environment() -> dict[str, Any]:
+    try:
+        return EnvSettingsSource(Settings)()
+    except EnvironmentValueError as error:
+        section = "".join(re.findall(r'field "(\w+)"', str(error))[:1])
+        variable = f"{PREFIX}{section.upper()}"
+        raise SettingsError(f"{variable}: not JSON; set one value as {variable}__NAME instead") from None
+
+
+def _refuse_unknown_environment() -> None:
+    known = {f"{PREFIX}{name.replace('.', '__').upper()}": name for name in setting_names()}
+    sections = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    tables = tuple(f"{PREFIX}{name.replace('.', '__').upper()}__" for name in _TABLES)
+    for variable in os.environ:
+        name = variable.upper()
+        if not name.startswith(PREFIX) or name in NOT_SETTINGS or name in known or name in sections:
+            continue
+        if not name.startswith(tables):
+            names = [known_name.removeprefix(PREFIX) for known_name in (*known, *NOT_SETTINGS)]
+            near = get_close_matches(name.removeprefix(PREFIX), names, n=1, cutoff=0.5)
+            hint = f"did you mean {PREFIX}{near[0]}?" if near else "`sightline config` lists them all"
+            raise SettingsError(f"{variable}: no such setting; {hint}")
+
+
+_TABLES = ("models.titles",)
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path is not None else None
+
+
+def _field_names(section: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _field_names(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        *sections, last = name.split(".")
+        table = nested
+        for section in sections:
+            table = table.setdefault(section, {})
+        table[last] = value
+    return nested
+
+
+def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for name, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+    """The first thing wrong, in one line: where, what, and what to do. Never the value of a secret."""
+    problems = error.errors(include_url=False, include_input=False)
+    first = problems[0]
+    name = ".".join(str(part) for part in first["loc"])
+    place = next((origins[n] for n in origins if n == name or n.startswith(f"{name}.")), "")
+    says_it = name in place or place == f"{PREFIX}{name.replace('.', '__').upper()}"
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(name, setting_names(), n=1, cutoff=0.5)
+        what = f"no such setting; {f'did you mean {near[0]}?' if near else '`sightline config` lists them all'}"
+    elif first["type"] == "model_type":
+        what = f"is a section; set one of its names, such as {next(n for n in setting_names() if n.startswith(name))}"
+    else:
+        what = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return ": ".join([*([place] if place else []), *([] if says_it else [name]), f"{what}{more}"])

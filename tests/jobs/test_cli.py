@@ -1,0 +1,246 @@
+"""The command line: help, suggestions, exit codes, one-line errors, and nothing heavy imported for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from jobs import cli, demo
+from jobs.commands.console import seconds, writable_file
+from jobs.errors import Exit, SettingsError, UsageProblem, meaning
+from models.store import ModelNotFoundError
+from streaming.importers.problem import ImportProblem
+from streaming.kafka.jars import BrokerError
+from streaming.transport import Fenced, TransportUnavailable
+
+Run = Callable[..., tuple[int, str, str]]
+
+COMMANDS = [
+    ["demo"], ["run"], ["gateway"], ["train"], ["evaluate"], ["config"], ["version"],
+    ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"], ["topics", "create"], ["topics", "ls"],
+    ["models", "ls"], ["models", "show"],
+]  # fmt: skip
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `sightline …` here, in an empty folder and with a home of its own: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SIGHTLINE_CONFIG", "")  # none; set here, because --config sets it and it must be restored
+
+    def sightline(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main(list(arguments))
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return sightline
+
+
+def leaves(command: Any, path: list[str]) -> list[list[str]]:
+    inner = getattr(command, "commands", None)
+    return [path] if inner is None else [leaf for name in inner for leaf in leaves(inner[name], [*path, name])]
+
+
+def test_every_command_is_listed_here() -> None:
+    assert sorted(leaves(typer.main.get_command(cli.app), [])) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_an_example(run: Run, command: list[str]) -> None:
+    code, out, _ = run(*command, "--help")
+    assert code == Exit.OK
+    assert f"Example: sightline {' '.join(command)}" in " ".join(out.split())
+
+
+def test_help_says_what_exit_codes_mean(run: Run) -> None:
+    out = " ".join(run("--help")[1].split())
+    assert "Exit codes: 0 done; 1 failed; 2 bad input" in out and "130 interrupted" in out
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    script = "import sys; from jobs.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+    fastest_s = float("inf")
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        fastest_s = min(fastest_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    heavy = {"ray", "torch", "polars", "numpy", "pydantic", "pyarrow", "kafka", "fastapi", "sklearn", "psutil"}
+    assert heavy & set(done.stderr.split()) == set()
+    assert fastest_s <= 0.5  # of CPU: a machine that is busy with other things must not decide
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["dmeo"], "Did you mean 'demo'?"),
+        (["kafka", "strat"], "'start'"),
+        (["demo", "--sped", "3"], "--speed"),
+        (["demo", "--port", "abc"], "'--port'"),
+        (["demo", "--port", "70000"], "65535"),
+        (["demo", "--for", "soon"], "'soon' is not a duration; write 60s, 5m or 1h30m"),
+        (["demo", "--speed", "0"], "--speed 0: must be above 0"),
+        (["demo", "--title", "chess"], "--title chess: unknown; there are: dota2, hok, lol"),
+        (["demo", "--report", "gone/report.json"], "there is no folder gone; make it first"),
+        (["run"], "Missing argument"),
+        (["run", "win-predicton"], "did you mean win-prediction?"),
+        (["run", "win-prediction"], "sightline kafka start"),
+        (["run", "win-prediction", "--brokers", "nonsense"], "kafka.bootstrap_servers: 'nonsense' is not HOST:PORT"),
+        (["train", "win-tsst", "--data", "x"], "no recipe 'win-tsst'; there are: win-tsstn"),
+        (["evaluate", "winn", "--data", "x"], "nothing to evaluate named 'winn'"),
+        (["evaluate", "gate-lol", "--data", "x", "--title", "lol"], "leave out --title"),
+        (["config", "--set", "kafka"], "--set kafka: write NAME=VALUE"),
+        (["config", "--set", "kafka.prt=1"], "--set kafka.prt: no such setting; did you mean kafka.port?"),
+        (["--config", "gone.toml", "config"], "gone.toml: no such settings file"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_one_line_and_exit_code_2(run: Run, arguments: list[str], said: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (Exit.BAD_INPUT, "")
+    assert err.startswith("sightline: ") and err.count("\n") == 1 and said in err
+
+
+def test_config_prints_values_and_origins(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_KAFKA__SASL_PASSWORD", "hunter2")
+    code, out, _ = run("config", "--json", "--set", "kafka.port=9099")
+    told = json.loads(out)
+    assert code == Exit.OK and "hunter2" not in out
+    assert told["settings"]["kafka"]["port"] == 9099
+    assert told["origins"]["kafka.port"] == "--set kafka.port"
+    assert told["origins"]["gateway.host"] == "default"
+    table = run("config")[1]
+    assert "hunter2" not in table
+    [line] = [line.split() for line in table.splitlines() if line.startswith("kafka.sasl_password")]
+    assert line == ["kafka.sasl_password", "**********", "SIGHTLINE_KAFKA__SASL_PASSWORD"]
+
+
+def test_the_settings_file_holds_for_child_processes_too(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.toml").write_text("[kafka]\nport = 7\n", encoding="utf-8")
+    assert run("--config", "mine.toml", "config")[0] == Exit.OK
+    assert os.environ["SIGHTLINE_CONFIG"] == str(tmp_path / "mine.toml")
+
+
+def test_version(run: Run) -> None:
+    assert run("version")[1].startswith("sightline ")
+    assert set(json.loads(run("version", "--json")[1])) == {
+        "sightline",
+        "python",
+        "ray",
+        "kafka-python",
+        "polars",
+        "torch",
+    }
+
+
+def test_kafka_status_without_a_broker_is_exit_code_3(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("kafka", "status")
+    assert code == Exit.UNAVAILABLE and "sightline kafka start" in out
+    code, out, _ = run("kafka", "status", "--json")
+    assert code == Exit.UNAVAILABLE and json.loads(out)["running"] is False
+    assert run("kafka", "stop")[:2] == (Exit.OK, "Kafka was not running\n")
+
+
+@pytest.mark.kafka
+def test_topics_are_made_once_and_listed(run: Run, kafka: str) -> None:
+    brokers = ("--set", f"kafka.bootstrap_servers={kafka}")
+    assert run("topics", "create", *brokers)[0] == Exit.OK
+    code, out, _ = run("topics", "create", "--json", *brokers)
+    assert code == Exit.OK and json.loads(out)["created"] == []
+    listed = {line["topic"]: line for line in json.loads(run("topics", "ls", "--json", *brokers)[1])}
+    assert listed["match.events"]["exists"] and listed["match.events"]["partitions"] == 4
+    assert "match.events" in run("topics", "ls", *brokers)[1]
+
+
+def test_a_broker_that_is_away_is_exit_code_3(run: Run) -> None:
+    code, _, err = run("topics", "create", "--set", "kafka.bootstrap_servers=127.0.0.1:9")
+    assert code == Exit.UNAVAILABLE and "127.0.0.1:9" in err and err.count("\n") == 1
+
+
+def test_models_are_listed_and_a_missing_one_says_how_to_get_one(run: Run) -> None:
+    assert isinstance(json.loads(run("models", "ls", "--json")[1]), list)
+    code, _, err = run("models", "show", "chess@live")
+    assert code == Exit.UNAVAILABLE and "sightline train" in err
+
+
+def test_demo_hands_on_what_was_asked_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[demo.DemoOptions] = []
+    monkeypatch.setattr(demo, "run_demo", lambda options, settings, say: asked.append(options))
+    line = ["demo", "--for", "1m30s", "--report", "r.json", "--port", "0", "--speed", "60", "--matches", "2"]
+    assert run(*line, "--title", "lol")[0] == Exit.OK
+    assert run("demo")[0] == Exit.OK
+    full, plain = asked
+    assert (full.duration_s, full.report, full.port, full.speed, full.matches, full.titles) == (
+        90.0, Path("r.json"), 0, 60.0, 2, ("lol",),
+    )  # fmt: skip
+    assert plain == demo.DemoOptions()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UsageProblem("write it so"), Exit.BAD_INPUT, "write it so"),
+        (SettingsError("kafka.port: wrong"), Exit.BAD_INPUT, "kafka.port: wrong"),
+        (ImportProblem(Path("a.json"), "line 3", "no clock", "mend"), Exit.BAD_INPUT, "a.json, line 3: no clock; mend"),
+        (BrokerError("port 9092 is taken"), Exit.UNAVAILABLE, "port 9092 is taken"),
+        (TransportUnavailable("away"), Exit.UNAVAILABLE, "away"),
+        (Fenced("taken over"), Exit.FAILED, "taken over"),
+        (ModelNotFoundError("no model"), Exit.UNAVAILABLE, "no model"),
+        (FileNotFoundError(2, "No such file", "x.json"), Exit.BAD_INPUT, "x.json: no such file"),
+        (KeyboardInterrupt(), Exit.INTERRUPTED, "interrupted"),
+        (KeyError("lol"), Exit.FAILED, "KeyError: lol (--debug shows where)"),
+        (RuntimeError("two\nlines"), Exit.FAILED, "RuntimeError: two lines (--debug shows where)"),
+    ],
+)  # fmt: skip
+def test_what_an_error_means(error: BaseException, code: Exit, said: str) -> None:
+    assert meaning(error) == (said, code)
+
+
+def test_an_error_of_a_command_has_no_traceback_unless_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object) -> None:
+        raise BrokerError("the disk is full")
+
+    monkeypatch.setattr(demo, "run_demo", break_down)
+    assert run("demo") == (Exit.UNAVAILABLE, "", "sightline: the disk is full\n")
+    with pytest.raises(BrokerError):
+        run("--debug", "demo")
+
+
+def test_interrupted_is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run_demo", interrupted)
+    assert run("demo")[0] == Exit.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90.0), ("60s", 60.0), ("5m", 300.0), ("1.5h", 5400.0), ("1h30m", 5400.0)]
+)
+def test_durations(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "s", "5x", "-5s", "0s", "5 m", "1h30", "1e3"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(UsageProblem, match="is not a duration"):
+        seconds(text)
+
+
+def test_a_result_file_must_have_a_place(tmp_path: Path) -> None:
+    writable_file(None, "--report")
+    writable_file(Path("-"), "--report")
+    writable_file(tmp_path / "new.json", "--report")
+    with pytest.raises(UsageProblem, match="is a folder"):
+        writable_file(tmp_path, "--report")

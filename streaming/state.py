@@ -171,7 +171,7 @@ class StateTable:
             if spec.is_text:
                 self._columns[name][slots] = np.asarray(column.to_list(), dtype=object)
             elif spec.shape:
-                packed = np.frombuffer(b"".join(column.to_list()), dtype=spec.dtype)
+                packed: npt.NDArray[Any] = np.frombuffer(b"".join(column.to_list()), dtype=spec.dtype)
                 self._columns[name][slots] = packed.reshape(len(keys), *spec.shape)
             else:
                 self._columns[name][slots] = column.to_numpy()

@@ -1,0 +1,1 @@
+"""Kafka: source, transactional sink, topics, dead letters, and the embedded broker."""

@@ -1,0 +1,128 @@
+"""Making the broker agree with `streaming.topics`, and reading compacted topics whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kafka.errors import TopicAlreadyExistsError
+
+from streaming.kafka.clients import open_admin
+from streaming.kafka.settings import KafkaSettings
+from streaming.kafka.source import KafkaReader, KafkaSource, joined
+from streaming.records import Records
+from streaming.topics import Topic
+from streaming.transport import TransportUnavailable
+
+_BROKER_DEFAULT = -1
+_READ_AT_ONCE = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsReport:
+    """What `ensure_topics` found and did."""
+
+    created: tuple[str, ...]
+    existing: tuple[str, ...]
+    mismatched: tuple[str, ...]  # one line for each existing topic with another number of partitions
+
+    def require_agreement(self) -> None:
+        """Raise ValueError if a topic has another number of partitions: its keys would go elsewhere than expected."""
+        if self.mismatched:
+            raise ValueError("; ".join(self.mismatched))
+
+
+def ensure_topics(settings: KafkaSettings, topics: Sequence[Topic]) -> TopicsReport:
+    """Create what is missing and wait until it can be used. What exists is left as it is, and compared."""
+    wanted = {topic.name: topic for topic in topics}
+    with open_admin(settings) as admin:
+        found = _partition_counts(admin.describe_topics(list(wanted)))
+        missing = [topic for name, topic in wanted.items() if name not in found]
+        created = [topic.name for topic in missing if _create(admin, topic)]
+        if missing:
+            admin.wait_for_topics([topic.name for topic in missing])
+            found = _partition_counts(admin.describe_topics(list(wanted)))
+    mismatched = [
+        f"topic {name} has {found[name]} partitions, but is defined with {topic.partitions}: "
+        "delete it, or change the definition in streaming/topics.py"
+        for name, topic in wanted.items()
+        if found[name] != topic.partitions
+    ]
+    existing = [name for name in wanted if name not in created]
+    return TopicsReport(tuple(created), tuple(existing), tuple(mismatched))
+
+
+def topic_options(topic: Topic) -> dict[str, str]:
+    """The topic's settings on the broker."""
+    if topic.compacted:
+        return {
+            "cleanup.policy": "compact",
+            "segment.bytes": str(16 << 20),  # only closed segments are compacted: close them early
+            "segment.ms": str(3600 * 1000),
+            "min.cleanable.dirty.ratio": "0.2",
+            "delete.retention.ms": str(24 * 3600 * 1000),  # how long a tombstone is kept for slow readers
+        }
+    return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)}
+
+
+def read_all(settings: KafkaSettings, topic: str, stalled_after_s: float = 30.0) -> dict[int, Records]:
+    """Every committed record of the topic from its beginning to its end as of now, by partition, oldest first.
+
+    For compacted topics: all of it is held in memory.
+
+    Raises:
+        LookupError: there is no such topic.
+        TransportUnavailable: the cluster is away, or nothing more came for `stalled_after_s`.
+    """
+    source = KafkaSource(settings, topic, group="")
+    try:
+        start, end = source.beginning_offsets(), source.end_offsets()
+    finally:
+        source.close()
+    reader = source.open(start)
+    try:
+        return {
+            partition: joined(pieces)
+            for partition, pieces in _drain(reader, topic, start, end, stalled_after_s).items()
+        }
+    finally:
+        reader.close()
+
+
+def _drain(
+    reader: KafkaReader, topic: str, start: dict[int, int], end: dict[int, int], stalled_after_s: float
+) -> dict[int, list[Records]]:
+    pieces: dict[int, list[Records]] = {partition: [] for partition in start}
+    position = dict(start)
+    moved = time.monotonic()
+    while any(position[partition] < end[partition] for partition in end):
+        fetched = reader.poll(timeout_s=1.0, max_records=_READ_AT_ONCE)
+        if fetched is not None:
+            pieces[fetched.range.partition].append(fetched.records)
+            position[fetched.range.partition] = fetched.range.end
+            moved = time.monotonic()
+        elif time.monotonic() - moved > stalled_after_s:
+            raise TransportUnavailable(f"reading {topic} stopped at {position}, before its end {end}")
+    return pieces
+
+
+def _create(admin: object, topic: Topic) -> bool:
+    options = {
+        "num_partitions": topic.partitions,
+        "replication_factor": _BROKER_DEFAULT,
+        "configs": topic_options(topic),
+    }
+    try:
+        admin.create_topics({topic.name: options})  # type: ignore[attr-defined]
+    except TopicAlreadyExistsError:  # another process was faster
+        return False
+    return True
+
+
+def _partition_counts(described: Sequence[dict[str, object]]) -> dict[str, int]:
+    return {
+        str(topic["name"]): len(partitions)
+        for topic in described
+        if topic["error_code"] == 0 and isinstance(partitions := topic["partitions"], list)
+    }

@@ -1,0 +1,145 @@
+"""Opening kafka-python's clients so that an absent cluster is an answer within seconds, and leaves nothing behind.
+
+The clients retry in silence and without end. Here a cluster that cannot be reached raises `TransportUnavailable`, and a
+client that failed half-way in its constructor does not leave its thread and sockets running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.admin import KafkaAdminClient
+from kafka.errors import (
+    AuthorizationError,
+    BrokerNotAvailableError,
+    KafkaError,
+    RetriableError,
+    SaslAuthenticationFailedError,
+)
+from kafka.net.compat import KafkaNetClient
+
+from streaming.kafka.settings import KafkaSettings
+from streaming.transport import TransportUnavailable
+
+_FETCH_MAX_WAIT_MS = 100  # how long a broker may hold an empty fetch; new records are answered at once
+_METADATA_PAUSE_MS = 20  # between two looks at the cluster: 100 unless set, and each client begins with two
+_PARTITION_FETCH_BYTES = 2 << 20
+_FETCH_BYTES = 16 << 20
+
+Client = TypeVar("Client")
+
+
+def open_consumer(settings: KafkaSettings, group: str | None = None, isolation: str = "read_committed") -> Any:
+    """A consumer for manual assignment: no group membership, no automatic commit, no silent reset of offsets.
+
+    Offsets of a group that an open transaction is about to change are waited for, unless `isolation` is
+    read_uncommitted.
+    """
+    logging.getLogger("kafka.coordinator.consumer").addFilter(_without_waiting_for_offsets)
+    return _open(
+        KafkaConsumer,
+        settings,
+        group_id=group,
+        metrics_enabled=False,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level=isolation,
+        allow_auto_create_topics=False,
+        fetch_min_bytes=1,
+        fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+        max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
+        fetch_max_bytes=_FETCH_BYTES,
+    )
+
+
+def open_producer(settings: KafkaSettings, transactional_id: str, transaction_timeout_ms: int) -> Any:
+    """A transactional producer, not yet initialised."""
+    return _open(
+        KafkaProducer,
+        settings,
+        transactional_id=transactional_id,
+        metrics_enabled=False,  # nobody reads them
+        transaction_timeout_ms=transaction_timeout_ms,
+        allow_auto_create_topics=False,
+        linger_ms=0,
+        max_request_size=8 << 20,
+        max_block_ms=round(settings.unavailable_after_s * 1000),
+        delivery_timeout_ms=30_000,
+    )
+
+
+@contextlib.contextmanager
+def open_admin(settings: KafkaSettings) -> Iterator[Any]:
+    """An admin client, closed at the end of the block."""
+    admin = _open(KafkaAdminClient, settings)
+    try:
+        with unavailable_if_away(settings):
+            yield admin
+    finally:
+        admin.close()
+
+
+@contextlib.contextmanager
+def unavailable_if_away(settings: KafkaSettings) -> Iterator[None]:
+    """Tell `TransportUnavailable` what the client reports as a retriable error or a lost connection."""
+    try:
+        yield
+    except (SaslAuthenticationFailedError, AuthorizationError):
+        raise
+    except (RetriableError, BrokerNotAvailableError, ConnectionError) as error:
+        if isinstance(error, TransportUnavailable):
+            raise
+        raise away(settings, error) from error
+
+
+def away(settings: KafkaSettings, reason: object) -> TransportUnavailable:
+    """The error that says that this cluster does not answer."""
+    told = f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else str(reason)
+    return TransportUnavailable(f"Kafka at {settings.bootstrap_servers} does not answer ({told.strip(': ')})")
+
+
+def is_reachable(settings: KafkaSettings) -> bool:
+    """Whether any bootstrap server accepts a connection."""
+    for address in settings.addresses():
+        with contextlib.suppress(OSError), socket.create_connection(address, settings.unavailable_after_s):
+            return True
+    return False
+
+
+def require_fast_checksums() -> None:
+    """Refuse to go on without the C module for CRC-32C: without it, reading and writing is 10 to 400 times slower."""
+    if importlib.util.find_spec("crc32c") is None:
+        raise ImportError(
+            "the Python package crc32c is missing, without which Kafka is too slow: pip install 'kafka-python[crc32c]'"
+        )
+
+
+def _without_waiting_for_offsets(record: logging.LogRecord) -> bool:
+    """Drop the error line that the client logs each time it finds offsets in an open transaction: it is just early."""
+    return "UnstableOffsetCommitError" not in record.getMessage()
+
+
+def _open(client: Callable[..., Client], settings: KafkaSettings, **options: Any) -> Client:
+    require_fast_checksums()
+    if not is_reachable(settings):
+        raise away(settings, "connection refused")
+    connections: list[KafkaNetClient] = []
+
+    def connect(**config: Any) -> KafkaNetClient:
+        connections.append(KafkaNetClient(**config))
+        connections[-1].cluster.config["retry_backoff_ms"] = _METADATA_PAUSE_MS
+        return connections[-1]
+
+    try:
+        with unavailable_if_away(settings):
+            return client(**settings.client_options(), kafka_client=connect, **options)
+    except (KafkaError, OSError):
+        for connection in connections:
+            connection.close()
+        raise

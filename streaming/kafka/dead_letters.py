@@ -1,0 +1,57 @@
+"""Where records go that a pipeline cannot accept: their raw bytes, and in headers why and where they came from.
+
+The headers' names are those of Kafka Streams (KIP-1034), so that its tools read them; ours are added beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streaming.records import Header, Records
+from streaming.topics import Topic
+from streaming.transport import Output
+
+_STREAMS = "__streams.errors."
+_OURS = "sightline."
+
+
+def dead_letter_output(
+    topic: Topic,
+    partition: int,
+    records: Records,
+    errors: Sequence[str],
+    messages: Sequence[str],
+    schema_ids: Sequence[int | None],
+    pipeline: str,
+    now_ms: int,
+) -> Output:
+    """The dead letters of N rejected records of one partition of `topic`; keys, values and times stay as they were.
+
+    errors, messages, schema_ids (N,): the error's class name, what it says, the writer's schema id where it is known.
+    """
+    for name, column in (("errors", errors), ("messages", messages), ("schema_ids", schema_ids)):
+        if len(column) != len(records):
+            raise ValueError(f"{len(records)} dead letters, but {len(column)} {name}")
+    headers = [
+        _headers(topic.name, partition, int(offset), error, message, schema_id, pipeline, now_ms)
+        for offset, error, message, schema_id in zip(records.offsets, errors, messages, schema_ids, strict=True)
+    ]
+    letters = Records(records.keys, records.values, records.offsets, records.timestamps_ms, headers)
+    return Output(topic.dead_letters.name, letters)
+
+
+def _headers(
+    topic: str, partition: int, offset: int, error: str, message: str, schema_id: int | None, pipeline: str, now_ms: int
+) -> list[Header]:
+    told = {
+        f"{_STREAMS}exception": error,
+        f"{_STREAMS}message": message,
+        f"{_STREAMS}stacktrace": f"{error}: {message}",  # rejected by a check on columns: there is no stack to show
+        f"{_STREAMS}topic": topic,
+        f"{_STREAMS}partition": str(partition),
+        f"{_STREAMS}offset": str(offset),
+        f"{_OURS}schema_id": "" if schema_id is None else str(schema_id),
+        f"{_OURS}pipeline": pipeline,
+        f"{_OURS}time_ms": str(now_ms),
+    }
+    return [(name, value.encode()) for name, value in told.items()]

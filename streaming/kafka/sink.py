@@ -1,0 +1,219 @@
+"""Writing exactly once: answers, dead letters, state and source offsets in one Kafka transaction."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from kafka import TopicPartition
+
+from streaming.kafka.clients import open_consumer, unavailable_if_away
+from streaming.kafka.partitioning import Partitioner
+from streaming.kafka.record_batch import encode
+from streaming.kafka.settings import KafkaSettings
+from streaming.kafka.transactions import CommitRefused, TransactionalProducer
+from streaming.transport import Fenced, Output, TransportUnavailable
+
+_BATCH_BYTES = 1_000_000
+_COMMIT_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A commit whose outcome is not known: the connection went while the broker was ending the transaction."""
+
+    note: str
+    group: str
+    marks: Mapping[int, int]  # where the note was left
+    offsets: Mapping[int, int]  # what was asked for
+
+
+class KafkaSink:
+    """Commits for one consumer group of one source topic, under one transactional id. Picklable until opened.
+
+    After `TransportUnavailable` it opens a new producer with the next commit. Two dangers lie there, and both are met
+    by the note, a random name that each commit leaves with its offsets. A commit that was cut off may have gone
+    through: if its note is on the log, trying it again does nothing. And another instance may have taken over
+    meanwhile: if the offsets carry a note that is not ours, this one is the zombie and says `Fenced`.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        transactional_id: str,
+        group: str,
+        source_topic: str,
+        commit_timeout_s: float = _COMMIT_TIMEOUT_S,
+    ) -> None:
+        self._settings, self._transactional_id = settings, transactional_id
+        self._group, self._source_topic, self._commit_timeout_s = group, source_topic, commit_timeout_s
+        self._partitioner = Partitioner()
+        self._producer: TransactionalProducer | None = None
+        self._notes: dict[int, str] | None = None  # the note each source partition must carry; None until opened
+        self._doubt: _Doubt | None = None
+
+    def open(self) -> None:
+        """Connect, fence older instances and abort what they left unfinished."""
+        self.close()
+        producer = self._producer = TransactionalProducer(
+            self._settings, self._transactional_id, self._commit_timeout_s
+        )
+        self._notes = self._read_notes(self._group, range(producer.partitions(self._source_topic)))
+
+    def commit(
+        self,
+        *,
+        answers: Sequence[Output],
+        dead_letters: Sequence[Output],
+        state: Sequence[Output],
+        offsets: Mapping[int, int],
+    ) -> None:
+        """One transaction, in the order of the numbers below; all of it or nothing becomes visible.
+
+        Raises:
+            Fenced: another instance took over; stop at once.
+            TransportUnavailable: the cluster is away. Try the same commit again; should this one have gone through
+                after all, the next call notices and returns.
+            CommitRefused: the cluster will not take it (a topic is missing, a right, a record too large).
+            ValueError: a record exceeds `max_record_bytes`; nothing has been sent.
+        """
+        for output in (*answers, *dead_letters, *state):
+            self._check_sizes(output)
+        if self._notes is None:
+            raise RuntimeError("open the sink before committing")
+        if self._producer is None:
+            self._recover(self._notes, offsets)
+        if self._doubt is not None and self._is_through(self._doubt, offsets):
+            return
+        # Without offsets the note is left in a group of its own: it must be somewhere.
+        group, marks = (self._group, offsets) if offsets else (f"{self._transactional_id}.commits", {0: 0})
+        note = uuid.uuid4().hex
+        producer = self._producer
+        assert producer is not None
+        try:
+            producer.begin()
+            self._send(producer, answers)  # (1)
+            self._send(producer, dead_letters)  # (2)
+            self._send(producer, state)  # (3)
+            producer.flush()
+            producer.send_offsets(group, self._source_topic, marks, note)  # (4)
+            self._doubt = _Doubt(note, group, dict(marks), dict(offsets))
+            producer.commit()  # (5)
+        except (Fenced, TransportUnavailable):
+            self._discard()
+            raise
+        except BaseException:
+            self._abort(producer)
+            raise
+        self._doubt = None
+        self._notes.update(dict.fromkeys(offsets, note))
+
+    def close(self) -> None:
+        """Disconnect. Nothing is lost: what was not committed is not visible."""
+        self._discard()
+        self._notes, self._doubt = None, None
+
+    def __getstate__(self) -> tuple[KafkaSettings, str, str, str, float]:
+        if self._producer is not None:
+            raise TypeError("an open sink cannot be pickled: it holds connections")
+        return self._settings, self._transactional_id, self._group, self._source_topic, self._commit_timeout_s
+
+    def __setstate__(self, state: tuple[KafkaSettings, str, str, str, float]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    def _send(self, producer: TransactionalProducer, outputs: Sequence[Output]) -> None:
+        now_ms = int(time.time() * 1000)
+        for output in outputs:
+            if not len(output.records):
+                continue
+            count = producer.partitions(output.topic)
+            if output.partition is None:
+                assigned = self._partitioner.partitions(output.records.keys, count)
+                pieces = [(int(p), output.records.take(np.flatnonzero(assigned == p))) for p in np.unique(assigned)]
+            elif output.partition < count:
+                pieces = [(output.partition, output.records)]
+            else:
+                raise CommitRefused(
+                    f"{output.topic} has {count} partitions, so there is no partition {output.partition}"
+                )
+            for partition, records in pieces:
+                for batch in encode(records, _BATCH_BYTES, now_ms):
+                    producer.append(output.topic, partition, batch)
+
+    def _check_sizes(self, output: Output) -> None:
+        records, limit = output.records, self._settings.max_record_bytes
+        if records.keys.nbytes + records.values.nbytes <= limit:  # most often all of them together are small enough
+            return
+        for row, (key, value) in enumerate(zip(records.keys, records.values, strict=True)):
+            size = sum(field.as_buffer().size for field in (key, value) if field.is_valid)
+            if size > limit:
+                raise ValueError(
+                    f"record {row} for {output.topic} has {size} bytes, above max_record_bytes {limit}: "
+                    "raise that and the topic's max.message.bytes, or send less"
+                )
+
+    def _recover(self, notes: Mapping[int, str], offsets: Mapping[int, int]) -> None:
+        """Open a new producer in place of a discarded one, unless another instance has committed since."""
+        expected = {partition: notes.get(partition, "") for partition in offsets}
+        self._refuse_to_take_back(expected, isolation="read_uncommitted")  # a look before fencing anyone
+        self._producer = TransactionalProducer(self._settings, self._transactional_id, self._commit_timeout_s)
+        try:
+            self._refuse_to_take_back(expected, isolation="read_committed")
+        except BaseException:
+            self._discard()
+            raise
+
+    def _refuse_to_take_back(self, expected: Mapping[int, str], isolation: str) -> None:
+        doubted = None if self._doubt is None else self._doubt.note
+        for partition, note in self._read_notes(self._group, expected, isolation).items():
+            if note not in (expected[partition], doubted):
+                raise Fenced(
+                    f"another instance has committed {self._source_topic}/{partition} for {self._group} while Kafka "
+                    "was away from here: this one must stop"
+                )
+
+    def _is_through(self, doubt: _Doubt, offsets: Mapping[int, int]) -> bool:
+        """Whether the commit in doubt went through, now that its transaction has ended one way or the other."""
+        try:
+            found = self._read_notes(doubt.group, doubt.marks)
+        except BaseException:
+            self._discard()
+            raise
+        self._doubt = None
+        if any(note != doubt.note for note in found.values()):
+            return False
+        if self._notes is not None:
+            self._notes.update(dict.fromkeys(doubt.offsets, doubt.note))
+        if dict(offsets) != doubt.offsets:
+            raise RuntimeError(
+                "the last commit went through after all, but this one is another: go on from the committed offsets"
+            )
+        return True
+
+    def _read_notes(self, group: str, partitions: Iterable[int], isolation: str = "read_committed") -> dict[int, str]:
+        timeout_ms = round(self._commit_timeout_s * 1000)
+        consumer = open_consumer(self._settings, group, isolation)
+        try:
+            with unavailable_if_away(self._settings):
+                found = {}
+                for partition in partitions:
+                    tp = TopicPartition(self._source_topic, partition)
+                    mark = consumer.committed(tp, metadata=True, timeout_ms=timeout_ms)
+                    found[partition] = "" if mark is None else mark.metadata
+                return found
+        finally:
+            consumer.close()
+
+    def _abort(self, producer: TransactionalProducer) -> None:
+        try:
+            producer.abort()
+        except Exception:  # the next producer's opening aborts it just as well
+            self._discard()
+
+    def _discard(self) -> None:
+        if self._producer is not None:
+            self._producer.discard()
+            self._producer = None

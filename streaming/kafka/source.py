@@ -1,0 +1,270 @@
+"""Reading a topic: one consumer group, assigned by hand, only committed records, whole batches as columns.
+
+The group is no more than a name under which offsets are committed (by the sink, in its transactions): who reads which
+partition is the runner's decision, so there is no rebalance to wait for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from kafka import TopicPartition
+from kafka.errors import OffsetOutOfRangeError
+
+from streaming.kafka.clients import away, open_consumer, unavailable_if_away
+from streaming.kafka.fetching import Chunk, ColumnReader
+from streaming.kafka.settings import KafkaSettings
+from streaming.records import OffsetRange, Records
+from streaming.transport import Fetched, OffsetsExpired
+
+_STEP_S = 0.25  # the longest single wait inside `poll`, so that silence is noticed
+
+
+class KafkaSource:
+    """One topic for one consumer group. Picklable; its questions about offsets share a connection, `close` ends it."""
+
+    def __init__(self, settings: KafkaSettings, topic: str, group: str) -> None:
+        self._settings, self._topic, self._group = settings, topic, group
+        self._consumer: Any = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> tuple[KafkaSettings, str, str]:
+        return self._settings, self._topic, self._group
+
+    def __setstate__(self, state: tuple[KafkaSettings, str, str]) -> None:
+        self._settings, self._topic, self._group = state
+        self._consumer, self._lock = None, threading.Lock()
+
+    @property
+    def topic(self) -> str:
+        """Its name."""
+        return self._topic
+
+    def partitions(self) -> list[int]:
+        """Every partition of the topic, ascending."""
+        with self._asking() as consumer:
+            return [tp.partition for tp in self._all(consumer)]
+
+    def committed(self) -> dict[int, int]:
+        """The next unread offset of every partition: the group's, or the earliest where it has none."""
+        with self._asking() as consumer:
+            found = {tp: consumer.committed(tp, timeout_ms=self._timeout_ms) for tp in self._all(consumer)}
+            unknown = [tp for tp, offset in found.items() if offset is None]
+            if unknown:
+                found.update(consumer.beginning_offsets(unknown, timeout_ms=self._timeout_ms))
+            return {tp.partition: int(offset) for tp, offset in found.items()}
+
+    def beginning_offsets(self) -> dict[int, int]:
+        """The earliest offset still on the log, of every partition."""
+        with self._asking() as consumer:
+            begins = consumer.beginning_offsets(self._all(consumer), timeout_ms=self._timeout_ms)
+            return {tp.partition: int(offset) for tp, offset in begins.items()}
+
+    def end_offsets(self) -> dict[int, int]:
+        """One past the last committed record (or marker) of every partition."""
+        with self._asking() as consumer:
+            ends = consumer.end_offsets(self._all(consumer), timeout_ms=self._timeout_ms)
+            return {tp.partition: int(offset) for tp, offset in ends.items()}
+
+    def open(self, start: Mapping[int, int]) -> KafkaReader:
+        """A reader of the partitions in `start`, each from the offset given."""
+        return KafkaReader(self._settings, self._topic, start)
+
+    def close(self) -> None:
+        """End the connection; the next question opens a new one."""
+        with self._lock:
+            if self._consumer is not None:
+                self._consumer.close()
+                self._consumer = None
+
+    @property
+    def _timeout_ms(self) -> int:
+        return round(self._settings.unavailable_after_s * 1000)
+
+    @contextmanager
+    def _asking(self) -> Iterator[Any]:
+        with self._lock, unavailable_if_away(self._settings):
+            if self._consumer is None:
+                self._consumer = open_consumer(self._settings, self._group or None)
+            try:
+                yield self._consumer
+            except Exception:
+                self._consumer.close()
+                self._consumer = None
+                raise
+
+    def _all(self, consumer: Any) -> list[TopicPartition]:
+        partitions = consumer.partitions_for_topic(self._topic)
+        if not partitions:
+            raise LookupError(f"there is no topic {self._topic} on {self._settings.bootstrap_servers}")
+        return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
+
+
+class KafkaReader:
+    """Reads fixed partitions of one topic. Holds at most a few megabytes per partition. Not thread-safe."""
+
+    def __init__(self, settings: KafkaSettings, topic: str, start: Mapping[int, int]) -> None:
+        self._settings, self._topic = settings, topic
+        self._columns = ColumnReader(open_consumer(settings))
+        self._again: ColumnReader | None = None  # a second connection, for `read`
+        self._next = dict(start)  # the position `poll` hands out next
+        self._waiting: dict[int, deque[Chunk]] = {partition: deque() for partition in start}
+        self._turn = deque(start)  # whose turn it is: whoever was served goes to the end
+        self._paused: frozenset[int] = frozenset()
+        self._heard, self._silent_s = 0, 0.0
+        self._columns.consumer.assign([self._at(partition) for partition in start])
+        for partition, offset in start.items():
+            self._columns.consumer.seek(self._at(partition), offset)
+
+    def poll(self, timeout_s: float, max_records: int) -> Fetched | None:
+        """The next records of one partition, at most `max_records`.
+
+        When only transaction markers or aborted records came in time, the range advances over them and has no records.
+        """
+        if max_records < 1:
+            raise ValueError(f"max_records is {max_records}, but must be at least 1")
+        deadline = time.monotonic() + timeout_s
+        while True:
+            for partition in self._turn:
+                if self._waiting[partition] and partition not in self._paused:
+                    return self._serve(partition, max_records)
+            if time.monotonic() > deadline:
+                return self._skip_markers()
+            self._fetch(min(_STEP_S, deadline - time.monotonic()))
+
+    def read(self, wanted: OffsetRange) -> Records:
+        """Exactly the records of `wanted`, again.
+
+        Raises:
+            OffsetsExpired: some of them were deleted meanwhile.
+            LookupError: the log ends before `wanted.end`.
+        """
+        if self._again is None:
+            self._again = ColumnReader(open_consumer(self._settings))
+        columns, tp = self._again, self._at(wanted.partition)
+        columns.consumer.assign([tp])
+        columns.consumer.seek(tp, wanted.start)
+        found: list[Records] = []
+        position, heard, quiet_since = wanted.start, columns.answers, time.monotonic()
+        while position < wanted.end:
+            with self._explaining():
+                chunks = columns.poll(_STEP_S).get(wanted.partition, [])
+            found += [chunk.records for chunk in chunks]
+            if columns.position(tp) > position:
+                position, heard, quiet_since = columns.position(tp), columns.answers, time.monotonic()
+            elif time.monotonic() - quiet_since > self._settings.unavailable_after_s:
+                if columns.answers == heard:
+                    raise away(self._settings, "no answer to a fetch")
+                raise LookupError(f"{self._topic}/{wanted.partition} ends at {position}, before {wanted.end}")
+        records = joined(found)
+        return records.take(np.flatnonzero(records.offsets < wanted.end))
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Let the next `poll` of this partition start at `offset`."""
+        self._columns.consumer.seek(self._at(partition), offset)
+        self._waiting[partition].clear()
+        self._next[partition] = offset
+
+    def pause(self, partitions: frozenset[int]) -> None:
+        """From now on `poll` skips exactly these partitions; what was fetched of them already is kept."""
+        strange = partitions - self._next.keys()
+        if strange:
+            raise ValueError(f"not assigned here: partitions {sorted(strange)} of {self._topic}")
+        self._columns.consumer.resume(*(self._at(partition) for partition in self._paused - partitions))
+        self._columns.consumer.pause(*(self._at(partition) for partition in partitions - self._paused))
+        self._paused = partitions
+
+    def close(self) -> None:
+        """Let go of connections. Closing twice is allowed."""
+        for columns in (self._columns, self._again):
+            if columns is not None:
+                columns.consumer.close()
+
+    def _at(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._topic, partition)
+
+    def _fetch(self, wait_s: float) -> None:
+        began = time.monotonic()
+        with self._explaining():
+            for partition, chunks in self._columns.poll(wait_s).items():
+                self._waiting[partition] += chunks
+        self._silent_s += time.monotonic() - began  # only while waiting: between polls nothing is asked
+        if self._columns.answers != self._heard or len(self._paused) == len(self._next):
+            self._heard, self._silent_s = self._columns.answers, 0.0
+        elif self._silent_s > self._settings.unavailable_after_s:
+            raise away(self._settings, "no answer to a fetch")
+
+    def _serve(self, partition: int, max_records: int) -> Fetched:
+        self._turn.remove(partition)
+        self._turn.append(partition)
+        waiting, taken, count = self._waiting[partition], [], 0
+        while waiting and count < max_records:
+            chunk = waiting.popleft()
+            room = max_records - count
+            if len(chunk.records) > room:
+                waiting.appendleft(Chunk(_cut(chunk.records, room, None), chunk.end))
+                chunk = Chunk(_cut(chunk.records, 0, room), int(chunk.records.offsets[room]))
+            taken.append(chunk.records)
+            count += len(chunk.records)
+            end = chunk.end
+        start, self._next[partition] = self._next[partition], end
+        return Fetched(OffsetRange(partition, start, end), joined(taken))
+
+    def _skip_markers(self) -> Fetched | None:
+        for partition, start in self._next.items():
+            end = self._columns.position(self._at(partition))
+            if end > start and not self._waiting[partition] and partition not in self._paused:
+                self._next[partition] = end
+                return Fetched(OffsetRange(partition, start, end), Records.of([], []))
+        return None
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Say of an offset that is not on the log where the log begins, and of a lost cluster that it is away."""
+        try:
+            with unavailable_if_away(self._settings):
+                yield
+        except OffsetOutOfRangeError as error:
+            ((tp, wanted),) = error.args[0].items()
+            timeout_ms = round(self._settings.unavailable_after_s * 1000)
+            with unavailable_if_away(self._settings):
+                earliest = self._columns.consumer.beginning_offsets([tp], timeout_ms=timeout_ms)[tp]
+            if wanted < earliest:
+                raise OffsetsExpired(tp.topic, tp.partition, wanted, earliest) from error
+            raise LookupError(
+                f"{tp.topic}/{tp.partition}: offset {wanted} lies beyond the end of the log: the topic was made anew "
+                "or truncated since; set the group's offsets back to start over"
+            ) from error
+
+
+def _cut(records: Records, start: int, end: int | None) -> Records:
+    piece = slice(start, end)
+    headers = None if records.headers is None else records.headers[piece]
+    return Records(
+        records.keys[piece], records.values[piece], records.offsets[piece], records.timestamps_ms[piece], headers
+    )
+
+
+def joined(pieces: Sequence[Records]) -> Records:
+    """These records one after the other."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if not pieces:
+        return Records.of([], [])
+    headers = None
+    if any(piece.headers is not None for piece in pieces):
+        headers = [row for piece in pieces for row in (piece.headers or [()] * len(piece))]
+    return Records(
+        pa.concat_arrays([piece.keys for piece in pieces]),
+        pa.concat_arrays([piece.values for piece in pieces]),
+        np.concatenate([piece.offsets for piece in pieces]),
+        np.concatenate([piece.timestamps_ms for piece in pieces]),
+        headers,
+    )

@@ -1,0 +1,166 @@
+"""One transactional producer of kafka-python, fed with ready-made record batches, every wait bounded.
+
+`KafkaProducer.send` costs a call, a future and an append per record; here a whole batch of columns goes to the
+producer's accumulator at once. Sequence numbers, retries, acknowledgements and the transaction protocol stay
+kafka-python's. It leans on private names of kafka-python 3.0.12 (pinned); the contract suite reads everything back.
+"""
+# ruff: noqa: SLF001
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.errors import (
+    InvalidProducerEpochError,
+    KafkaError,
+    KafkaTimeoutError,
+    ProducerFencedError,
+    RetriableError,
+)
+from kafka.producer.producer_batch import ProducerBatch
+from kafka.record.memory_records import MemoryRecordsBuilder
+from kafka.structs import OffsetAndMetadata
+
+from streaming.kafka.clients import away, is_reachable, open_producer
+from streaming.kafka.record_batch import EncodedBatch
+from streaming.kafka.settings import KafkaSettings
+from streaming.transport import Fenced
+
+_TRANSACTION_TIMEOUT_MS = 60_000  # a transaction left open this long by a dead instance is aborted by the broker
+_METADATA_TIMEOUT_MS = 2000
+_CLOSE_TIMEOUT_S = 2.0
+_MAGIC, _NO_COMPRESSION = 2, 0
+
+
+class CommitRefused(RuntimeError):
+    """The cluster answers, and will not take these records: trying again does not help."""
+
+
+class TransactionalProducer:
+    """Transactions one after the other. After any error but `CommitRefused`, throw it away and open another.
+
+    Opening fences every older producer with this transactional id and ends what it left unfinished.
+    """
+
+    def __init__(self, settings: KafkaSettings, transactional_id: str, timeout_s: float) -> None:
+        self._settings, self._id, self._timeout_s = settings, transactional_id, timeout_s
+        self._producer = open_producer(settings, transactional_id, _TRANSACTION_TIMEOUT_MS)
+        self._manager = self._producer._transaction_manager
+        self._unacknowledged: list[ProducerBatch] = []
+        self._deadline = time.monotonic() + timeout_s
+        try:
+            self._finish(self._manager.initialize_transactions(), "the start of transactions")
+        except BaseException:
+            self.discard()
+            raise
+
+    def begin(self) -> None:
+        """Begin a transaction; all of it has to be done within the time limit."""
+        self._deadline = time.monotonic() + self._timeout_s
+        self._unacknowledged = []
+        with self._explaining("a new transaction"):
+            self._manager.begin_transaction()
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions the topic has.
+
+        Raises:
+            CommitRefused: there is no such topic.
+        """
+        known = self._producer._metadata.partitions_for_topic(topic)
+        if known is None:
+            try:
+                known = self._producer._wait_on_metadata(topic, _METADATA_TIMEOUT_MS)
+            except KafkaTimeoutError as error:
+                if is_reachable(self._settings):
+                    raise CommitRefused(
+                        f"there is no topic {topic} on {self._settings.bootstrap_servers}: create it"
+                    ) from error
+                raise away(self._settings, error) from error
+        return len(known)
+
+    def append(self, topic: str, partition: int, encoded: EncodedBatch) -> None:
+        """Send a batch as part of the transaction; returns before it has arrived."""
+        self.partitions(topic)  # the sender waits forever for the leader of a topic it never asked about
+        records = MemoryRecordsBuilder(_MAGIC, _NO_COMPRESSION, len(encoded.data))
+        builder = records._builder
+        builder._buffer.extend(encoded.data)
+        builder._first_timestamp, builder._max_timestamp = encoded.first_timestamp_ms, encoded.max_timestamp_ms
+        builder._num_records, builder._last_offset = encoded.count, encoded.count - 1
+        records._next_offset = encoded.count
+        where = TopicPartition(topic, partition)
+        batch = ProducerBatch(where, records)
+        with self._explaining(f"records for {topic}/{partition}"):
+            self._manager.maybe_add_partition_to_transaction(where)
+        accumulator = self._producer._accumulator
+        with accumulator._tp_lock(where):
+            accumulator._batches[where].append(batch)
+            accumulator._incomplete.add(batch)
+        self._unacknowledged.append(batch)
+        self._producer._sender.wakeup()
+
+    def flush(self) -> None:
+        """Wait until every batch of this transaction lies on the log."""
+        for batch in self._unacknowledged:
+            where = f"records for {batch.topic_partition.topic}/{batch.topic_partition.partition}"
+            if not batch.produce_future.wait(max(0.0, self._deadline - time.monotonic())):
+                raise away(self._settings, f"{where} were not acknowledged")
+            _, _, errors = batch.produce_future.value
+            if errors is not None:
+                with self._explaining(where):
+                    raise errors(0)
+        self._unacknowledged = []
+
+    def send_offsets(self, group: str, topic: str, offsets: Mapping[int, int], note: str) -> None:
+        """Make the group's offsets of `topic` part of the transaction; `note` is kept with them."""
+        marks = {TopicPartition(topic, p): OffsetAndMetadata(offset, note, -1) for p, offset in offsets.items()}
+        with self._explaining("the offsets"):
+            result = self._manager.send_offsets_to_transaction(marks, group)
+        self._finish(result, "the offsets")
+
+    def commit(self) -> None:
+        """End the transaction. When this raises `TransportUnavailable`, it may or may not have been committed."""
+        with self._explaining("the commit"):
+            result = self._manager.begin_commit()
+        self._finish(result, "the commit")
+
+    def abort(self) -> None:
+        """End the transaction as if it had never begun."""
+        with self._explaining("the abort"):
+            result = self._manager.begin_abort()
+        self._finish(result, "the abort")
+
+    def discard(self) -> None:
+        """Close at once, whatever is under way; the broker ends an open transaction when the next producer opens."""
+        sender = self._producer._sender
+        sender.force_close()
+        sender.join(_CLOSE_TIMEOUT_S)
+        with contextlib.suppress(KafkaError):
+            self._producer.close(timeout=0)
+
+    def _finish(self, result: Any, what: str) -> None:
+        self._producer._sender.wakeup()
+        with self._explaining(what):
+            if not result.wait(timeout_ms=max(0.0, self._deadline - time.monotonic()) * 1000):
+                raise away(self._settings, f"{what} took more than {self._timeout_s:g} s")
+
+    @contextlib.contextmanager
+    def _explaining(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except KafkaError as error:
+            raise self._told(error, what) from error
+
+    def _told(self, error: KafkaError, what: str) -> Exception:
+        cause = self._manager.last_error if isinstance(self._manager.last_error, KafkaError) else error
+        if isinstance(cause, (ProducerFencedError, InvalidProducerEpochError)):
+            return Fenced(f"another instance with the transactional id {self._id} has taken over: this one must stop")
+        if isinstance(cause, RetriableError) or "unknown reasons" in str(
+            cause
+        ):  # what a request's time-out is called there
+            return away(self._settings, cause)
+        return CommitRefused(f"{self._settings.bootstrap_servers} refused {what}: {type(cause).__name__}: {cause}")

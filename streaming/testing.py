@@ -1,0 +1,396 @@
+"""A log in memory that behaves as Kafka does where it matters, for tests without a broker.
+
+    log = MemoryLog()
+    log.create("match.events", partitions=2)
+    log.append("match.events", Records.of([b"m1"], [b"..."]))
+    source = MemorySource(log, "match.events", group="g")
+    sink = MemorySink(log, "g-0", group="g", source_topic="match.events")
+
+Offsets, transactions, markers that take an offset of their own, fencing, expired offsets and outages are as in Kafka:
+both pass tests/streaming/test_transport.py. It lives in one process; its sources and sinks may be pickled within it.
+"""
+# ruff: noqa: SLF001 - source, reader and sink are the log's friends
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+import weakref
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streaming.kafka.partitioning import Partitioner
+from streaming.kafka.transactions import CommitRefused
+from streaming.records import Header, OffsetRange, Records
+from streaming.transport import Fenced, Fetched, OffsetsExpired, Output, TransportUnavailable
+
+_LOGS: weakref.WeakValueDictionary[int, MemoryLog] = weakref.WeakValueDictionary()
+_NUMBERS = itertools.count()
+
+AFTER_COMMIT = 6  # for `MemoryLog.fail_at`: the commit goes through, only its answer is lost
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One offset of a partition. Markers and aborted records are there and are never seen."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+    headers: Sequence[Header] = ()
+    visible: bool = True
+
+
+@dataclass(slots=True)
+class _Partition:
+    entries: list[_Entry] = field(default_factory=list)
+    start: int = 0  # the earliest offset still on the log
+    end: int = 0
+
+    def add(
+        self, key: bytes | None, value: bytes | None, timestamp_ms: int, headers: Sequence[Header], visible: bool
+    ) -> None:
+        self.entries.append(_Entry(self.end, key, value, timestamp_ms, headers, visible))
+        self.end += 1
+
+    def add_marker(self) -> None:
+        self.add(None, None, 0, (), visible=False)
+
+    def between(self, start: int, end: int) -> list[_Entry]:
+        first = self.entries[0].offset if self.entries else self.end
+        return [entry for entry in self.entries[max(start - first, 0) : max(end - first, 0)] if entry.visible]
+
+
+class ManualClock:
+    """A clock that only moves when told to."""
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self._now_ms = now_ms
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970, UTC."""
+        return self._now_ms
+
+    def advance(self, milliseconds: int) -> None:
+        """Let this much time pass."""
+        if milliseconds < 0:
+            raise ValueError(f"time does not run backwards: {milliseconds} ms")
+        self._now_ms += milliseconds
+
+
+class MemoryLog:
+    """Topics, groups and transactions in memory. Safe for threads."""
+
+    def __init__(self, clock: ManualClock | None = None) -> None:
+        self._clock = clock
+        self._topics: dict[str, list[_Partition]] = {}
+        self._offsets: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+        self._epochs: dict[str, int] = defaultdict(int)
+        self._partitioner = Partitioner()
+        self._changed = threading.Condition(threading.RLock())
+        self._away = False
+        self._fail_at: int | None = None
+        self._number = next(_NUMBERS)
+        _LOGS[self._number] = self
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return _log_numbered, (self._number,)
+
+    def create(self, topic: str, partitions: int = 4) -> None:
+        """Create a topic; creating it again is an error."""
+        with self._changed:
+            if topic in self._topics:
+                raise ValueError(f"there is a topic {topic} already")
+            self._topics[topic] = [_Partition() for _ in range(partitions)]
+
+    def append(self, topic: str, records: Records, partition: int | None = None, aborted: bool = False) -> None:
+        """Write records as any producer would; `aborted` writes them in a transaction that is then aborted."""
+        with self._changed:
+            for touched in self._write(Output(topic, records, partition), visible=not aborted):
+                if aborted:
+                    touched.add_marker()
+            self._changed.notify_all()
+
+    def records(self, topic: str, partition: int) -> Records:
+        """Every committed record that is still on the partition."""
+        with self._changed:
+            log = self._partition(topic, partition)
+            return _columns(log.between(log.start, log.end))
+
+    def read_all(self, topic: str) -> dict[int, Records]:
+        """Every committed record of the topic, by partition, as `streaming.kafka.admin.read_all` does it."""
+        with self._changed:
+            return {partition: self.records(topic, partition) for partition in range(self.partition_count(topic))}
+
+    def partition_count(self, topic: str) -> int:
+        """How many partitions the topic has; LookupError without such a topic."""
+        with self._changed:
+            if topic not in self._topics:
+                raise LookupError(f"there is no topic {topic}")
+            return len(self._topics[topic])
+
+    def group_offsets(self, group: str, topic: str) -> dict[int, int]:
+        """What the group has committed."""
+        with self._changed:
+            return dict(self._offsets[group, topic])
+
+    def expire(self, topic: str, partition: int, before: int) -> None:
+        """Delete what lies before this offset, as retention does."""
+        with self._changed:
+            log = self._partition(topic, partition)
+            log.start = max(log.start, min(before, log.end))
+            log.entries = [entry for entry in log.entries if entry.offset >= log.start]
+
+    @contextmanager
+    def unavailable(self) -> Iterator[None]:
+        """Within this block nobody reaches the log."""
+        self._set_away(True)
+        try:
+            yield
+        finally:
+            self._set_away(False)
+
+    def fail_at(self, step: int) -> None:
+        """Cut the next commit's connection at this step: 1 to 5 as in `Sink.commit`, or `AFTER_COMMIT`."""
+        with self._changed:
+            self._fail_at = step
+
+    def _set_away(self, away: bool) -> None:
+        with self._changed:
+            self._away = away
+            self._changed.notify_all()
+
+    def _require_reachable(self) -> None:
+        if self._away:
+            raise TransportUnavailable("the log in memory is away")
+
+    def _partition(self, topic: str, partition: int) -> _Partition:
+        if not 0 <= partition < self.partition_count(topic):
+            raise LookupError(
+                f"{topic} has {self.partition_count(topic)} partitions, so there is no partition {partition}"
+            )
+        return self._topics[topic][partition]
+
+    def _write(self, output: Output, visible: bool = True) -> list[_Partition]:
+        records, count = output.records, self.partition_count(output.topic)
+        if output.partition is None:
+            assigned = self._partitioner.partitions(records.keys, count).tolist()
+        else:
+            self._partition(output.topic, output.partition)
+            assigned = [output.partition] * len(records)
+        now_ms = self._clock.now_ms() if self._clock is not None else int(time.time() * 1000)
+        for row, (key, value) in enumerate(zip(records.keys.to_pylist(), records.values.to_pylist(), strict=True)):
+            headers = () if records.headers is None else records.headers[row]
+            timestamp_ms = int(records.timestamps_ms[row])
+            self._topics[output.topic][assigned[row]].add(
+                key, value, timestamp_ms if timestamp_ms > 0 else now_ms, headers, visible
+            )
+        return [self._topics[output.topic][partition] for partition in sorted(set(assigned))]
+
+    def _reaches_step(self, step: int) -> None:
+        if self._fail_at == step:
+            self._fail_at = None
+            raise TransportUnavailable(f"the log in memory went away at step {step}")
+
+
+class MemorySource:
+    """`Source` over a `MemoryLog`."""
+
+    def __init__(self, log: MemoryLog, topic: str, group: str) -> None:
+        self._log, self._topic, self._group = log, topic, group
+
+    @property
+    def topic(self) -> str:
+        """Its name."""
+        return self._topic
+
+    def partitions(self) -> list[int]:
+        """Every partition of the topic, ascending."""
+        with self._log._changed:
+            self._log._require_reachable()
+            return list(range(self._log.partition_count(self._topic)))
+
+    def committed(self) -> dict[int, int]:
+        """The next unread offset of every partition: the group's, or the earliest where it has none."""
+        with self._log._changed:
+            begins = {p: self._log._partition(self._topic, p).start for p in self.partitions()}
+            return begins | self._log.group_offsets(self._group, self._topic)
+
+    def end_offsets(self) -> dict[int, int]:
+        """One past the last committed record (or marker) of every partition."""
+        with self._log._changed:
+            return {p: self._log._partition(self._topic, p).end for p in self.partitions()}
+
+    def open(self, start: Mapping[int, int]) -> MemoryReader:
+        """A reader of the partitions in `start`, each from the offset given."""
+        return MemoryReader(self._log, self._topic, start)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class MemoryReader:
+    """`Reader` over a `MemoryLog`."""
+
+    def __init__(self, log: MemoryLog, topic: str, start: Mapping[int, int]) -> None:
+        self._log, self._topic, self._next = log, topic, dict(start)
+        self._turn = deque(start)
+        self._paused: frozenset[int] = frozenset()
+
+    def poll(self, timeout_s: float, max_records: int) -> Fetched | None:
+        """The next records of one partition; an empty range over markers when nothing else came in time."""
+        if max_records < 1:
+            raise ValueError(f"max_records is {max_records}, but must be at least 1")
+        deadline = time.monotonic() + timeout_s
+        with self._log._changed:
+            while True:
+                self._log._require_reachable()
+                ready = {
+                    p: fetched for p in self._turn if p not in self._paused and (fetched := self._fetch(p, max_records))
+                }
+                served = next((p for p, fetched in ready.items() if len(fetched.records)), None)
+                left_s = deadline - time.monotonic()
+                if served is None and left_s > 0:
+                    self._log._changed.wait(left_s)
+                    continue
+                partition = served if served is not None else next(iter(ready), None)
+                if partition is None:
+                    return None
+                self._turn.remove(partition)
+                self._turn.append(partition)
+                self._next[partition] = ready[partition].range.end
+                return ready[partition]
+
+    def read(self, wanted: OffsetRange) -> Records:
+        """Exactly the records of `wanted`, again."""
+        with self._log._changed:
+            self._log._require_reachable()
+            log = self._require_on_log(wanted.partition, wanted.start)
+            if wanted.end > log.end:
+                raise LookupError(f"{self._topic}/{wanted.partition} ends at {log.end}, before {wanted.end}")
+            return _columns(log.between(wanted.start, wanted.end))
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Let the next `poll` of this partition start at `offset`."""
+        self._next[partition] = offset
+
+    def pause(self, partitions: frozenset[int]) -> None:
+        """From now on `poll` skips exactly these partitions."""
+        strange = partitions - self._next.keys()
+        if strange:
+            raise ValueError(f"not assigned here: partitions {sorted(strange)} of {self._topic}")
+        self._paused = partitions
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _fetch(self, partition: int, max_records: int) -> Fetched | None:
+        start = self._next[partition]
+        log = self._require_on_log(partition, start)
+        found = log.between(start, log.end)
+        end = found[max_records].offset if len(found) > max_records else log.end
+        return Fetched(OffsetRange(partition, start, end), _columns(found[:max_records])) if end > start else None
+
+    def _require_on_log(self, partition: int, offset: int) -> _Partition:
+        log = self._log._partition(self._topic, partition)
+        if offset < log.start:
+            raise OffsetsExpired(self._topic, partition, offset, log.start)
+        if offset > log.end:
+            raise LookupError(f"{self._topic}/{partition}: offset {offset} lies beyond the end of the log")
+        return log
+
+
+class MemorySink:
+    """`Sink` over a `MemoryLog`."""
+
+    def __init__(self, log: MemoryLog, transactional_id: str, group: str, source_topic: str) -> None:
+        self._log, self._id = log, transactional_id
+        self._group, self._source_topic = group, source_topic
+        self._epoch = 0
+        self._doubt: dict[int, int] | None = None  # the offsets of a commit whose answer was lost
+
+    def open(self) -> None:
+        """Fence older instances."""
+        with self._log._changed:
+            self._log._require_reachable()
+            self._log._epochs[self._id] += 1
+            self._epoch = self._log._epochs[self._id]
+            self._doubt = None
+
+    def commit(
+        self,
+        *,
+        answers: Sequence[Output],
+        dead_letters: Sequence[Output],
+        state: Sequence[Output],
+        offsets: Mapping[int, int],
+    ) -> None:
+        """One transaction: all of it or nothing becomes visible."""
+        log = self._log
+        with log._changed:
+            log._require_reachable()
+            if self._epoch == 0:
+                raise RuntimeError("open the sink before committing")
+            if log._epochs[self._id] != self._epoch:
+                raise Fenced(
+                    f"another instance with the transactional id {self._id} has taken over: this one must stop"
+                )
+            if self._doubt is not None:
+                if self._doubt != dict(offsets):
+                    raise RuntimeError("the last commit went through after all, but this one is another")
+                self._doubt = None
+                return
+            for step, outputs in enumerate((answers, dead_letters, state), 1):  # (1) (2) (3)
+                log._reaches_step(step)
+                self._check(outputs)
+            log._reaches_step(4)
+            for partition in offsets:
+                log._partition(self._source_topic, partition)
+            log._reaches_step(5)
+            touched = [part for output in (*answers, *dead_letters, *state) for part in log._write(output)]
+            for part in {id(part): part for part in touched}.values():
+                part.add_marker()
+            log._offsets[self._group, self._source_topic].update(offsets)  # (4)
+            log._changed.notify_all()  # (5)
+            try:
+                log._reaches_step(AFTER_COMMIT)
+            except TransportUnavailable:
+                self._doubt = dict(offsets)
+                raise
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _check(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            try:
+                count = self._log.partition_count(output.topic)
+            except LookupError as error:
+                raise CommitRefused(str(error)) from error
+            if output.partition is not None and not 0 <= output.partition < count:
+                raise CommitRefused(
+                    f"{output.topic} has {count} partitions, so there is no partition {output.partition}"
+                )
+
+
+def _columns(entries: Sequence[_Entry]) -> Records:
+    return Records.of(
+        [entry.key for entry in entries],
+        [entry.value for entry in entries],
+        np.array([entry.offset for entry in entries], np.int64),
+        np.array([entry.timestamp_ms for entry in entries], np.int64),
+        [list(entry.headers) for entry in entries] if any(entry.headers for entry in entries) else None,
+    )
+
+
+def _log_numbered(number: int) -> MemoryLog:
+    try:
+        return _LOGS[number]
+    except KeyError:
+        raise LookupError("a MemoryLog lives in one process, and this is another one (or it is gone)") from None

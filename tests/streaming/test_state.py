@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.state import Column, StateTable
+
+LAYOUT = {
+    "clock_s": Column(np.float64, default=-1.0),
+    "hidden": Column(np.float32, (3,)),
+    "team": Column(str),
+    "seen": Column(np.bool_, default=False),
+    "total": Column(np.int64),
+    "frame": Column(np.int32, default=7),
+}
+
+
+@pytest.fixture
+def table() -> StateTable:
+    return StateTable("fold", LAYOUT)
+
+
+def test_a_new_key_starts_with_the_defaults(table: StateTable) -> None:
+    (slot,) = table.slots(["m"])
+    assert table["clock_s"][slot] == -1.0
+    assert table["hidden"][slot].tolist() == [0.0, 0.0, 0.0]
+    assert table["team"][slot] == ""
+    assert table["frame"][slot] == 7
+    assert "m" in table and "n" not in table
+    assert len(table) == 1
+
+
+def test_a_key_keeps_its_slot_and_two_keys_never_share_one(table: StateTable) -> None:
+    first = table.slots(["a", "b", "a"])
+    assert first[0] == first[2] != first[1]
+    assert table.slots(["b", "a"]).tolist() == [first[1], first[0]]
+
+
+def test_values_survive_growth(table: StateTable) -> None:
+    keys = [f"k{i}" for i in range(1000)]
+    for key in keys:
+        slots = table.slots([key])
+        table["total"][slots] = int(key[1:])
+        table["team"][slots] = key
+    slots = table.slots(keys)
+    assert len(set(slots.tolist())) == 1000
+    assert table["total"][slots].tolist() == list(range(1000))
+    assert table["team"][slots].tolist() == keys
+    assert table["clock_s"][slots].tolist() == [-1.0] * 1000
+
+
+def test_drain_hands_out_what_was_touched_once_and_sorted(table: StateTable) -> None:
+    slots = table.slots(["b", "a", "c"])
+    table["total"][slots] = [2, 1, 3]
+    table["hidden"][slots[0]] = [1.0, 2.0, 3.0]
+    table.touch(["b", "a"])
+    rows, deleted = table.drain()
+    assert rows["key"].to_list() == ["a", "b"]
+    assert rows["total"].to_list() == [1, 2]
+    assert rows["hidden"][1] == np.array([1, 2, 3], dtype="<f4").tobytes()
+    assert deleted == []
+    assert table.drain().rows.is_empty()
+
+
+def test_a_deleted_key_is_a_tombstone_and_comes_back_with_defaults(table: StateTable) -> None:
+    slots = table.slots(["a", "b"])
+    table["total"][slots] = 5
+    table.touch(["a", "b"])
+    table.delete(["a", "nobody"])
+    rows, deleted = table.drain()
+    assert (rows["key"].to_list(), deleted) == (["b"], ["a"])
+    assert "a" not in table
+    assert table["total"][table.slots(["a"])].tolist() == [0]
+
+
+def test_a_key_deleted_and_made_again_is_no_tombstone(table: StateTable) -> None:
+    table.slots(["a"])
+    table.delete(["a"])
+    table.slots(["a"])
+    table.touch(["a"])
+    rows, deleted = table.drain()
+    assert (rows["key"].to_list(), deleted) == (["a"], [])
+
+
+def test_the_last_row_of_a_key_wins_on_restore(table: StateTable) -> None:
+    slots = table.slots(["a"])
+    table["total"][slots] = 1
+    first = table.snapshot()
+    table["total"][slots] = 2
+    second = table.snapshot()
+    other = StateTable("fold", LAYOUT)
+    other.restore(pl.concat([first, second]))
+    assert other["total"][other.slots(["a"])].tolist() == [2]
+    assert other.drain().rows.is_empty(), "what was restored has not changed"
+
+
+VALUES = st.fixed_dictionaries(
+    {
+        "clock_s": st.floats(),
+        "hidden": st.lists(st.floats(width=32), min_size=3, max_size=3),
+        "team": st.text(max_size=5),
+        "seen": st.booleans(),
+        "total": st.integers(-(2**63), 2**63 - 1),
+        "frame": st.integers(-(2**31), 2**31 - 1),
+    }
+)
+
+
+@given(st.dictionaries(st.text(max_size=4), VALUES, max_size=10))
+def test_a_snapshot_restores_every_value(rows: dict[str, dict[str, Any]]) -> None:
+    table = StateTable("fold", LAYOUT)
+    for key, values in rows.items():
+        (slot,) = table.slots([key])
+        for name, value in values.items():
+            table[name][slot] = value
+    snapshot = table.snapshot()
+    other = StateTable("fold", LAYOUT)
+    other.restore(snapshot)
+    assert other.snapshot().equals(snapshot)
+    assert snapshot["key"].to_list() == sorted(rows)
+
+
+def test_another_layout_is_another_schema_id(table: StateTable) -> None:
+    other = StateTable("fold", {**LAYOUT, "frame": Column(np.int64)})
+    assert table.schema_id != other.schema_id
+    assert table.schema_id == StateTable("fold", LAYOUT).schema_id
+    assert 2**30 <= table.schema_id < 2**31
+
+
+def test_the_schema_is_readable_avro(table: StateTable) -> None:
+    assert [field["name"] for field in table.schema["fields"]] == ["key", *LAYOUT]
+    assert table.schema["fields"][2]["type"] == {"type": "fixed", "name": "hidden_12", "size": 12}
+
+
+def test_the_name_of_the_key_is_taken() -> None:
+    with pytest.raises(ValueError, match="state fold: 'key' is taken"):
+        StateTable("fold", {"key": Column(str)})

@@ -62,6 +62,7 @@ def run(
     """
     from difflib import get_close_matches
 
+    from jobs.logs import log_as_json
     from jobs.run import PIPELINES, run_pipeline
 
     if pipeline not in PIPELINES:
@@ -74,6 +75,7 @@ def run(
     }
     settings = with_broker(loaded(assignments, given).settings)
     settings.kafka.connection()  # an address that is not set is said at once, not after Ray has started
+    log_as_json()
     run_pipeline(pipeline, settings, say)
 
 

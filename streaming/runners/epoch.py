@@ -41,7 +41,7 @@ class ReadLimits:
     max_records: int = 5_000  # a batch no larger than this
 
 
-class EpochSource(Datasource):  # type: ignore[misc]  # Ray ships no types for its base class
+class EpochSource(Datasource):
     """The read tasks of one epoch, each over fixed partitions."""
 
     def __init__(

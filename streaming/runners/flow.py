@@ -19,7 +19,7 @@ import pyarrow as pa
 from streaming.codec import Decoder, Encoder, SchemaRegistry, load_schema
 from streaming.kafka.dead_letters import dead_letter_output
 from streaming.pipeline import DependencyUnavailable, Pipeline, Stage
-from streaming.records import Records
+from streaming.records import OffsetRange, Records
 from streaming.runners.batch import Batch, Rejected
 from streaming.state import StateTable
 from streaming.topics import state_topic
@@ -42,12 +42,17 @@ class Commit:
     answers: list[Output]
     dead_letters: list[Output]
     state: list[Output]
-    offsets: dict[int, int]
+    ranges: list[OffsetRange]  # what it answers for
     records: int  # good and bad, as the planner counted them
     answered: int
-    rejected: int
+    rejected: list[tuple[str, str]]  # topic/partition/offset of each dead letter, and why
     late: int
     ingest_time_ms: npt.NDArray[np.int64]  # of the events that made the answers, (answered,)
+
+    @property
+    def offsets(self) -> dict[int, int]:
+        """Next unread offset of every partition it answers for."""
+        return {wanted.partition: wanted.end for wanted in self.ranges}
 
 
 class Flow:
@@ -120,10 +125,10 @@ class Flow:
             answers=[self._encode_answers(rows, now_ms)] if answered else [],
             dead_letters=[self._dead_letters(part, now_ms) for part in rejected],
             state=[out for table in self.tables.values() if (out := self._encode_state(table, now_ms)) is not None],
-            offsets={wanted.partition: wanted.end for batch in batches for wanted in batch.ranges},
+            ranges=[wanted for batch in batches for wanted in batch.ranges],
             records=sum(batch.records for batch in batches),
             answered=answered,
-            rejected=sum(len(part.records) for part in rejected),
+            rejected=[line for part in rejected for line in self._named(part)],
             late=int(rows["flags"].str.contains("late").sum()) if answered and "flags" in rows.columns else 0,
             ingest_time_ms=ingest,
         )
@@ -153,6 +158,13 @@ class Flow:
             error, _, message = reason.partition(": ")
             parts.append(Rejected(partition, self._reread(partition, offset), [error], [message], [schema_id]))
         return parts
+
+    def _named(self, part: Rejected) -> list[tuple[str, str]]:
+        topic, reasons = self._pipeline.source.name, zip(part.errors, part.messages, strict=True)
+        return [
+            (f"{topic}/{part.partition}/{offset}", f"{error}: {message}")
+            for offset, (error, message) in zip(part.records.offsets.tolist(), reasons, strict=True)
+        ]
 
     def _encode_answers(self, rows: pl.DataFrame, now_ms: int) -> Output:
         sink = self._pipeline.sink

@@ -195,15 +195,32 @@ class MicroBatchRunner:
                 self.progress.waits("commit", str(away))
                 time.sleep(0.5)
         self.progress.waits("commit", "")
+        self._log(commit)
         self.progress.committed(
             self._clock(),
             events=commit.records,
             answers=commit.answered,
-            dead_letters=commit.rejected,
+            dead_letters=len(commit.rejected),
             late=commit.late,
             offsets=commit.offsets,
             ingest_time_ms=commit.ingest_time_ms,
         )
+
+    def _log(self, commit: Commit) -> None:
+        """One line a commit, and one a dead letter; offsets are the id from event to answer."""
+        topic = self._pipeline.source.name
+        log.info(
+            "committed",
+            extra={
+                "pipeline": self._pipeline.name,
+                "ranges": [f"{topic}/{r.partition}[{r.start},{r.end})" for r in commit.ranges],
+                "events": commit.records,
+                "answers": commit.answered,
+                "dead_letters": len(commit.rejected),
+            },
+        )
+        for record, reason in commit.rejected:
+            log.warning("dead letter", extra={"pipeline": self._pipeline.name, "record": record, "reason": reason})
 
     def _finish(self, committer: threading.Thread, epochs: _Epochs, planner: Any) -> None:
         """What was answered is committed; what was only read stays on the log for the next start."""

@@ -1,0 +1,106 @@
+"""Measure a running pipeline from outside: read its answers as any consumer would, and note when each arrived."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streaming.codec import Decoder, PackagedRegistry
+from streaming.topics import MATCH_INSIGHTS
+from streaming.transport import Source, TransportUnavailable
+
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was received so far."""
+
+    insights: int
+    matches: int
+    first_at: float | None  # time.monotonic() of the first answer
+    latency_ms: npt.NDArray[np.float64]  # event reached Kafka to answer received, per answer
+
+    def percentiles(self) -> dict[str, float]:
+        """p50 and p99 of the latency in ms; 0 where nothing was received."""
+        if not len(self.latency_ms):
+            return {"p50": 0.0, "p99": 0.0}
+        p50, p99 = np.percentile(self.latency_ms, [50, 99])
+        return {"p50": round(float(p50), 1), "p99": round(float(p99), 1)}
+
+
+class InsightMeter:
+    """A thread that reads match.insights from where it ended when the meter started."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._decoder = Decoder(MATCH_INSIGHTS.schema or "", PackagedRegistry())
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._latency_ms: list[npt.NDArray[np.float64]] = []
+        self._received = 0
+        self._matches: set[str] = set()
+        self._first_at: float | None = None
+        self._start = dict(source.end_offsets())
+        self._thread = threading.Thread(target=self._run, name="insight-meter", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; figures stay."""
+        self._stop.set()
+        self._thread.join(10.0)
+
+    @property
+    def received(self) -> int:
+        """Answers so far."""
+        return self._received
+
+    def measured(self, last: int | None = None) -> Measured:
+        """Figures so far; with `last`, the latency of about that many newest answers only."""
+        with self._lock:
+            parts = self._latency_ms
+            if last is not None:
+                kept, count = [], 0
+                for part in reversed(parts):
+                    kept.append(part)
+                    count += len(part)
+                    if count >= last:
+                        break
+                parts = kept
+            latency = np.concatenate(parts) if parts else np.empty(0)
+            return Measured(self._received, len(self._matches), self._first_at, latency)
+
+    def forget_latency(self) -> None:
+        """Start the latency figures anew, after a warm-up."""
+        with self._lock:
+            self._latency_ms.clear()
+
+    def _run(self) -> None:
+        reader: Any = None
+        while not self._stop.is_set():
+            try:
+                if reader is None:
+                    reader = self._source.open(self._start)
+                fetched = reader.poll(_POLL_S, 10_000)
+            except TransportUnavailable:
+                time.sleep(0.2)
+                continue
+            if fetched is None or not len(fetched.records):
+                continue
+            now_ms = time.time() * 1e3
+            frame = self._decoder.decode(fetched.records).frame
+            with self._lock:
+                self._first_at = self._first_at or time.monotonic()
+                self._received += frame.height
+                self._matches.update(frame["match_id"].unique().to_list())
+                self._latency_ms.append(now_ms - frame["ingest_time_ms"].dt.epoch("ms").to_numpy().astype(np.float64))
+        if reader is not None:
+            reader.close()

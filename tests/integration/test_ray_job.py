@@ -1,0 +1,117 @@
+"""`ray job submit --working-dir . -- python -m jobs.run win-prediction`, as the README has it, on a fresh cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streaming import topics
+from streaming.codec import Encoder, PackagedRegistry, load_schema
+from streaming.kafka.admin import ensure_topics
+from streaming.kafka.broker import EmbeddedBroker
+from streaming.kafka.publisher import Publisher
+from streaming.kafka.settings import KafkaSettings
+from streaming.kafka.source import KafkaSource
+from streaming.simulators.match import simulate
+
+pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+RAY = Path(sys.executable).parent / "ray"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The dashboard address of a fresh one-node Ray cluster; stopped by its process group, not by name."""
+    # Ray puts sockets below its folder, whose whole path must stay short: not in pytest's deep one.
+    folder = Path("/tmp") / f"ray-{os.getpid()}-{time.monotonic_ns() % 10**6}"
+    dashboard = free_port()
+    log = tmp_path_factory.mktemp("ray") / "head.log"
+    head = subprocess.Popen(
+        [
+            RAY, "start", "--head", "--block", "--num-cpus=8", f"--port={free_port()}", "--include-dashboard=true",
+            f"--dashboard-port={dashboard}", f"--temp-dir={folder}", "--ray-client-server-port", str(free_port()),
+            "--object-store-memory=200000000", "--disable-usage-stats",
+        ],
+        env={**os.environ, "PATH": f"{RAY.parent}:{os.environ['PATH']}", "RAY_enable_metrics_collection": "0"},
+        stdout=log.open("wb"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while True:
+        assert head.poll() is None and time.monotonic() < deadline, log.read_text()
+        try:
+            with socket.create_connection(("127.0.0.1", dashboard), timeout=1):
+                break
+        except OSError:
+            time.sleep(0.3)
+    try:
+        yield f"http://127.0.0.1:{dashboard}"
+    finally:
+        head.terminate()
+        try:
+            head.wait(20)
+        finally:
+            os.killpg(head.pid, signal.SIGKILL) if head.poll() is None else None
+            subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+def test_a_submitted_job_answers_from_a_clean_cluster(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    broker = EmbeddedBroker(tmp_path / "kafka")
+    try:
+        kafka = KafkaSettings(bootstrap_servers=str(broker.start().bootstrap_servers))
+        ensure_topics(kafka, [*topics.TOPICS, topics.state_topic("win-prediction")])
+        events = simulate("lol", matches=1, seed=1).events
+        encoder = Encoder(load_schema("match-events"), PackagedRegistry().id_of("match-events"))
+        publisher = Publisher(kafka)
+        publisher.send("match.events", [m.encode() for m in events["match_id"]], encoder.encode(events).to_pylist())
+        assert publisher.flush(30)
+        publisher.close()
+
+        environment = {"SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "SIGHTLINE_HOME": str(tmp_path)}
+        submitted = subprocess.run(
+            [
+                RAY, "job", "submit", "--address", cluster, "--working-dir", ".", "--no-wait",
+                "--runtime-env-json", json.dumps({"env_vars": environment}), "--submission-id", "win",
+                "--", "python", "-m", "jobs.run", "win-prediction",
+            ],
+            cwd=ROOT, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+
+        insights = KafkaSource(kafka, "match.insights", "reader")
+        committed = KafkaSource(kafka, "match.events", "sightline.win-prediction")
+        deadline = time.monotonic() + 150
+        while dict(committed.committed()) != dict(committed.end_offsets()):
+            if time.monotonic() > deadline:
+                logs = subprocess.run(
+                    [RAY, "job", "logs", "--address", cluster, "win"], capture_output=True, text=True, timeout=60
+                )
+                pytest.fail(logs.stdout[-4_000:])
+            time.sleep(0.5)
+        assert sum(insights.end_offsets().values()) > 20
+        stopped = subprocess.run(
+            [RAY, "job", "stop", "--address", cluster, "win"], capture_output=True, text=True, timeout=60
+        )
+        assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    finally:
+        broker.stop()

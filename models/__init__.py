@@ -1,1 +1,1 @@
-"""Torch models, one paper per file under its published name; the parts they share; and the store of trained versions."""
+"""Torch models, one paper per file under its published name, their shared parts, and the store of trained versions."""

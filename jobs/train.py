@@ -1,0 +1,341 @@
+"""Train a recipe: python -m jobs.train win-tsstn --data PATH --name my-model --alias live [--set optim.lr=3e-4]
+
+The data is any source that `jobs.datasets.load_matches` takes. Training runs on Ray Train (`--workers N`), or in this
+very process (`--workers 0`), and ends with a new version in the model store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.errors import meaning
+from jobs.recipes.overrides import with_overrides
+from jobs.recipes.win_tsstn import WinTSSTN
+
+if TYPE_CHECKING:
+    from jobs.datasets import Split
+    from jobs.fit_tsstn import EpochReport, Fitted
+    from models.store import Manifest
+
+RECIPES = {"win-tsstn": WinTSSTN}
+OnEpoch = Callable[["EpochReport"], None]
+_FIGURES = ("log_loss", "accuracy", "brier", "auc", "ece")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A stored model and how its training went."""
+
+    manifest: Manifest
+    reports: tuple[EpochReport, ...]
+    best: EpochReport
+    matches: int  # to learn from
+    frames: int
+
+
+def train(
+    recipe: WinTSSTN,
+    *,
+    store: Path,
+    name: str | None = None,
+    alias: str | None = None,
+    on_epoch: OnEpoch = lambda report: None,
+    on_step: Callable[[str], None] = lambda words: None,
+) -> TrainResult:
+    """Load the data, train, store a new version, and point the alias at it.
+
+    Args:
+        recipe: what to train on what.
+        store: root folder of the model store.
+        name: of the model; by default "tsstn-TITLE".
+        alias: to move to the new version; None moves none.
+        on_epoch: told after every epoch.
+        on_step: told what begins, in words.
+
+    Raises:
+        UsageProblem, ImportProblem: the data cannot be used; nothing is stored.
+        RuntimeError: a training worker failed.
+    """
+    from jobs.datasets import load_matches, split_by_match
+    from models._registry import config_to_json
+    from models.store import ModelStore
+
+    on_step(f"reading {recipe.data}")
+    matches = load_matches(recipe.data, recipe.title or None)
+    matches = matches.of_years(since=recipe.since or None, until=recipe.until or None)
+    split = split_by_match(matches, share=recipe.validation, seed=recipe.seed)
+    on_step(f"training on {len(split.train):,} matches, {split.train.frames:,} frames of {matches.title}")
+    fitted = fit_here(split, recipe, on_epoch) if recipe.scaling.workers == 0 else fit_on_ray(split, recipe, on_epoch)
+
+    config = recipe.sizes.build(matches.title)
+    model = config.build()
+    model.load_state_dict(fitted.weights)
+    models = ModelStore(store)
+    manifest = models.save(
+        name or f"tsstn-{matches.title}",
+        model,
+        config_to_json(config),
+        metrics={
+            "validation": _rounded(fitted.best.validation),
+            "validation_matches": len(split.held_out),
+            "best_epoch": fitted.best.epoch,
+            "train_s": round(fitted.reports[-1].elapsed_s, 1),
+            "recipe": asdict(recipe),
+        },
+        title=matches.title,
+        trained_on=_trained_on(matches.source, len(matches), recipe),
+        data_fingerprint=matches.fingerprint,
+        code_version=code_version(),
+    )
+    if alias is not None:
+        models.set_alias(manifest.name, alias, manifest.version)
+    return TrainResult(manifest, fitted.reports, fitted.best, len(split.train), split.train.frames)
+
+
+def fit_here(split: Split, recipe: WinTSSTN, on_epoch: OnEpoch) -> Fitted:
+    """Train in this process, without Ray."""
+    from jobs.fit_tsstn import fit
+
+    return fit(split.train, split.held_out, recipe, on_epoch=on_epoch)
+
+
+def fit_on_ray(split: Split, recipe: WinTSSTN, on_epoch: OnEpoch) -> Fitted:
+    """Train on Ray Train workers, on the cluster at RAY_ADDRESS or an own one on this machine.
+
+    Raises:
+        RuntimeError: a worker failed; the message is the worker's own.
+    """
+    from jobs.ray_session import ray_session
+
+    workers = recipe.scaling.workers
+    with _training_ray(ray_session, workers):
+        import ray
+        from ray.train import RunConfig, ScalingConfig
+        from ray.train.base_trainer import TrainingFailedError
+        from ray.train.torch import TorchTrainer
+        from ray.util.queue import Queue
+
+        reports = Queue(actor_options={"num_cpus": 0})
+        with tempfile.TemporaryDirectory(prefix="sightline-train-") as scratch:
+            trainer = TorchTrainer(
+                _train_worker,
+                train_loop_config={"split": ray.put(split), "recipe": recipe, "reports": reports},
+                scaling_config=ScalingConfig(num_workers=workers),
+                run_config=RunConfig(name="win-tsstn", storage_path=recipe.scaling.storage or scratch),
+            )
+            try:
+                with _forwarding(reports, on_epoch):
+                    result = trainer.fit()
+            except TrainingFailedError as failure:
+                raise RuntimeError(f"training failed: {failure}") from failure
+            finally:
+                reports.shutdown(force=True)
+            if result.checkpoint is None:
+                raise RuntimeError("training ended without a checkpoint: see the worker's log in Ray")
+            return _read_fitted(result.checkpoint)
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    """What each Ray Train worker runs; rank 0 reports, and hands its best weights over in the one checkpoint."""
+    import ray
+    import ray.train
+    from ray.train.torch import prepare_model
+
+    from jobs.fit_tsstn import fit
+
+    split, recipe, reports = ray.get(config["split"]), config["recipe"], config["reports"]
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    fitted = fit(
+        split.train,
+        split.held_out,
+        recipe,
+        on_epoch=reports.put if rank == 0 else lambda report: None,
+        rank=rank,
+        world=world,
+        wrap=lambda module: prepare_model(module, move_to_device=False),
+    )
+    metrics = {"epoch": fitted.best.epoch, **fitted.best.validation}
+    if rank != 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _write_fitted(fitted, Path(folder))
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _write_fitted(fitted: Fitted, folder: Path) -> None:
+    import json
+
+    from safetensors.torch import save_file
+
+    save_file(fitted.weights, folder / "weights.safetensors")
+    (folder / "reports.json").write_text(json.dumps([report._asdict() for report in fitted.reports]), "utf-8")
+
+
+def _read_fitted(checkpoint: Any) -> Fitted:
+    import json
+
+    from safetensors.torch import load_file
+
+    from jobs.fit_tsstn import EpochReport, Fitted
+
+    with checkpoint.as_directory() as folder:
+        reports = json.loads((Path(folder) / "reports.json").read_text("utf-8"))
+        return Fitted(load_file(Path(folder) / "weights.safetensors"), tuple(EpochReport(**r) for r in reports))
+
+
+@contextmanager
+def _training_ray(ray_session: Callable[..., Any], workers: int) -> Iterator[None]:
+    """The Ray that is connected already, else a session for as long as the training lasts."""
+    import ray
+
+    connected = ray.is_initialized()
+    with nullcontext() if connected else ray_session(None, logical_cpus=workers + 1, object_store_mb=512):
+        yield
+
+
+@contextmanager
+def _forwarding(reports: Any, on_epoch: OnEpoch) -> Iterator[None]:
+    """Hand what workers put into the queue to `on_epoch` while the body runs, and the rest after it."""
+    from ray.util.queue import Empty
+
+    done = threading.Event()
+
+    def drain() -> None:
+        while True:
+            finishing = done.is_set()
+            try:
+                while True:
+                    on_epoch(reports.get(block=not finishing, timeout=0.2))
+            except Empty:
+                if finishing:
+                    return
+
+    thread = threading.Thread(target=drain, name="train-reports", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def user_store() -> Path:
+    """The root folder of the user's own models, as the settings say.
+
+    Raises:
+        SettingsError: a setting is wrong.
+    """
+    from jobs.settings import load_settings
+
+    return load_settings().settings.models.store
+
+
+def code_version() -> str:
+    """Version of this project; "source" where it runs from a folder that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("sightline")
+    except PackageNotFoundError:
+        return "source"
+
+
+def _trained_on(source: str, matches: int, recipe: WinTSSTN) -> str:
+    words = source if source.startswith("simulator") else f"{source}, {matches:,} matches"
+    if recipe.since:
+        words += f", since {recipe.since}"
+    return words + (f", until {recipe.until}" if recipe.until else "")
+
+
+def _rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in figures.items()}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sightline train", description="Train a model and store it as a new version.")
+    parser.add_argument("recipe", choices=sorted(RECIPES), help="what to train")
+    parser.add_argument("--data", required=True, help="file, folder, or simulator:lol?matches=4000&seed=7")
+    parser.add_argument("--title", default="", help="which title, where the data holds several")
+    parser.add_argument("--since", type=int, default=0, metavar="YEAR", help="leave out matches before this year")
+    parser.add_argument("--until", type=int, default=0, metavar="YEAR", help="leave out matches after this year")
+    parser.add_argument("--name", help="name in the model store; by default tsstn-TITLE")
+    parser.add_argument("--alias", help="let this alias, such as live, mean the new version")
+    parser.add_argument("--store", type=Path, help="root folder of the model store; by default the one of the settings")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="Ray Train workers; 0 trains in this process, without Ray"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change a field of the recipe")
+    parser.add_argument("--dry-run", action="store_true", help="print the recipe and stop")
+    return parser
+
+
+def train_main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code (`jobs.errors.Exit`)."""
+    from rich.console import Console
+    from rich.pretty import Pretty
+
+    args = _parser().parse_args(argv)
+    console = Console(stderr=True)
+    try:
+        recipe = RECIPES[args.recipe](data=args.data, title=args.title, since=args.since, until=args.until)
+        recipe = replace(recipe, scaling=replace(recipe.scaling, workers=args.workers))
+        recipe = with_overrides(recipe, args.set)
+        if args.dry_run:
+            Console().print(Pretty(recipe, expand_all=True))
+            return 0
+        store = args.store or user_store()
+        with _progress(console) as on_epoch:
+            result = train(
+                recipe, store=store, name=args.name, alias=args.alias, on_epoch=on_epoch, on_step=console.log
+            )
+    except Exception as error:
+        line, code = meaning(error)
+        console.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return int(code)
+    manifest, best = result.manifest, result.best
+    figures = ", ".join(f"{figure} {best.validation[figure]:.4f}" for figure in _FIGURES)
+    console.print(
+        f"best epoch {best.epoch} of {len(result.reports)} in {result.reports[-1].elapsed_s:.0f} s: {figures}"
+    )
+    alias = f", {manifest.name}@{args.alias} now means it" if args.alias else ""
+    console.print(f"stored {manifest.name}@{manifest.version} in {store}{alias}", soft_wrap=True)
+    return 0
+
+
+@contextmanager
+def _progress(console: Any) -> Iterator[OnEpoch]:
+    """A progress bar over the epochs, with the loss and the time left; one line an epoch where no terminal watches."""
+    if not console.is_terminal:
+        yield lambda report: console.print(
+            f"epoch {report.epoch}/{report.epochs}: {_epoch_words(report)}", soft_wrap=True
+        )
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        bar = progress.add_task("…", total=None, visible=False)
+
+        def show(report: EpochReport) -> None:
+            words = _epoch_words(report)
+            progress.update(bar, completed=report.epoch, total=report.epochs, description=words, visible=True)
+
+        yield show
+
+
+def _epoch_words(report: EpochReport) -> str:
+    return f"loss {report.train_loss:.4f}, validation log-loss {report.validation['log_loss']:.4f}"
+
+
+if __name__ == "__main__":
+    sys.exit(train_main())

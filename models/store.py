@@ -1,0 +1,338 @@
+"""The model store: trained versions in a folder, immutable and checked, and aliases that move.
+
+    ROOT/tsstn-lol/3/weights.safetensors      tensors
+    ROOT/tsstn-lol/3/config.json              architecture and sizes, read by models._registry
+    ROOT/tsstn-lol/3/metrics.json             figures from training
+    ROOT/tsstn-lol/3/manifest.json            what it is, and the sha256 of each file above
+    ROOT/tsstn-lol/aliases/live               the text "3"
+
+A version is written beside its place and moved there in one rename, so a reader sees all of it or nothing; it is never
+changed afterwards. Nothing is ever unpickled. A store reads from several roots, the first that has a version or an
+alias wins; it writes to the first. The weights that ship with the project are the last root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from models._registry import build_model
+from models.tsstn import TSSTN
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""Weights that come with the project, read only."""
+
+WEIGHTS, CONFIG, METRICS, MANIFEST = "weights.safetensors", "config.json", "metrics.json", "manifest.json"
+_CHECKED = (WEIGHTS, CONFIG, METRICS)
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_HASH_SHOWN = 12
+
+
+class ModelNotFoundError(LookupError):
+    """No such model, version or alias."""
+
+
+class BrokenModelError(ValueError):
+    """A stored version is incomplete, altered or not of this format."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a version is and where it comes from; `sha256` maps each other file of the version to its digest."""
+
+    name: str
+    version: int
+    title: str
+    trained_on: str
+    data_fingerprint: str
+    code_version: str
+    created: str
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A version that has passed every check."""
+
+    manifest: Manifest
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    weights: dict[str, Tensor]
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What the model is called, such as tsstn-lol."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        """Its number, as text."""
+        return str(self.manifest.version)
+
+    @property
+    def weight_hash(self) -> str:
+        """First 12 hex digits of the weights' sha256."""
+        return self.manifest.sha256[WEIGHTS][:_HASH_SHOWN]
+
+    def build(self) -> TSSTN:
+        """The network with these weights, in evaluation mode.
+
+        Raises:
+            BrokenModelError: the weights do not fit the config.
+        """
+        try:
+            model = build_model(self.config)
+            model.load_state_dict(self.weights)
+        except (ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise BrokenModelError(f"{self.path}: {WEIGHTS} and {CONFIG} do not fit: {reason}") from error
+        return model.eval()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One line of `ModelStore.list`."""
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    title: str
+    trained_on: str
+    created: str
+    path: Path
+
+
+class ModelStore:
+    """Versions under one or more roots. The first root is written to and need not exist yet."""
+
+    def __init__(self, *roots: Path | str) -> None:
+        if not roots:
+            raise ValueError("a model store needs at least one root folder")
+        self.roots = tuple(Path(root) for root in roots)
+
+    def save(
+        self,
+        name: str,
+        model: TSSTN,
+        config: Mapping[str, Any],
+        *,
+        metrics: Mapping[str, Any],
+        title: str,
+        trained_on: str,
+        data_fingerprint: str,
+        code_version: str,
+        created: datetime | None = None,
+    ) -> Manifest:
+        """Store a new version, numbered one above the highest of that name in any root.
+
+        Args:
+            name: lower-case letters, digits and single hyphens.
+            model: the network, on any device.
+            config: what `build_model` needs to make such a network again.
+            metrics: figures to keep with it, JSON values.
+            title: game that it is for.
+            trained_on: in words, shown to viewers, such as "simulator lol, 4,000 matches, seed 7".
+            data_fingerprint: digest of the training data.
+            code_version: version of this project.
+            created: now, unless given (UTC).
+        """
+        folder = self.roots[0] / _checked_name(name)
+        contents = {
+            WEIGHTS: save_tensors(
+                {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+            ),
+            CONFIG: _to_json(config),
+            METRICS: _to_json(metrics),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = Manifest(
+            name=name,
+            version=max(self.versions(name), default=0) + 1,
+            title=title,
+            trained_on=trained_on,
+            data_fingerprint=data_fingerprint,
+            code_version=code_version,
+            created=(created or datetime.now(UTC)).isoformat(timespec="seconds"),
+            sha256={file: hashlib.sha256(data).hexdigest() for file, data in contents.items()},
+        )
+        contents[MANIFEST] = _to_json(asdict(manifest))
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
+        try:
+            draft.chmod(0o755)
+            for file, data in contents.items():
+                _write_synced(draft / file, data)
+            draft.rename(folder / str(manifest.version))
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        return manifest
+
+    def load(self, ref: str) -> StoredModel:
+        """Read and check the version that `ref` means: "NAME@VERSION", "NAME@ALIAS", or "NAME" for NAME@live.
+
+        Raises:
+            ModelNotFoundError: there is none; the message says how to get one.
+            BrokenModelError: a file is missing, altered or unreadable; the message names it.
+        """
+        name, version = self.resolve(ref)
+        path = self._find(name, version)
+        manifest = _read_manifest(path, name, version)
+        contents = {file: _read_checked(path / file, manifest.sha256[file]) for file in _CHECKED}
+        try:
+            weights = load_tensors(contents[WEIGHTS])
+        except SafetensorError as error:
+            raise BrokenModelError(f"{path / WEIGHTS}: not a safetensors file: {error}") from error
+        config, metrics = (_from_json(path / file, contents[file]) for file in (CONFIG, METRICS))
+        return StoredModel(manifest, config, metrics, weights, path)
+
+    def resolve(self, ref: str) -> tuple[str, int]:
+        """Name and version number that a reference means now."""
+        name, _, rest = ref.partition("@")
+        _checked_name(name)
+        if rest.isdecimal():
+            return name, int(rest)
+        alias = _checked_name(rest or "live")
+        for root in self.roots:
+            file = root / name / "aliases" / alias
+            if file.is_file():
+                text = file.read_text(encoding="utf-8").strip()
+                if not text.isdecimal():
+                    raise BrokenModelError(f"{file}: holds {text!r} instead of a version number")
+                return name, int(text)
+        raise self._missing(name, f"{name}@{alias}")
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Let NAME@ALIAS mean this version from now on; readers see the old one or the new one."""
+        self._find(_checked_name(name), version)
+        folder = self.roots[0] / name / "aliases"
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=folder)
+        os.close(descriptor)
+        _write_synced(Path(draft), f"{version}\n".encode())
+        os.chmod(draft, 0o644)
+        os.replace(draft, folder / _checked_name(alias))
+
+    def versions(self, name: str) -> tuple[int, ...]:
+        """Version numbers of a name, rising, from all roots; empty for an unknown name."""
+        found = {
+            int(path.name)
+            for root in self.roots
+            if (root / name).is_dir()
+            for path in (root / name).iterdir()
+            if path.name.isdecimal()
+        }
+        return tuple(sorted(found))
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all models that have a version."""
+        found = {path.name for root in self.roots if root.is_dir() for path in root.iterdir()}
+        return tuple(sorted(name for name in found if _NAME.fullmatch(name) and self.versions(name)))
+
+    def list(self) -> tuple[Listing, ...]:
+        """Every version with the aliases that point at it; only manifests are read.
+
+        Raises:
+            BrokenModelError: a manifest is missing or unreadable.
+        """
+        lines = []
+        for name in self.names():
+            aliases = self._aliases(name)
+            for version in self.versions(name):
+                path = self._find(name, version)
+                manifest = _read_manifest(path, name, version)
+                here = tuple(alias for alias, target in aliases.items() if target == version)
+                lines.append(Listing(name, version, here, manifest.title, manifest.trained_on, manifest.created, path))
+        return tuple(lines)
+
+    def _aliases(self, name: str) -> dict[str, int]:
+        files = {
+            file.name
+            for root in self.roots
+            for file in (root / name / "aliases").glob("*")
+            if _NAME.fullmatch(file.name)
+        }
+        return {alias: self.resolve(f"{name}@{alias}")[1] for alias in sorted(files)}
+
+    def _find(self, name: str, version: int) -> Path:
+        for root in self.roots:
+            if (root / name / str(version)).is_dir():
+                return root / name / str(version)
+        raise self._missing(name, f"{name}@{version}")
+
+    def _missing(self, name: str, wanted: str) -> ModelNotFoundError:
+        known = ", ".join(f"{name}@{version}" for version in self.versions(name)) or ", ".join(self.names()) or "none"
+        places = ", ".join(str(root) for root in self.roots)
+        return ModelNotFoundError(
+            f"no model {wanted} in {places} (there: {known}); "
+            f"make one with: sightline train win-tsstn --data PATH --name {name} --alias live"
+        )
+
+
+def _checked_name(name: str) -> str:
+    """Names become folders: nothing but letters, digits and hyphens gets through."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"bad model name or alias {name!r}: use lower-case letters, digits and single hyphens")
+    return name
+
+
+def _read_manifest(path: Path, name: str, version: int) -> Manifest:
+    file = path / MANIFEST
+    try:
+        raw = _from_json(file, file.read_bytes())
+    except FileNotFoundError as error:
+        raise BrokenModelError(f"{file} is missing: the version is incomplete, train it again") from error
+    wanted = {field.name for field in fields(Manifest)}
+    if set(raw) != wanted:
+        raise BrokenModelError(f"{file}: keys {sorted(raw)} instead of {sorted(wanted)}")
+    manifest = Manifest(**raw)
+    if (manifest.name, manifest.version) != (name, version):
+        raise BrokenModelError(f"{file}: says {manifest.name}@{manifest.version}, but lies at {name}@{version}")
+    if not isinstance(manifest.sha256, dict) or set(manifest.sha256) != set(_CHECKED):
+        raise BrokenModelError(f"{file}: sha256 must list exactly {', '.join(_CHECKED)}")
+    return manifest
+
+
+def _read_checked(file: Path, digest: str) -> bytes:
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError as error:
+        raise BrokenModelError(f"{file} is missing: the version is incomplete, train it again") from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise BrokenModelError(f"{file} is not the file that was saved (sha256 differs): restore it or train again")
+    return data
+
+
+def _write_synced(file: Path, data: bytes) -> None:
+    with file.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _to_json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _from_json(file: Path, data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise BrokenModelError(f"{file}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BrokenModelError(f"{file}: must hold a JSON object")
+    return value

@@ -1,0 +1,1 @@
+"""Predictors: plain classes that load a model and answer arrays with arrays. No Ray here."""

@@ -1,0 +1,147 @@
+"""Training: recipes, the loop, the command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.datasets import load_matches, split_by_match
+from jobs.errors import UsageProblem
+from jobs.fit_tsstn import FeaturePlan, fit, frame_metrics, thin
+from jobs.recipes.overrides import with_overrides
+from jobs.recipes.win_tsstn import Thinning, WinTSSTN
+from jobs.train import train, train_main
+from models.store import ModelStore
+
+SOURCE = "simulator:lol?matches=60&seed=3"
+SMALL = with_overrides(
+    WinTSSTN(data=SOURCE),
+    ["optim.epochs=3", "optim.batch_matches=16", "sizes.hidden=8", "sizes.state=8", "scaling.workers=0"],
+)
+GROUPS = {"gold": ("gold", "xp"), "kill": ("kills",), "form": ("form",)}
+
+
+def test_an_override_changes_one_field_and_keeps_its_type() -> None:
+    recipe = with_overrides(WinTSSTN(data="x"), ["optim.lr=1e-4", "seed=7", "loss.per_match=true", "title=lol"])
+    assert (recipe.optim.lr, recipe.seed, recipe.loss.per_match, recipe.title) == (1e-4, 7, True, "lol")
+    assert recipe.optim.epochs == WinTSSTN(data="x").optim.epochs
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("optim.lr", "write it as path.to.field=value"),
+        ("optim.learning_rate=1", "no field 'learning_rate'; there are lr"),
+        ("optim=1", "set one of optim.lr"),
+        ("seed.x=1", "seed has no fields"),
+        ("seed=many", "'many' is not a int"),
+        ("loss.per_match=1", "write true or false"),
+    ],
+)
+def test_a_wrong_override_says_what_would_be_right(assignment: str, message: str) -> None:
+    with pytest.raises(UsageProblem, match=message):
+        with_overrides(WinTSSTN(data="x"), [assignment])
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=30)
+def test_thinning_only_hides_and_never_hides_all_that_a_match_knew(seed: int) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    features = torch.randn(8, 3, 4, generator=chance)
+    features[:4, :, 2:] = torch.nan  # a feed of gold alone
+    thinned = thin(features, FeaturePlan.of(GROUPS), Thinning(some=0.5, one=0.5, late=0.0), chance)
+    kept = ~thinned.isnan()
+    assert torch.equal(thinned[kept], features[kept])
+    assert kept.any(dim=(1, 2)).all()
+
+
+def test_thinning_makes_every_kind_of_poor_feed() -> None:
+    chance = torch.Generator().manual_seed(0)
+    thinned = thin(torch.ones(2000, 1, 4), FeaturePlan.of(GROUPS), Thinning(some=0.5, one=0.25, late=0.0), chance)
+    patterns = {tuple(row) for row in thinned[:, 0].isnan().logical_not().int().tolist()}
+    gold_only, gold_and_form, full = (1, 0, 0, 0), (1, 0, 0, 1), (1, 1, 1, 1)
+    assert {gold_only, gold_and_form, full} <= patterns
+    assert (0, 1, 0, 0) not in patterns  # the first feature of a group is what the poorest feed has
+
+
+def test_training_learns_stops_and_repeats_itself() -> None:
+    split = split_by_match(load_matches(SOURCE), share=0.25, seed=0)
+    recipe = with_overrides(SMALL, ["optim.epochs=6", "optim.lr=1e-2"])
+    seen: list[int] = []
+    fitted = fit(split.train, split.held_out, recipe, on_epoch=lambda report: seen.append(report.epoch))
+    assert seen == [report.epoch for report in fitted.reports]
+    assert fitted.best.validation["log_loss"] == min(report.validation["log_loss"] for report in fitted.reports)
+    model = recipe.sizes.build("lol").build()
+    model.load_state_dict(fitted.weights)
+    assert frame_metrics(model, split.held_out) == fitted.best.validation
+    assert fitted.best.validation["log_loss"] < 0.67  # ln 2 = .693 knows nothing
+    again = fit(split.train, split.held_out, recipe)
+    assert all(torch.equal(again.weights[name], value) for name, value in fitted.weights.items())
+
+
+def test_training_stops_when_it_stops_getting_better() -> None:
+    split = split_by_match(load_matches(SOURCE), share=0.25, seed=0)
+    recipe = with_overrides(SMALL, ["optim.epochs=9", "optim.patience=2", "optim.lr=0.0", "optim.lr_end=0.0"])
+    assert [report.best_epoch for report in fit(split.train, split.held_out, recipe).reports] == [1, 1, 1]
+
+
+def test_train_stores_a_version_that_says_where_it_comes_from(tmp_path: Path) -> None:
+    result = train(SMALL, store=tmp_path, name="mine", alias="live")
+    stored = ModelStore(tmp_path).load("mine@live")
+    assert stored.manifest == result.manifest and stored.version == "1"
+    assert stored.manifest.title == "lol"
+    assert stored.manifest.trained_on == "simulator lol, 60 matches, seed 3"
+    assert stored.manifest.data_fingerprint == load_matches(SOURCE).fingerprint
+    assert stored.metrics["best_epoch"] == result.best.epoch
+    assert stored.metrics["recipe"]["optim"]["epochs"] == 3
+    assert stored.build().config == SMALL.sizes.build("lol")
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # Ray warns of its own defaults
+def test_a_ray_train_worker_gives_the_same_weights_as_this_process(tmp_path: Path) -> None:
+    epochs: list[int] = []
+    recipe = replace(SMALL, scaling=replace(SMALL.scaling, workers=1))
+    ours = train(SMALL, store=tmp_path / "here")
+    theirs = train(recipe, store=tmp_path / "ray", on_epoch=lambda report: epochs.append(report.epoch))
+    assert epochs == [1, 2, 3]
+    assert theirs.manifest.sha256["weights.safetensors"] == ours.manifest.sha256["weights.safetensors"]
+
+
+ARGUMENTS = ["win-tsstn", f"--data={SOURCE}", "--workers=0", "--set=optim.epochs=1", "--set=sizes.hidden=4"]
+
+
+def test_the_command_trains_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_main([*ARGUMENTS, f"--store={tmp_path}", "--alias=live"]) == 0
+    words = capsys.readouterr().err
+    assert "epoch 1/1: loss" in words and "stored tsstn-lol@1" in words and "tsstn-lol@live now means it" in words
+    assert ModelStore(tmp_path).resolve("tsstn-lol@live") == ("tsstn-lol", 1)
+
+
+def test_a_dry_run_prints_the_recipe_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_main([*ARGUMENTS, f"--store={tmp_path / 'store'}", "--dry-run"]) == 0
+    assert "epochs=1" in capsys.readouterr().out
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data=nowhere.parquet"], "nowhere.parquet"),
+        ([f"--data={SOURCE}", "--set=optim.epoch=1"], "no field 'epoch'"),
+        ([f"--data={SOURCE}", "--until=1999"], "its years: 2024"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    store = tmp_path / "store"
+    assert train_main(["win-tsstn", "--workers=0", f"--store={store}", *arguments]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert message in line
+    assert not store.exists()

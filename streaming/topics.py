@@ -34,7 +34,7 @@ PIPELINE_STATUS = Topic(
 
 def state_topic(pipeline: str) -> Topic:
     """The compacted changelog of one pipeline's keyed state; keys are `STAGE/KEY`, schemas are each stage's own."""
-    return Topic(f"sightline.state.{pipeline}", key="key", schema=None, partitions=4, compacted=True)
+    return Topic(f"sightline.state.{pipeline}", key="key", schema=None, partitions=1, compacted=True)
 
 
 TOPICS = (MATCH_EVENTS, MATCH_EVENTS.dead_letters, MATCH_INSIGHTS, PIPELINE_STATUS)

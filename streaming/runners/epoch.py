@@ -30,6 +30,7 @@ from streaming.transport import Fetched, Reader, Source, TransportUnavailable
 
 _BACK_OFF_S = 0.5
 _IDLE_POLL_S = 0.25
+_DRAIN_S = 0.005
 _DECODING = -1  # in the planner's list of troubles, beside the numbers of read tasks
 
 
@@ -142,6 +143,7 @@ class _Patient:
     def __init__(self, source: Source, start: Mapping[int, int], planner: _PlannerCalls) -> None:
         self._source, self._start, self._planner = source, start, planner
         self._reader: Reader | None = None
+        self._last_s = 0.0  # when the last batch was complete
         self._troubled = False
 
     def collect(self, limits: ReadLimits) -> list[Fetched]:
@@ -151,7 +153,10 @@ class _Patient:
         if first is None:
             return []
         parts: dict[int, list[Fetched]] = {first.range.partition: [first]}
-        count, deadline = len(first.records), time.monotonic() + limits.interval_s
+        count = len(first.records)
+        # Asking again and again as records trickle in would cost the broker and us a request each: let them gather.
+        time.sleep(max(0.0, self._last_s + limits.interval_s - time.monotonic()))
+        deadline = time.monotonic() + _DRAIN_S
         while count < limits.max_records and (left_s := deadline - time.monotonic()) > 0:
             more = self._poll(left_s, limits.max_records - count)
             if more is not None:
@@ -159,6 +164,7 @@ class _Patient:
                 count += len(more.records)
             elif self._troubled:
                 break  # what came so far is good
+        self._last_s = time.monotonic()
         return [_joined(parts[partition]) for partition in sorted(parts)]
 
     def read(self, ranges: tuple[OffsetRange, ...]) -> list[tuple[OffsetRange, Records]]:

@@ -48,6 +48,7 @@ class Commit:
     rejected: list[tuple[str, str]]  # topic/partition/offset of each dead letter, and why
     late: int
     ingest_time_ms: npt.NDArray[np.int64]  # of the events that made the answers, (answered,)
+    took_ms: dict[str, float]  # by stage, and for encoding
 
     @property
     def offsets(self) -> dict[int, int]:
@@ -109,10 +110,12 @@ class Flow:
         rows = pl.concat([batch.rows for batch in batches])
         rejected = [part for batch in batches for part in batch.rejected]
         answered = 0
+        took = _Stopwatch()
         for stage in self._pipeline.stages:
             if rows.is_empty():
                 break
             rows = self._run(stage, rows)
+            took.lap(stage.name)
             if "_reject" in rows.columns:
                 refused = rows.filter(pl.col("_reject").is_not_null())
                 rejected.extend(self._refetch(refused))
@@ -120,17 +123,21 @@ class Flow:
         else:
             answered = rows.height
         now_ms = self._clock()
+        answers = [self._encode_answers(rows, now_ms)] if answered else []
+        state = [out for table in self.tables.values() if (out := self._encode_state(table, now_ms)) is not None]
+        took.lap("encode")
         ingest = rows["ingest_time_ms"].dt.epoch("ms").to_numpy() if answered else np.empty(0, np.int64)
         return Commit(
-            answers=[self._encode_answers(rows, now_ms)] if answered else [],
+            answers=answers,
             dead_letters=[self._dead_letters(part, now_ms) for part in rejected],
-            state=[out for table in self.tables.values() if (out := self._encode_state(table, now_ms)) is not None],
+            state=state,
             ranges=[wanted for batch in batches for wanted in batch.ranges],
             records=sum(batch.records for batch in batches),
             answered=answered,
             rejected=[line for part in rejected for line in self._named(part)],
             late=int(rows["flags"].str.contains("late").sum()) if answered and "flags" in rows.columns else 0,
             ingest_time_ms=ingest,
+            took_ms=took.laps_ms,
         )
 
     def _run(self, stage: Stage, rows: pl.DataFrame) -> pl.DataFrame:
@@ -222,6 +229,17 @@ class Flow:
                 "run the version that wrote them, or delete the topic to start with empty state"
             )
         return decoded.frame
+
+
+class _Stopwatch:
+    def __init__(self) -> None:
+        self.laps_ms: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps_ms[name] = round((now - self._last) * 1e3, 1)
+        self._last = now
 
 
 def _utf8(column: pl.Series) -> pa.LargeBinaryArray:

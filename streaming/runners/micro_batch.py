@@ -40,7 +40,7 @@ class MicroBatchConfig:
     """How the stream is cut, and how much may be under way."""
 
     epoch_s: float = 300.0  # one Ray Data execution lasts this long
-    read_tasks: int = 2
+    read_tasks: int = 1
     cpus_per_task: float = 0.25  # logical; a read task mostly waits
     limits: ReadLimits = field(default_factory=ReadLimits)
     max_commit_records: int = 5_000  # more than this is not gathered into one transaction
@@ -180,6 +180,7 @@ class MicroBatchRunner:
             planner.commit.remote(commit.records)
 
     def _commit(self, commit: Commit) -> None:
+        began = time.perf_counter()
         while True:
             try:
                 self._sink.commit(
@@ -195,7 +196,7 @@ class MicroBatchRunner:
                 self.progress.waits("commit", str(away))
                 time.sleep(0.5)
         self.progress.waits("commit", "")
-        self._log(commit)
+        self._log(commit, round((time.perf_counter() - began) * 1e3, 1))
         self.progress.committed(
             self._clock(),
             events=commit.records,
@@ -206,7 +207,7 @@ class MicroBatchRunner:
             ingest_time_ms=commit.ingest_time_ms,
         )
 
-    def _log(self, commit: Commit) -> None:
+    def _log(self, commit: Commit, commit_ms: float) -> None:
         """One line a commit, and one a dead letter; offsets are the id from event to answer."""
         topic = self._pipeline.source.name
         log.info(
@@ -217,6 +218,7 @@ class MicroBatchRunner:
                 "events": commit.records,
                 "answers": commit.answered,
                 "dead_letters": len(commit.rejected),
+                "took_ms": {**commit.took_ms, "commit": commit_ms},
             },
         )
         for record, reason in commit.rejected:

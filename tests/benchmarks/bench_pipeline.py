@@ -1,0 +1,243 @@
+"""Event to insight through Kafka, Ray Data, Serve and Kafka, as a user runs it, measured from outside.
+
+    python tests/benchmarks/bench_pipeline.py latency     500 events/s over 200 live matches, 60 s
+    python tests/benchmarks/bench_pipeline.py sustained   200,000 preloaded events, then the rate at which answers come
+    python tests/benchmarks/bench_pipeline.py memory      20 batches/s for 10 minutes: growth of all processes together
+
+Every event is a snapshot that enters a new grid slot, so every event gets an answer: the dearest case. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import psutil
+
+from jobs.children import Child
+from jobs.measure import InsightMeter
+from streaming import topics
+from streaming.codec import Encoder, PackagedRegistry, load_schema
+from streaming.features.match import EVENT_SCHEMA
+from streaming.kafka.admin import ensure_topics
+from streaming.kafka.broker import EmbeddedBroker
+from streaming.kafka.publisher import Publisher
+from streaming.kafka.settings import KafkaSettings
+from streaming.kafka.source import KafkaSource
+
+MATCHES = 200
+FRAMES_A_MATCH = 400  # then the match id moves on: 400 frames of 30 s stay within the longest clock that is believed
+
+
+def snapshots(first: int, count: int) -> pl.DataFrame:
+    """Event number `first` and the next: 200 matches round robin, each event 30 s of game clock after its last."""
+    number = np.arange(first, first + count)
+    turn = number // MATCHES
+    frame, generation = turn % FRAMES_A_MATCH, turn // FRAMES_A_MATCH
+    rng = np.random.default_rng(first)
+    lead = rng.normal(0.0, 60.0 * (frame + 1))
+    return pl.DataFrame(
+        {
+            "match_id": [f"bench-{g}-{m:03d}" for g, m in zip(generation, number % MATCHES, strict=True)],
+            "sequence": frame,
+            "event_time_ms": pl.Series(np.full(count, time.time_ns() // 1_000_000)).cast(EVENT_SCHEMA["event_time_ms"]),
+            "title": ["lol"] * count,
+            "kind": ["snapshot"] * count,
+            "clock_s": frame * 30.0,
+            "count": np.ones(count),
+            "gold": lead,
+            "xp": lead * 0.8,
+            "level": lead / 2_000,
+            "gold_spread": lead * 0.2,
+            "minions": lead / 100,
+            "kills_a": np.abs(lead // 1_000),
+            "kills_b": np.zeros(count),
+            "towers_a": np.abs(lead // 4_000),
+            "towers_b": np.zeros(count),
+            "heroes_a": [[]] * count,
+            "heroes_b": [[]] * count,
+        },
+        schema_overrides={"heroes_a": pl.List(pl.String), "heroes_b": pl.List(pl.String)},
+    ).pipe(lambda frame: frame.with_columns(**{n: pl.lit(None, t) for n, t in EVENT_SCHEMA.items() if n not in frame}))
+
+
+class Bench:
+    """A broker, a pipeline process, a load and a meter."""
+
+    def __init__(self, home: Path, bootstrap: str, **settings: str) -> None:
+        self.kafka = KafkaSettings(bootstrap_servers=bootstrap)
+        ensure_topics(self.kafka, [*topics.TOPICS, topics.state_topic("win-prediction")])
+        self._settings, self._home = settings, home
+        self._publisher = Publisher(self.kafka)
+        self._encoder = Encoder(load_schema("match-events"), PackagedRegistry().id_of("match-events"))
+        self.sent = 0
+        self.meter = InsightMeter(KafkaSource(self.kafka, "match.insights", "bench"))
+        self.meter.start()
+        self.pipeline: Child | None = None
+
+    def start_pipeline(self) -> None:
+        environment = {"SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers, "OMP_NUM_THREADS": "1"}
+        self.pipeline = Child(
+            "pipeline", ["jobs.run", "win-prediction"], environment | self._settings, self._home / "log"
+        )
+
+    def publish(self, count: int) -> None:
+        events = snapshots(self.sent, count)
+        values = self._encoder.encode(events.select(EVENT_SCHEMA.names())).to_pylist()
+        self._publisher.send("match.events", [m.encode() for m in events["match_id"]], values)
+        self.sent += count
+
+    def flush(self) -> None:
+        self._publisher.flush(60)
+
+    def load(self, events_per_s: float, seconds: float, tick_s: float = 0.02) -> None:
+        """A steady load: so many events a second, spread evenly."""
+        began, sent = time.monotonic(), 0
+        while (elapsed := time.monotonic() - began) < seconds:
+            due = int(elapsed * events_per_s) - sent
+            if due > 0:
+                self.publish(due)
+                sent += due
+            time.sleep(tick_s)
+
+    def wait_for(self, answers: int, timeout_s: float = 180.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self.meter.received < answers:
+            if self.pipeline is not None and self.pipeline.ended is not None:
+                sys.exit(f"the pipeline ended: {self.pipeline.last_line}")
+            if time.monotonic() > deadline:
+                sys.exit(f"{self.meter.received} of {answers} answers after {timeout_s:.0f} s")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self.pipeline is not None:
+            self.pipeline.stop(30)
+        self._publisher.close()
+        self.meter.stop()
+
+
+@contextmanager
+def bench(**settings: str) -> Iterator[Bench]:
+    with tempfile.TemporaryDirectory(prefix="sightline-bench-") as folder:
+        home = Path(folder)
+        broker = EmbeddedBroker(home / "kafka")
+        running = None
+        try:
+            running = Bench(home, str(broker.start().bootstrap_servers), **settings)
+            yield running
+        finally:
+            if running is not None:
+                running.stop()
+            broker.stop()
+
+
+def latency(events_per_s: float = 500, seconds: float = 60) -> dict[str, Any]:
+    with bench() as b:
+        b.start_pipeline()
+        b.publish(MATCHES)
+        b.wait_for(MATCHES)
+        b.load(events_per_s, 15)  # warm-up
+        b.flush()
+        b.wait_for(b.sent)
+        b.meter.forget_latency()
+        b.load(events_per_s, seconds)
+        b.flush()
+        b.wait_for(b.sent)
+        measured = b.meter.measured()
+        return {
+            "events_per_s": events_per_s,
+            "answers": len(measured.latency_ms),
+            "latency_ms": measured.percentiles(),
+        }
+
+
+def sustained(events: int = 200_000) -> dict[str, Any]:
+    with bench() as b:
+        b.start_pipeline()
+        b.publish(MATCHES)
+        b.wait_for(MATCHES)
+        while b.sent < 20_000:  # warm-up
+            b.publish(5_000)
+        b.flush()
+        b.wait_for(b.sent)
+        assert b.pipeline is not None
+        began, at_start = time.monotonic(), b.meter.received
+        target = b.sent + events
+        while b.sent < target:
+            b.publish(5_000)
+        b.flush()
+        preloaded_s = time.monotonic() - began
+        b.wait_for(b.sent, 600)
+        seconds = time.monotonic() - began
+        return {
+            "events": events,
+            "matches": MATCHES,
+            "published_in_s": round(preloaded_s, 1),
+            "answered_in_s": round(seconds, 1),
+            "answers_per_s": round((b.meter.received - at_start) / seconds),
+        }
+
+
+def memory(minutes: float = 10.0, warm_up_s: float = 120.0, events_per_s: float = 200) -> dict[str, Any]:
+    with bench(SIGHTLINE_PIPELINE__READ_TASKS="1") as b:  # one task at 50 ms: 20 batches a second
+        b.start_pipeline()
+        b.publish(MATCHES)
+        b.wait_for(MATCHES)
+        b.load(events_per_s, warm_up_s)
+        assert b.pipeline is not None
+        before, at_start = _memory_mb(b.pipeline.pid), time.monotonic()
+        curve = []
+        while time.monotonic() - at_start < minutes * 60:
+            b.load(events_per_s, 30)
+            curve.append(round(sum(_memory_mb(b.pipeline.pid).values()), 1))
+        after = _memory_mb(b.pipeline.pid)
+        growth = {name: round(after[name] - before.get(name, 0.0), 1) for name in after}
+        return {
+            "minutes": minutes,
+            "before_mb": round(sum(before.values()), 1),
+            "after_mb": round(sum(after.values()), 1),
+            "growth_mb": round(sum(after.values()) - sum(before.values()), 1),
+            "growth_by_process_mb": dict(sorted(growth.items(), key=lambda entry: -entry[1])),
+            "curve_mb": curve,
+        }
+
+
+def _memory_mb(pid: int) -> dict[str, float]:
+    """Memory (PSS, shared pages counted once) of a process and all below it, by name; Ray's own are among them."""
+    total: dict[str, float] = {}
+    root = psutil.Process(pid)
+    for process in [root, *root.children(recursive=True)]:
+        try:
+            name = process.name() if process.pid != pid else "driver"
+            total[name] = total.get(name, 0.0) + process.memory_full_info().pss / 2**20
+        except psutil.Error:
+            continue
+    return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("latency", "sustained", "memory"))
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--minutes", type=float, default=10)
+    options = parser.parse_args()
+    if options.what == "latency":
+        result = latency(seconds=options.seconds)
+    elif options.what == "sustained":
+        result = sustained()
+    else:
+        result = memory(options.minutes)
+    sys.stdout.write(json.dumps({options.what: result}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

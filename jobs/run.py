@@ -98,7 +98,7 @@ def _run_win_prediction(settings: Settings, on_step: Step, stopping: threading.E
             "models": [{field: model[field] for field in fields} for model in described],
             "broken_total": sum(model["broken"] for model in described),
             "replicas": _running_replicas(),
-            "ray_nodes": sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]  # untyped in Ray,
+            "ray_nodes": sum(bool(node["Alive"]) for node in ray.nodes()),  # type: ignore[no-untyped-call]  # untyped in Ray,
         }
 
     reporter = StatusReporter(

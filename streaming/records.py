@@ -69,6 +69,24 @@ class Records:
             headers=headers,
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Records]) -> Records:
+        """These records, one part after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return cls.of([], [])
+        headers = None
+        if any(part.headers is not None for part in parts):
+            headers = [row for part in parts for row in (part.headers or [()] * len(part))]
+        return cls(
+            keys=pa.concat_arrays([part.keys for part in parts]),
+            values=pa.concat_arrays([part.values for part in parts]),
+            offsets=np.concatenate([part.offsets for part in parts]),
+            timestamps_ms=np.concatenate([part.timestamps_ms for part in parts]),
+            headers=headers,
+        )
+
     def take(self, rows: npt.NDArray[np.int64]) -> Records:
         """The records at these positions, in this order."""
         index = pa.array(rows, pa.int64())

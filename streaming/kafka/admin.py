@@ -10,7 +10,7 @@ from kafka.errors import TopicAlreadyExistsError
 
 from streaming.kafka.clients import open_admin
 from streaming.kafka.settings import KafkaSettings
-from streaming.kafka.source import KafkaReader, KafkaSource, joined
+from streaming.kafka.source import KafkaReader, KafkaSource
 from streaming.records import Records
 from streaming.topics import Topic
 from streaming.transport import TransportUnavailable
@@ -83,7 +83,7 @@ def read_all(settings: KafkaSettings, topic: str, stalled_after_s: float = 30.0)
     reader = source.open(start)
     try:
         return {
-            partition: joined(pieces)
+            partition: Records.joined(pieces)
             for partition, pieces in _drain(reader, topic, start, end, stalled_after_s).items()
         }
     finally:

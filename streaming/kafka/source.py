@@ -9,12 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from kafka import TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
@@ -163,7 +162,7 @@ class KafkaReader:
                 if columns.answers == heard:
                     raise away(self._settings, "no answer to a fetch")
                 raise LookupError(f"{self._topic}/{wanted.partition} ends at {position}, before {wanted.end}")
-        records = joined(found)
+        records = Records.joined(found)
         return records.take(np.flatnonzero(records.offsets < wanted.end))
 
     def seek(self, partition: int, offset: int) -> None:
@@ -215,7 +214,7 @@ class KafkaReader:
             count += len(chunk.records)
             end = chunk.end
         start, self._next[partition] = self._next[partition], end
-        return Fetched(OffsetRange(partition, start, end), joined(taken))
+        return Fetched(OffsetRange(partition, start, end), Records.joined(taken))
 
     def _skip_markers(self) -> Fetched | None:
         for partition, start in self._next.items():
@@ -249,22 +248,4 @@ def _cut(records: Records, start: int, end: int | None) -> Records:
     headers = None if records.headers is None else records.headers[piece]
     return Records(
         records.keys[piece], records.values[piece], records.offsets[piece], records.timestamps_ms[piece], headers
-    )
-
-
-def joined(pieces: Sequence[Records]) -> Records:
-    """These records one after the other."""
-    if len(pieces) == 1:
-        return pieces[0]
-    if not pieces:
-        return Records.of([], [])
-    headers = None
-    if any(piece.headers is not None for piece in pieces):
-        headers = [row for piece in pieces for row in (piece.headers or [()] * len(piece))]
-    return Records(
-        pa.concat_arrays([piece.keys for piece in pieces]),
-        pa.concat_arrays([piece.values for piece in pieces]),
-        np.concatenate([piece.offsets for piece in pieces]),
-        np.concatenate([piece.timestamps_ms for piece in pieces]),
-        headers,
     )

@@ -43,11 +43,11 @@ def snapshots(first: int, count: int) -> pl.DataFrame:
     number = np.arange(first, first + count)
     turn = number // MATCHES
     frame, generation = turn % FRAMES_A_MATCH, turn // FRAMES_A_MATCH
-    rng = np.random.default_rng(first)
-    lead = rng.normal(0.0, 60.0 * (frame + 1))
+    match = number % MATCHES
+    lead = 40.0 * frame * np.sin(frame / (20.0 + match % 30) + match)  # swings over ten minutes and more, as matches do
     return pl.DataFrame(
         {
-            "match_id": [f"bench-{g}-{m:03d}" for g, m in zip(generation, number % MATCHES, strict=True)],
+            "match_id": [f"bench-{g}-{m:03d}" for g, m in zip(generation, match, strict=True)],
             "sequence": frame,
             "event_time_ms": pl.Series(np.full(count, time.time_ns() // 1_000_000)).cast(EVENT_SCHEMA["event_time_ms"]),
             "title": ["lol"] * count,
@@ -91,23 +91,29 @@ class Bench:
         )
 
     def publish(self, count: int) -> None:
+        keys, values = self._encoded(count)
+        self._publisher.send("match.events", keys, values)
+        self.sent += count
+
+    def _encoded(self, count: int) -> tuple[list[bytes], list[bytes]]:
         events = snapshots(self.sent, count)
         values = self._encoder.encode(events.select(EVENT_SCHEMA.names())).to_pylist()
-        self._publisher.send("match.events", [m.encode() for m in events["match_id"]], values)
-        self.sent += count
+        return [match_id.encode() for match_id in events["match_id"]], values
 
     def flush(self) -> None:
         self._publisher.flush(60)
 
     def load(self, events_per_s: float, seconds: float, tick_s: float = 0.02) -> None:
-        """A steady load: so many events a second, spread evenly."""
+        """A steady load: so many events a second, spread evenly. They are made before, so as not to cost the machine."""
+        keys, values = self._encoded(int(events_per_s * seconds))
         began, sent = time.monotonic(), 0
-        while (elapsed := time.monotonic() - began) < seconds:
-            due = int(elapsed * events_per_s) - sent
-            if due > 0:
-                self.publish(due)
-                sent += due
+        while sent < len(values):
+            due = min(len(values), int((time.monotonic() - began) * events_per_s))
+            if due > sent:
+                self._publisher.send("match.events", keys[sent:due], values[sent:due])
+                sent = due
             time.sleep(tick_s)
+        self.sent += sent
 
     def wait_for(self, answers: int, timeout_s: float = 180.0) -> None:
         deadline = time.monotonic() + timeout_s

@@ -17,7 +17,7 @@ ENVIRONMENT = {
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "1",  # which the line above turns off, but a driver without asyncio needs
     "RAY_enable_metrics_collection": "0",  # else Ray's metric processes grow by about 1 MB per dataset execution
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray Data's scheduling loop sleeps up to 100 ms after it has handed a block's metadata to its prefetch thread; fetched
+    # Ray Data's scheduling loop sleeps up to 100 ms after handing a block's metadata to its prefetch thread; fetched
     # in the loop itself a batch takes 11 ms from yield to driver instead of 59-118 ms (1 task, 20-4 batches/s).
     "RAY_DATA_METADATA_PREFETCH_ON_THREAD": "0",
     "RAY_worker_niceness": "0",  # by default workers yield to everything else, and answers would wait

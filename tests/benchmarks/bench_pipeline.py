@@ -104,7 +104,7 @@ class Bench:
         self._publisher.flush(60)
 
     def load(self, events_per_s: float, seconds: float, tick_s: float = 0.02) -> None:
-        """A steady load: so many events a second, spread evenly. They are made before, so as not to cost the machine."""
+        """A steady load: so many events a second, spread evenly. They are made before, to cost nothing then."""
         keys, values = self._encoded(int(events_per_s * seconds))
         began, sent = time.monotonic(), 0
         while sent < len(values):

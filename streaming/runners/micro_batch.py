@@ -115,10 +115,8 @@ class MicroBatchRunner:
                 raise
         finally:
             self._finish(committer, epochs, planner)
-        stopped_while_away = self._stop.is_set() and isinstance(self._failure, TransportUnavailable)
-        if (
-            self._failure is not None and not stopped_while_away
-        ):  # what was not committed is read again at the next start
+        # What a stop left uncommitted because the log was away is read again at the next start.
+        if self._failure is not None and not isinstance(self._failure, TransportUnavailable):
             raise self._failure
 
     def _connect(self) -> dict[int, int]:
@@ -226,6 +224,7 @@ class MicroBatchRunner:
 
     def _finish(self, committer: threading.Thread, epochs: _Epochs, planner: Any) -> None:
         """What was answered is committed; what was only read stays on the log for the next start."""
+        self._stop.set()  # a commit that waits for the log gives up: its records are read again
         self._to_commit.put(None)
         committer.join(_STOP_S)
         epochs.close()

@@ -26,7 +26,6 @@ BENCHMARKS: dict[str, list[str]] = {
     "startup": ["bench_startup.py"],
     "latency": ["bench_pipeline.py", "latency"],
     "sustained": ["bench_pipeline.py", "sustained"],
-    "reference": ["bench_reference.py"],
     "memory": ["bench_pipeline.py", "memory"],
 }
 
@@ -62,9 +61,9 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     """(what, aim, measured) for every figure that the README states."""
     codec = results["codec"]["codec"]
     latency, sustained = results["latency"]["latency"], results["sustained"]["sustained"]
-    reference, memory = results["reference"]["reference"], results["memory"]["memory"]
+    memory = results["memory"]["memory"]
     startup, transport = results["startup"]["startup"], results["transport"]["transport"]
-    ms, reference_ms = latency["latency_ms"], reference["latency_ms"]
+    ms = latency["latency_ms"]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -76,12 +75,6 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             "5,000 events/s",
             f"{sustained['answers_per_s']:,} events/s",
         ),
-        (
-            "reference workload at 500 events/s, p50 / p99",
-            "150 / 400 ms",
-            f"{reference_ms['p50']:.0f} / {reference_ms['p99']:.0f} ms",
-        ),
-        ("reference workload, 200,000 preloaded", "", f"{reference['answers_per_s']:,} answers/s"),
         (
             f"memory of all processes, {memory['minutes']:.0f} minutes at 20 batches/s",
             "+10 MB",

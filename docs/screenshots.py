@@ -26,7 +26,7 @@ def main(url: str) -> None:
             ("overlay", f"/overlay/{longest['id']}?theme=dark&w=900&h=200", 900, 200),
             ("ops", "/ops?theme=dark", 1280, 720),
         ):
-            page = browser.new_page(viewport={"width": width, "height": height})
+            page = browser.new_page(viewport={"width": width, "height": height}, bypass_csp=True)
             page.goto(f"{url}{path}")
             page.wait_for_timeout(3_000)
             if name == "overlay":  # transparent on air; a ground makes it visible here

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,12 +157,10 @@ class _Demo:
         from streaming.topics import MATCH_EVENTS
 
         self._publisher.flush(5.0)
-        source = KafkaSource(self._kafka, MATCH_EVENTS.name, self._settings.pipeline.group)
         deadline = time.monotonic() + _DRAIN_S
-        while time.monotonic() < deadline:
-            if dict(source.committed()) == dict(source.end_offsets()):
-                break
-            time.sleep(0.2)
+        with closing(KafkaSource(self._kafka, MATCH_EVENTS.name, self._settings.pipeline.group)) as source:
+            while time.monotonic() < deadline and dict(source.committed()) != dict(source.end_offsets()):
+                time.sleep(0.2)
         time.sleep(0.5)  # the meter's last poll
 
     def report(self) -> dict[str, Any]:
@@ -172,7 +170,8 @@ class _Demo:
 
         assert self._meter is not None
         measured = self._meter.measured()
-        dead = KafkaSource(self._kafka, MATCH_EVENTS.dead_letters.name, "sightline-demo-meter").end_offsets()
+        with closing(KafkaSource(self._kafka, MATCH_EVENTS.dead_letters.name, "sightline-demo-meter")) as source:
+            dead = source.end_offsets()
         return {
             "events_in": self._publisher.acknowledged,
             "insights_out": measured.insights,

@@ -57,6 +57,7 @@ class InsightMeter:
         """End the thread; figures stay."""
         self._stop.set()
         self._thread.join(10.0)
+        self._source.close()
 
     @property
     def received(self) -> int:

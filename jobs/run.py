@@ -115,6 +115,7 @@ def _run_win_prediction(settings: Settings, on_step: Step, stopping: threading.E
         raise
     finally:
         reporter.stop(state, reason)
+        source.close()
 
 
 def _running_replicas() -> int:
@@ -126,7 +127,7 @@ def _running_replicas() -> int:
     if app is None:
         return 0
     states = [item for deployment in app.deployments.values() for item in deployment.replica_states.items()]
-    return sum(count for state, count in states if state.value == "RUNNING")
+    return sum(count for state, count in states if state == "RUNNING")
 
 
 @contextlib.contextmanager

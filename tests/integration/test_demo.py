@@ -48,8 +48,9 @@ class Demo:
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip())
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.append(line.rstrip())
 
     def said(self, pattern: str, timeout_s: float = 120.0) -> str:
         """The first group of the pattern, once a line has it."""
@@ -151,12 +152,13 @@ def test_a_gateway_that_restarts_loses_nothing_and_doubles_nothing(
     url = f"http://127.0.0.1:{port}"
 
     def start() -> subprocess.Popen[bytes]:
-        gateway = subprocess.Popen(
-            [sys.executable, "-m", "jobs.cli", "gateway", "--port", str(port), "--brokers", brokers],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=(tmp_path / "gateway.log").open("ab"),
-        )
+        with (tmp_path / "gateway.log").open("ab") as log:
+            gateway = subprocess.Popen(
+                [sys.executable, "-m", "jobs.cli", "gateway", "--port", str(port), "--brokers", brokers],
+                cwd=ROOT,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
         eventually(lambda: answers(f"{url}/livez"), (tmp_path / "gateway.log").read_text, 60)
         return gateway
 

@@ -42,17 +42,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = Path("/tmp") / f"ray-{os.getpid()}-{time.monotonic_ns() % 10**6}"
     dashboard = free_port()
     log = tmp_path_factory.mktemp("ray") / "head.log"
-    head = subprocess.Popen(
-        [
-            RAY, "start", "--head", "--block", "--num-cpus=8", f"--port={free_port()}", "--include-dashboard=true",
-            f"--dashboard-port={dashboard}", f"--temp-dir={folder}", "--ray-client-server-port", str(free_port()),
-            "--object-store-memory=200000000", "--disable-usage-stats",
-        ],
-        env={**os.environ, "PATH": f"{RAY.parent}:{os.environ['PATH']}", "RAY_enable_metrics_collection": "0"},
-        stdout=log.open("wb"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )  # fmt: skip
+    with log.open("wb") as output:
+        head = subprocess.Popen(
+            [
+                RAY, "start", "--head", "--block", "--num-cpus=8", f"--port={free_port()}", "--include-dashboard=true",
+                f"--dashboard-port={dashboard}", f"--temp-dir={folder}", "--ray-client-server-port", str(free_port()),
+                "--object-store-memory=200000000", "--disable-usage-stats",
+            ],
+            env={**os.environ, "PATH": f"{RAY.parent}:{os.environ['PATH']}", "RAY_enable_metrics_collection": "0"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
     deadline = time.monotonic() + 60
     while True:
         assert head.poll() is None and time.monotonic() < deadline, log.read_text()
@@ -68,7 +69,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         try:
             head.wait(20)
         finally:
-            os.killpg(head.pid, signal.SIGKILL) if head.poll() is None else None
+            if head.poll() is None:
+                os.killpg(head.pid, signal.SIGKILL)
+                head.wait()
             subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
@@ -77,6 +80,7 @@ def test_a_submitted_job_answers_from_a_clean_cluster(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     broker = EmbeddedBroker(tmp_path / "kafka")
+    sources: list[KafkaSource] = []
     try:
         kafka = KafkaSettings(bootstrap_servers=str(broker.start().bootstrap_servers))
         ensure_topics(kafka, [*topics.TOPICS, topics.state_topic("win-prediction")])
@@ -100,6 +104,7 @@ def test_a_submitted_job_answers_from_a_clean_cluster(
 
         insights = KafkaSource(kafka, "match.insights", "reader")
         committed = KafkaSource(kafka, "match.events", "sightline.win-prediction")
+        sources += [insights, committed]
         deadline = time.monotonic() + 150
         while dict(committed.committed()) != dict(committed.end_offsets()):
             if time.monotonic() > deadline:
@@ -114,4 +119,6 @@ def test_a_submitted_job_answers_from_a_clean_cluster(
         )
         assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     finally:
+        for source in sources:
+            source.close()
         broker.stop()

@@ -56,14 +56,15 @@ class Pipeline:
             "SIGHTLINE_PIPELINE__EPOCH_S": "6",  # several epochs in one test
         }
         self.log = home / f"pipeline-{time.monotonic_ns()}.log"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.run", "win-prediction"],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdout=self.log.open("wb"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "jobs.run", "win-prediction"],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def kill(self) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)
@@ -100,8 +101,24 @@ def publish(kafka: KafkaSettings, events: pl.DataFrame) -> None:
     assert publisher.failed == 0
 
 
-def read_all(kafka: KafkaSettings, topic: str) -> pl.DataFrame:
-    source = KafkaSource(kafka, topic, "reader")
+Opener = Callable[[str, str], KafkaSource]
+
+
+@pytest.fixture
+def source_of(kafka: KafkaSettings) -> Iterator[Opener]:
+    """Sources by (topic, group), closed at the end: an open one would go on asking for its broker after the test."""
+    opened: list[KafkaSource] = []
+
+    def open_source(topic: str, group: str) -> KafkaSource:
+        opened.append(KafkaSource(kafka, topic, group))
+        return opened[-1]
+
+    yield open_source
+    for source in opened:
+        source.close()
+
+
+def read_all(source: KafkaSource) -> pl.DataFrame:
     decoder = Decoder("match-insights", PackagedRegistry())
     frames, end = [], dict(source.end_offsets())
     reader = source.open(dict.fromkeys(end, 0))
@@ -126,26 +143,26 @@ def wait_for(what: Callable[[], Any], pipeline: Pipeline, timeout_s: float = 90.
         time.sleep(0.2)
 
 
-def caught_up(kafka: KafkaSettings) -> Callable[[], bool]:
-    source = KafkaSource(kafka, "match.events", "sightline.win-prediction")
+def caught_up(source: KafkaSource) -> Callable[[], bool]:
     return lambda: dict(source.committed()) == dict(source.end_offsets())
 
 
-def answered(kafka: KafkaSettings, at_least: int) -> Callable[[], bool]:
-    source = KafkaSource(kafka, "match.insights", "reader")
+def answered(source: KafkaSource, at_least: int) -> Callable[[], bool]:
     return lambda: sum(source.end_offsets().values()) >= at_least
 
 
 def test_every_frame_is_answered_once_across_a_kill_a_poison_record_and_a_stop(
-    kafka: KafkaSettings, start: Callable[[], Pipeline]
+    kafka: KafkaSettings, start: Callable[[], Pipeline], source_of: Opener
 ) -> None:
+    events_source = source_of("match.events", "sightline.win-prediction")
+    insights_source = source_of("match.insights", "reader")
     events = simulate("lol", matches=12, seed=3).events.sort("event_time_ms", maintain_order=True)
     third = events.height // 3
     first, second, last = events[:third], events[third : 2 * third], events[2 * third :]
 
     pipeline = start()
     publish(kafka, first)
-    wait_for(answered(kafka, 20), pipeline)
+    wait_for(answered(insights_source, 20), pipeline)
     publish(kafka, second)  # still on its way through when the driver is killed
     pipeline.kill()
 
@@ -155,10 +172,10 @@ def test_every_frame_is_answered_once_across_a_kill_a_poison_record_and_a_stop(
     poison.flush(10)
     poison.close()
     publish(kafka, last)
-    wait_for(caught_up(kafka), pipeline)
+    wait_for(caught_up(events_source), pipeline)
     assert pipeline.terminate() == 0
 
-    insights = read_all(kafka, "match.insights")
+    insights = read_all(insights_source)
     expected = fold_events(events)
     key = ["match_id", "attempt", "frame"]
     assert insights.select(pl.struct(key).is_duplicated().sum()).item() == 0
@@ -171,7 +188,7 @@ def test_every_frame_is_answered_once_across_a_kill_a_poison_record_and_a_stop(
     assert sorted(ends["match_id"]) == sorted(events["match_id"].unique())
     assert ends["commentary_en"].null_count() == 0
 
-    dead = KafkaSource(kafka, "match.events.dead-letters", "reader")
+    dead = source_of("match.events.dead-letters", "reader")
     assert sum(dead.end_offsets().values()) >= 1
     fetched = None
     reader = dead.open({0: 0})

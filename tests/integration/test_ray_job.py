@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import signal
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from streaming import topics
@@ -36,8 +38,11 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The dashboard address of a fresh one-node Ray cluster; stopped by its process group, not by name."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    # For head and clients alike: else whether tokens are asked for depends on a file in the user's home.
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     # Ray puts sockets below its folder, whose whole path must stay short: not in pytest's deep one.
     folder = Path("/tmp") / f"ray-{os.getpid()}-{time.monotonic_ns() % 10**6}"
     dashboard = free_port()
@@ -65,20 +70,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{dashboard}"
     finally:
-        head.terminate()
-        try:
-            head.wait(20)
-        finally:
-            if head.poll() is None:
-                os.killpg(head.pid, signal.SIGKILL)
-                head.wait()
-            subprocess.run(["rm", "-rf", str(folder)], check=True)
+        family = psutil.Process(head.pid).children(recursive=True)
+        for process in [*family, head]:
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                process.kill()
+        head.wait(20)
+        psutil.wait_procs(family, timeout=20)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_submitted_job_answers_from_a_clean_cluster(
-    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+def test_a_submitted_job_answers_from_a_clean_cluster(cluster: str, tmp_path: Path) -> None:
     broker = EmbeddedBroker(tmp_path / "kafka")
     sources: list[KafkaSource] = []
     try:

@@ -13,7 +13,7 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 def main(url: str) -> None:
-    """Write wall.png, match.png, overlay.png and ops.png beside this file."""
+    """Write wall.png, match.png and overlay.png beside this file."""
     matches = httpx.get(f"{url}/api/matches").json()["matches"]
     longest = max((m for m in matches if m["status"] == "live"), key=lambda m: len(m["spark"]))
     with sync_playwright() as playwright:
@@ -24,7 +24,6 @@ def main(url: str) -> None:
             ("wall", "/?theme=dark", 1280, 720),
             ("match", f"/matches/{longest['id']}?theme=dark", 1280, 720),
             ("overlay", f"/overlay/{longest['id']}?theme=dark&w=900&h=200", 900, 200),
-            ("ops", "/ops?theme=dark", 1280, 720),
         ):
             page = browser.new_page(viewport={"width": width, "height": height}, bypass_csp=True)
             page.goto(f"{url}{path}")

@@ -24,7 +24,7 @@ class Measured:
     insights: int
     matches: int
     first_at: float | None  # time.monotonic() of the first answer
-    latency_ms: npt.NDArray[np.float64]  # event reached Kafka to answer received, per answer
+    latency_ms: npt.NDArray[np.float64]  # event reached Kafka to answer received; events after the first answer only
 
     def percentiles(self) -> dict[str, float]:
         """p50 and p99 of the latency in ms; 0 where nothing was received."""
@@ -46,6 +46,7 @@ class InsightMeter:
         self._received = 0
         self._matches: set[str] = set()
         self._first_at: float | None = None
+        self._first_ms = 0.0
         self._start = dict(source.end_offsets())
         self._thread = threading.Thread(target=self._run, name="insight-meter", daemon=True)
 
@@ -98,10 +99,13 @@ class InsightMeter:
                 continue
             now_ms = time.time() * 1e3
             frame = self._decoder.decode(fetched.records).frame
+            ingest_ms = frame["ingest_time_ms"].dt.epoch("ms").to_numpy().astype(np.float64)
             with self._lock:
-                self._first_at = self._first_at or time.monotonic()
+                if self._first_at is None:
+                    self._first_at, self._first_ms = time.monotonic(), now_ms
                 self._received += frame.height
                 self._matches.update(frame["match_id"].unique().to_list())
-                self._latency_ms.append(now_ms - frame["ingest_time_ms"].dt.epoch("ms").to_numpy().astype(np.float64))
+                # What waited for the pipeline to start says how long that took, not how long an answer takes.
+                self._latency_ms.append((now_ms - ingest_ms)[ingest_ms >= self._first_ms])
         if reader is not None:
             reader.close()

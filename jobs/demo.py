@@ -144,8 +144,7 @@ class _Demo:
                 self._publish(chunk)
             if self._options.replay is not None and not over.is_set():
                 self._say("the replay is over; its matches stay on the page")
-            if ends_at is None:
-                over.wait()
+            over.wait()
         finally:
             over.set()
             watch.join()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+
+from jobs.signals import signals_set
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,13 +68,13 @@ def run_demo(options: DemoOptions, settings: Settings, say: Say) -> dict[str, An
     feed = _feed(options)  # first: a wrong file must not cost a broker
     stopping = threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(_stop_on_signals(stopping))
+        stack.enter_context(signals_set(stopping))
         home = stack.enter_context(_home(settings.home))
         demo = _Demo(options, settings, home, feed, say, began)
         stack.callback(demo.stop)
         demo.start(stopping)
         demo.show(stopping)
-        demo.drain(stopping)
+        demo.drain()
         report = demo.report()
     if options.report is not None:
         _write(options.report, report)
@@ -92,7 +93,6 @@ class _Demo:
         self._undo = ExitStack()
         self._meter: InsightMeter | None = None
         self._events = 0
-        self._bootstrap = ""
 
     def start(self, stopping: threading.Event) -> None:
         """Bring everything up, and return when the first page can be looked at."""
@@ -106,11 +106,11 @@ class _Demo:
 
         broker = EmbeddedBroker(self._home / "kafka")
         self._undo.callback(broker.stop)
-        self._bootstrap = str(broker.start(on_progress=self._say).bootstrap_servers)
-        self._step("Kafka", self._bootstrap)
-        kafka = KafkaSettings(bootstrap_servers=self._bootstrap)
+        bootstrap = str(broker.start(on_progress=self._say).bootstrap_servers)
+        self._step("Kafka", bootstrap)
+        kafka = KafkaSettings(bootstrap_servers=bootstrap)
         environment = {
-            "SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": self._bootstrap,
+            "SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
             "SIGHTLINE_GATEWAY__PORT": str(self._options.port),
             "SIGHTLINE_GATEWAY__READY_FILE": str(self._home / "gateway.url"),
             "OMP_NUM_THREADS": "1",
@@ -150,7 +150,7 @@ class _Demo:
             watch.join()
         self._raise_if_ended()
 
-    def drain(self, stopping: threading.Event) -> None:
+    def drain(self) -> None:
         """Let the pipeline answer what was sent, for a while."""
         from streaming.kafka.source import KafkaSource
         from streaming.topics import MATCH_EVENTS
@@ -277,16 +277,6 @@ def _home(parent: Path) -> Iterator[Path]:
         yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-@contextmanager
-def _stop_on_signals(event: threading.Event) -> Iterator[None]:
-    before = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:

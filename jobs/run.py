@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs.ray_session import ray_session
+from jobs.signals import signals_set
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
@@ -44,7 +44,7 @@ def run_pipeline(name: str, settings: Settings, on_step: Step = log.info) -> Non
             logical_cpus=settings.ray.num_cpus,
             object_store_mb=settings.ray.object_store_mb,
         ),
-        _signals_set(stopping),  # after Ray's start, which sets handlers of its own
+        signals_set(stopping),  # after Ray's start, which sets handlers of its own
     ):
         _run_win_prediction(settings, on_step, stopping)
 
@@ -128,20 +128,6 @@ def _running_replicas() -> int:
         return 0
     states = [item for deployment in app.deployments.values() for item in deployment.replica_states.items()]
     return sum(count for state, count in states if state == "RUNNING")
-
-
-@contextlib.contextmanager
-def _signals_set(event: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set the event instead of ending the process."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -49,13 +49,6 @@ class Decoded(Protocol):
         """One entry for each record that could not be decoded."""
 
 
-class ClosableSource(Source, Protocol):
-    """A source whose questions about offsets share a connection, which can be let go."""
-
-    def close(self) -> None:
-        """End that connection; readers keep their own."""
-
-
 Decode = Callable[[Records], Decoded]
 
 
@@ -63,7 +56,7 @@ Decode = Callable[[Records], Decoded]
 class Feed:
     """One topic and how to read its bytes."""
 
-    source: ClosableSource
+    source: Source
     decode: Decode
 
 

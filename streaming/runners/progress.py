@@ -58,18 +58,6 @@ class Progress:
         self._lag = Lag()
         self._end: dict[int, int] = {}
 
-    @property
-    def totals(self) -> dict[str, int]:
-        """Counters since the start: events, answers, dead_letters, late, batches."""
-        with self._lock:
-            return dict(self._totals)
-
-    @property
-    def last_commit_ms(self) -> int | None:
-        """When the last transaction became visible; None before the first."""
-        with self._lock:
-            return self._commits[-1][0] if self._commits else None
-
     def resumed_at(self, committed: Mapping[int, int]) -> None:
         """Where the run starts."""
         with self._lock:

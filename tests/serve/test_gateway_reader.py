@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.gateway.reader import ClosableSource, Feed, Feeds, first_since
+from serve.gateway.reader import Feed, Feeds, first_since
 from serve.gateway.run import Gateway
 from serve.gateway.settings import GatewaySettings
 from serve.gateway.testing import Row, RowLog, RowReader, event_row, insight_row, status_row
@@ -24,7 +24,7 @@ from streaming.kafka.source import KafkaSource
 from streaming.records import OffsetRange, Records
 from streaming.testing import MemoryLog, MemorySink, MemorySource
 from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, TOPICS, Topic
-from streaming.transport import Output, Sink
+from streaming.transport import Output, Sink, Source
 
 WAIT_S = 30.0
 REGISTRY = PackagedRegistry()
@@ -46,7 +46,7 @@ def output(topic: Topic, *rows: Row) -> Output:
 
 
 @contextmanager
-def gateway_over(source_of: Callable[[str], ClosableSource]) -> Iterator[str]:
+def gateway_over(source_of: Callable[[str], Source]) -> Iterator[str]:
     def feed(topic: Topic) -> Feed:
         return Feed(source_of(topic.name), Decoder(topic.schema, REGISTRY).decode)
 
@@ -75,7 +75,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def watch_a_match(source_of: Callable[[str], ClosableSource], sink: Sink) -> None:
+def watch_a_match(source_of: Callable[[str], Source], sink: Sink) -> None:
     """A match, from its first commit to its result, through a gateway that is restarted on the way."""
     sink.open()
 

@@ -158,7 +158,7 @@ class PipelineSection(_Section):
 
     group: str = Field(default="sightline.win-prediction", min_length=1, description="Consumer group.")
     epoch_s: float = Field(default=300.0, gt=0, description="One Ray Data execution lasts so long.")
-    interval_ms: float = Field(default=75.0, gt=0, description="A batch this often at most.")
+    interval_ms: float = Field(default=60.0, ge=1, le=1000, description="Events gather so long before they are read.")
     read_tasks: int = Field(default=1, ge=1, description="Read tasks at a time; each has some of the partitions.")
     max_batch_records: int = Field(default=5_000, ge=1)
     max_unanswered_records: int = Field(default=50_000, ge=1, description="Read but not committed; bounds memory.")

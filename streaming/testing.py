@@ -227,8 +227,8 @@ class MemorySource:
         with self._log._changed:
             return {p: self._log._partition(self._topic, p).end for p in self.partitions()}
 
-    def open(self, start: Mapping[int, int]) -> MemoryReader:
-        """A reader of the partitions in `start`, each from the offset given."""
+    def open(self, start: Mapping[int, int], gather_s: float = 0.0) -> MemoryReader:
+        """A reader of the partitions in `start`, each from the offset given; it holds nothing back."""
         return MemoryReader(self._log, self._topic, start)
 
     def close(self) -> None:

@@ -59,8 +59,9 @@ class Source(Protocol):
     def end_offsets(self) -> Mapping[int, int]:
         """One past the last committed record of every partition."""
 
-    def open(self, start: Mapping[int, int]) -> Reader:
-        """A reader of the partitions in `start`, each from the offset given."""
+    def open(self, start: Mapping[int, int], gather_s: float = 0.0) -> Reader:
+        """A reader of the partitions in `start`, each from the offset given. Its `poll` may hold records back for
+        `gather_s`, so that more come at once."""
 
     def close(self) -> None:
         """Let go of connections that the questions above opened; readers are closed apart. The next question opens

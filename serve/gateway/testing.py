@@ -170,7 +170,7 @@ class RowSource:
         """One past the last record."""
         return {partition: self._log.end(self.topic, partition) for partition in self.partitions()}
 
-    def open(self, start: Mapping[int, int]) -> RowReader:
+    def open(self, start: Mapping[int, int], gather_s: float = 0.0) -> RowReader:
         """A reader from these offsets."""
         self._log.check()
         return RowReader(self._log, self.topic, start)

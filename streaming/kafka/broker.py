@@ -44,6 +44,7 @@ _POLL_S = 0.02
 _JVM = (
     f"-Xmx{_HEAP_MB}m",
     "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",  # one broker on a laptop: the second compiler takes a fifth of a core for minutes
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

@@ -28,6 +28,7 @@ from streaming.kafka.settings import KafkaSettings
 from streaming.transport import TransportUnavailable
 
 _FETCH_MAX_WAIT_MS = 100  # how long a broker may hold an empty fetch; new records are answered at once
+_GATHERED_BYTES = 256 << 10  # a broker that may gather answers sooner when so much has come together
 _METADATA_PAUSE_MS = 20  # between two looks at the cluster: 100 unless set, and each client begins with two
 _PARTITION_FETCH_BYTES = 2 << 20
 _FETCH_BYTES = 16 << 20
@@ -35,11 +36,13 @@ _FETCH_BYTES = 16 << 20
 Client = TypeVar("Client")
 
 
-def open_consumer(settings: KafkaSettings, group: str | None = None, isolation: str = "read_committed") -> Any:
+def open_consumer(
+    settings: KafkaSettings, group: str | None = None, isolation: str = "read_committed", *, gather_s: float = 0.0
+) -> Any:
     """A consumer for manual assignment: no group membership, no automatic commit, no silent reset of offsets.
 
     Offsets of a group that an open transaction is about to change are waited for, unless `isolation` is
-    read_uncommitted.
+    read_uncommitted. With `gather_s`, a broker holds each fetch that long, or until much has come together.
     """
     logging.getLogger("kafka.coordinator.consumer").addFilter(_without_waiting_for_offsets)
     return _open(
@@ -51,8 +54,8 @@ def open_consumer(settings: KafkaSettings, group: str | None = None, isolation: 
         auto_offset_reset="none",
         isolation_level=isolation,
         allow_auto_create_topics=False,
-        fetch_min_bytes=1,
-        fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+        fetch_min_bytes=_GATHERED_BYTES if gather_s else 1,
+        fetch_max_wait_ms=round(gather_s * 1000) or _FETCH_MAX_WAIT_MS,
         max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
         fetch_max_bytes=_FETCH_BYTES,
     )

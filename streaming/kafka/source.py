@@ -72,9 +72,9 @@ class KafkaSource:
             ends = consumer.end_offsets(self._all(consumer), timeout_ms=self._timeout_ms)
             return {tp.partition: int(offset) for tp, offset in ends.items()}
 
-    def open(self, start: Mapping[int, int]) -> KafkaReader:
-        """A reader of the partitions in `start`, each from the offset given."""
-        return KafkaReader(self._settings, self._topic, start)
+    def open(self, start: Mapping[int, int], gather_s: float = 0.0) -> KafkaReader:
+        """A reader of the partitions in `start`, each from the offset given. The brokers gather, not the reader."""
+        return KafkaReader(self._settings, self._topic, start, gather_s)
 
     def close(self) -> None:
         """End the connection; the next question opens a new one."""
@@ -109,9 +109,9 @@ class KafkaSource:
 class KafkaReader:
     """Reads fixed partitions of one topic. Holds at most a few megabytes per partition. Not thread-safe."""
 
-    def __init__(self, settings: KafkaSettings, topic: str, start: Mapping[int, int]) -> None:
+    def __init__(self, settings: KafkaSettings, topic: str, start: Mapping[int, int], gather_s: float = 0.0) -> None:
         self._settings, self._topic = settings, topic
-        self._columns = ColumnReader(open_consumer(settings))
+        self._columns = ColumnReader(open_consumer(settings, gather_s=gather_s))
         self._again: ColumnReader | None = None  # a second connection, for `read`
         self._next = dict(start)  # the position `poll` hands out next
         self._waiting: dict[int, deque[Chunk]] = {partition: deque() for partition in start}

@@ -124,6 +124,11 @@ class Bench:
                 sys.exit(f"{self.meter.received} of {answers} answers after {timeout_s:.0f} s")
             time.sleep(0.05)
 
+    def commits(self) -> int:
+        """How many the pipeline has logged."""
+        assert self.pipeline is not None
+        return self.pipeline.log.read_text().count('"committed"')
+
     def stop(self) -> None:
         if self.pipeline is not None:
             self.pipeline.stop(30)
@@ -194,21 +199,23 @@ def sustained(events: int = 200_000) -> dict[str, Any]:
 
 
 def memory(minutes: float = 10.0, warm_up_s: float = 120.0, events_per_s: float = 200) -> dict[str, Any]:
-    with bench(SIGHTLINE_PIPELINE__READ_TASKS="1") as b:  # one task at 50 ms: 20 batches a second
+    with bench(SIGHTLINE_PIPELINE__INTERVAL_MS="30") as b:  # and 20 ms to read and hand on: 20 batches a second
         b.start_pipeline()
         b.publish(MATCHES)
         b.wait_for(MATCHES)
         b.load(events_per_s, warm_up_s)
         assert b.pipeline is not None
-        before, at_start = _memory_mb(b.pipeline.pid), time.monotonic()
+        before, at_start, commits = _memory_mb(b.pipeline.pid), time.monotonic(), b.commits()
         curve = []
         while time.monotonic() - at_start < minutes * 60:
             b.load(events_per_s, 30)
             curve.append(round(sum(_memory_mb(b.pipeline.pid).values()), 1))
         after = _memory_mb(b.pipeline.pid)
+        seconds = time.monotonic() - at_start
         growth = {name: round(after[name] - before.get(name, 0.0), 1) for name in after}
         return {
             "minutes": minutes,
+            "commits_per_s": round((b.commits() - commits) / seconds, 1),
             "before_mb": round(sum(before.values()), 1),
             "after_mb": round(sum(after.values()), 1),
             "growth_mb": round(sum(after.values()) - sum(before.values()), 1),

@@ -13,6 +13,7 @@ both pass tests/streaming/test_transport.py. It lives in one process; its source
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 import time
@@ -23,11 +24,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
 
+from streaming.kafka.limits import require_sizes, within
 from streaming.kafka.partitioning import Partitioner
-from streaming.kafka.transactions import CommitRefused
+from streaming.kafka.settings import MAX_RECORD_BYTES
 from streaming.records import Header, OffsetRange, Records
-from streaming.transport import Fenced, Fetched, OffsetsExpired, Output, TransportUnavailable
+from streaming.state import StateTable
+from streaming.transport import CommitRefused, Fenced, Fetched, OffsetsExpired, Output, TransportUnavailable
 
 _LOGS: weakref.WeakValueDictionary[int, MemoryLog] = weakref.WeakValueDictionary()
 _NUMBERS = itertools.count()
@@ -123,22 +127,12 @@ class MemoryLog:
             log = self._partition(topic, partition)
             return _columns(log.between(log.start, log.end))
 
-    def read_all(self, topic: str) -> dict[int, Records]:
-        """Every committed record of the topic, by partition, as `streaming.kafka.admin.read_all` does it."""
-        with self._changed:
-            return {partition: self.records(topic, partition) for partition in range(self.partition_count(topic))}
-
     def partition_count(self, topic: str) -> int:
         """How many partitions the topic has; LookupError without such a topic."""
         with self._changed:
             if topic not in self._topics:
                 raise LookupError(f"there is no topic {topic}")
             return len(self._topics[topic])
-
-    def group_offsets(self, group: str, topic: str) -> dict[int, int]:
-        """What the group has committed."""
-        with self._changed:
-            return dict(self._offsets[group, topic])
 
     def expire(self, topic: str, partition: int, before: int) -> None:
         """Delete what lies before this offset, as retention does."""
@@ -220,7 +214,7 @@ class MemorySource:
         """The next unread offset of every partition: the group's, or the earliest where it has none."""
         with self._log._changed:
             begins = {p: self._log._partition(self._topic, p).start for p in self.partitions()}
-            return begins | self._log.group_offsets(self._group, self._topic)
+            return begins | self._log._offsets[self._group, self._topic]
 
     def end_offsets(self) -> dict[int, int]:
         """One past the last committed record (or marker) of every partition."""
@@ -241,7 +235,6 @@ class MemoryReader:
     def __init__(self, log: MemoryLog, topic: str, start: Mapping[int, int]) -> None:
         self._log, self._topic, self._next = log, topic, dict(start)
         self._turn = deque(start)
-        self._paused: frozenset[int] = frozenset()
 
     def poll(self, timeout_s: float, max_records: int) -> Fetched | None:
         """The next records of one partition; an empty range over markers when nothing else came in time."""
@@ -251,9 +244,7 @@ class MemoryReader:
         with self._log._changed:
             while True:
                 self._log._require_reachable()
-                ready = {
-                    p: fetched for p in self._turn if p not in self._paused and (fetched := self._fetch(p, max_records))
-                }
+                ready = {p: fetched for p in self._turn if (fetched := self._fetch(p, max_records))}
                 served = next((p for p, fetched in ready.items() if len(fetched.records)), None)
                 left_s = deadline - time.monotonic()
                 if served is None and left_s > 0:
@@ -280,13 +271,6 @@ class MemoryReader:
         """Let the next `poll` of this partition start at `offset`."""
         self._next[partition] = offset
 
-    def pause(self, partitions: frozenset[int]) -> None:
-        """From now on `poll` skips exactly these partitions."""
-        strange = partitions - self._next.keys()
-        if strange:
-            raise ValueError(f"not assigned here: partitions {sorted(strange)} of {self._topic}")
-        self._paused = partitions
-
     def close(self) -> None:
         """Nothing to let go of."""
 
@@ -309,8 +293,15 @@ class MemoryReader:
 class MemorySink:
     """`Sink` over a `MemoryLog`."""
 
-    def __init__(self, log: MemoryLog, transactional_id: str, group: str, source_topic: str) -> None:
-        self._log, self._id = log, transactional_id
+    def __init__(
+        self,
+        log: MemoryLog,
+        transactional_id: str,
+        group: str,
+        source_topic: str,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+    ) -> None:
+        self._log, self._id, self._max_record_bytes = log, transactional_id, max_record_bytes
         self._group, self._source_topic = group, source_topic
         self._epoch = 0
         self._doubt: dict[int, int] | None = None  # the offsets of a commit whose answer was lost
@@ -333,6 +324,9 @@ class MemorySink:
     ) -> None:
         """One transaction: all of it or nothing becomes visible."""
         log = self._log
+        dead_letters = [within(letters, self._max_record_bytes) for letters in dead_letters]
+        for output in (*answers, *dead_letters, *state):
+            require_sizes(output, self._max_record_bytes)
         with log._changed:
             log._require_reachable()
             if self._epoch == 0:
@@ -394,3 +388,10 @@ def _log_numbered(number: int) -> MemoryLog:
         return _LOGS[number]
     except KeyError:
         raise LookupError("a MemoryLog lives in one process, and this is another one (or it is gone)") from None
+
+
+def every_row(table: StateTable) -> pl.DataFrame:
+    """Every row of a state table, sorted by key, as `drain` would hand it out; the table stays as it is."""
+    twin = copy.deepcopy(table)
+    twin.touch(twin.keys())
+    return twin.drain().rows

@@ -13,7 +13,7 @@ class Topic:
 
     name: str
     key: str  # the column whose UTF-8 bytes are the record key
-    schema: str | None  # file name without .avsc in streaming/schemas; None for raw bytes
+    schema: str | None  # file name without .avsc in streaming/schemas, or the path of your own; None for raw bytes
     event_time: str | None = None  # column with the event time, UTC
     partitions: int = 4
     retention_ms: int = 7 * DAY_MS

@@ -27,7 +27,8 @@ class Reader(Protocol):
         """The next records of whichever assigned partition has some, oldest position first; None on time-out.
 
         The range starts where the last one of that partition ended. Raises `TransportUnavailable` while the log cannot
-        be reached, and `OffsetsExpired` when the position is no longer on it.
+        be reached, `OffsetsExpired` when the position is no longer on it, and `LogCorrupt` when the bytes there are no
+        records: this time and every time, until the position is set past them.
         """
 
     def read(self, wanted: OffsetRange) -> Records:
@@ -35,9 +36,6 @@ class Reader(Protocol):
 
     def seek(self, partition: int, offset: int) -> None:
         """Let the next `poll` of this partition start at `offset`."""
-
-    def pause(self, partitions: frozenset[int]) -> None:
-        """From now on `poll` skips exactly these partitions (back-pressure)."""
 
     def close(self) -> None:
         """Let go of connections. Closing twice is allowed."""
@@ -96,8 +94,12 @@ class Sink(Protocol):
         """One transaction, in this order: (1) answers, (2) dead letters, (3) state changelog, (4) source offsets
         (next unread, per partition) for the source's group, (5) commit. All of it or nothing becomes visible.
 
-        Raises `Fenced` when another instance took over (stop at once) and `TransportUnavailable` when the log is away:
-        then nothing is visible, the sink has been reset and the same commit may be tried again.
+        A dead letter too large for its topic is cut, and says so in its headers.
+
+        Raises `Fenced` when another instance took over (stop at once), `CommitRefused` when the log will not take these
+        records (no such topic, an answer or a state row too large: nothing is visible, and trying again does not help)
+        and `TransportUnavailable` when the log is away: then nothing is visible, the sink has been reset and the same
+        commit may be tried again.
         """
 
     def close(self) -> None:
@@ -120,6 +122,24 @@ class OffsetsExpired(LookupError):
 
     def __reduce__(self) -> tuple[type[OffsetsExpired], tuple[str, int, int, int]]:
         return type(self), (self.topic, self.partition, self.wanted, self.earliest)
+
+
+class LogCorrupt(RuntimeError):
+    """A batch of records that nobody can read: its checksum, its compression or its lengths are wrong."""
+
+    def __init__(self, topic: str, partition: int, start: int, end: int, reason: str) -> None:
+        super().__init__(
+            f"{topic}/{partition}: the batch at offset {start} cannot be read ({reason}); to go on without it, set the "
+            f"group's offset of this partition to {end}"
+        )
+        self.topic, self.partition, self.start, self.end, self.reason = topic, partition, start, end, reason
+
+    def __reduce__(self) -> tuple[type[LogCorrupt], tuple[str, int, int, int, str]]:
+        return type(self), (self.topic, self.partition, self.start, self.end, self.reason)
+
+
+class CommitRefused(RuntimeError):
+    """The log answers, and will not take these records: trying again does not help."""
 
 
 class Fenced(RuntimeError):

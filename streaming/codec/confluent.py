@@ -67,7 +67,8 @@ class ConfluentRegistry:
 
     def id_of(self, schema_name: str) -> int:
         """The id of a packaged schema, registered if it is not. Raises `UnknownSchema` and `RegistryUnavailable`."""
-        subject = next((f"{topic.name}-value" for topic in TOPICS if topic.schema == schema_name), schema_name)
+        own = schema_name.removesuffix(".avsc").rpartition("/")[2]
+        subject = next((f"{topic.name}-value" for topic in TOPICS if topic.schema == schema_name), own)
         return self.register(subject, load_schema(schema_name))
 
     def register(self, subject: str, schema: Schema) -> int:

@@ -6,6 +6,7 @@ import json
 import tomllib
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Protocol, cast
 
 from streaming.codec._schema import Schema
@@ -31,6 +32,11 @@ class SchemaRegistry(Protocol):
 
 @cache
 def _text(name: str) -> str:
+    if name.endswith(".avsc"):
+        own = Path(name)
+        if not own.is_file():
+            raise UnknownSchema(f"there is no schema file {name}")
+        return own.read_text("utf-8")
     file = files("streaming").joinpath("schemas", *f"{name}.avsc".split("/"))
     if not file.is_file():
         raise UnknownSchema(f"no schema {name!r} is packaged; see streaming/schemas")
@@ -38,7 +44,8 @@ def _text(name: str) -> str:
 
 
 def load_schema(name: str) -> Schema:
-    """A packaged schema by its file name in streaming/schemas, without .avsc. Raises `UnknownSchema`."""
+    """A packaged schema by its file name in streaming/schemas, without .avsc; or one of your own by the path of its
+    file, with .avsc. Raises `UnknownSchema`."""
     return cast(Schema, json.loads(_text(name)))
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import KafkaError, RetriableError, TopicAlreadyExistsError
 
 from streaming.kafka.clients import open_admin
 from streaming.kafka.settings import KafkaSettings
@@ -25,16 +25,20 @@ class TopicsReport:
 
     created: tuple[str, ...]
     existing: tuple[str, ...]
-    mismatched: tuple[str, ...]  # one line for each existing topic with another number of partitions
+    mismatched: tuple[str, ...]  # one line for each existing topic with another number of partitions: it is used as is
 
-    def require_agreement(self) -> None:
-        """Raise ValueError if a topic has another number of partitions: its keys would go elsewhere than expected."""
-        if self.mismatched:
-            raise ValueError("; ".join(self.mismatched))
+
+class TopicMissing(RuntimeError):
+    """A topic is not there and cannot be created."""
 
 
 def ensure_topics(settings: KafkaSettings, topics: Sequence[Topic]) -> TopicsReport:
-    """Create what is missing and wait until it can be used. What exists is left as it is, and compared."""
+    """Create what is missing and wait until it can be used. What exists is left as it is, and compared.
+
+    Raises:
+        TopicMissing: a topic cannot be created here; one that exists is never asked to be.
+        TransportUnavailable: the cluster is away.
+    """
     wanted = {topic.name: topic for topic in topics}
     with open_admin(settings) as admin:
         found = _partition_counts(admin.describe_topics(list(wanted)))
@@ -43,9 +47,10 @@ def ensure_topics(settings: KafkaSettings, topics: Sequence[Topic]) -> TopicsRep
         if missing:
             admin.wait_for_topics([topic.name for topic in missing])
             found = _partition_counts(admin.describe_topics(list(wanted)))
+    if gone := [name for name in wanted if name not in found]:
+        raise TopicMissing(f"topic {gone[0]} was created, but is not there; is it being deleted?")
     mismatched = [
-        f"topic {name} has {found[name]} partitions, but is defined with {topic.partitions}: "
-        "delete it, or change the definition in streaming/topics.py"
+        f"topic {name} has {found[name]} partitions instead of {topic.partitions}; it is used as it is"
         for name, topic in wanted.items()
         if found[name] != topic.partitions
     ]
@@ -117,6 +122,13 @@ def _create(admin: object, topic: Topic) -> bool:
         admin.create_topics({topic.name: options})  # type: ignore[attr-defined]
     except TopicAlreadyExistsError:  # another process was faster
         return False
+    except RetriableError:  # the cluster is away, or not ready yet
+        raise
+    except KafkaError as refused:
+        raise TopicMissing(
+            f"topic {topic.name} is not there and cannot be created ({type(refused).__name__}): create it with "
+            f"{topic.partitions} partitions{', compacted' if topic.compacted else ''}, or allow its creation"
+        ) from refused
     return True
 
 

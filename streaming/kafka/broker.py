@@ -112,7 +112,8 @@ class EmbeddedBroker:
     """The broker whose data, log and state lie in `home`.
 
     `port` None takes the port it had before, or any free one. `jars` is the folder of the verified jar files, shared by
-    all homes. Not for concurrent use by threads; several processes may use one home.
+    all homes. Several processes may use one home. Not for concurrent use by threads, but for `stop`, which ends a
+    `start` that waits for the broker; what `on_progress` raises ends it in between.
     """
 
     def __init__(self, home: Path, port: int | None = None, jars: Path | None = None) -> None:
@@ -214,7 +215,8 @@ class EmbeddedBroker:
         formatted = subprocess.run(
             [
                 *(java, *_JVM, "-cp", jars, "kafka.tools.StorageTool", "format", "--standalone"),
-                *("--cluster-id", cluster, "--config", str(self._properties)),
+                # In one word: an id may begin with a hyphen.
+                *(f"--cluster-id={cluster}", "--config", str(self._properties)),
             ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -257,7 +259,7 @@ class EmbeddedBroker:
         if state.pid is None:
             return None
         if state.pid in _CHILDREN and _CHILDREN[state.pid].poll() is not None:  # reaps it
-            del _CHILDREN[state.pid]
+            _CHILDREN.pop(state.pid, None)
             return None
         try:
             process = psutil.Process(state.pid)
@@ -357,7 +359,7 @@ def _ended(process: psutil.Process, timeout_s: float) -> bool:
     try:
         if child is not None:
             child.wait(timeout_s)
-            del _CHILDREN[process.pid]
+            _CHILDREN.pop(process.pid, None)
         else:
             process.wait(timeout_s)
     except (subprocess.TimeoutExpired, psutil.TimeoutExpired):

@@ -7,6 +7,7 @@ client that failed half-way in its constructor does not leave its thread and soc
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import logging
 import socket
@@ -29,9 +30,11 @@ from streaming.transport import TransportUnavailable
 
 _FETCH_MAX_WAIT_MS = 100  # how long a broker may hold an empty fetch; new records are answered at once
 _GATHERED_BYTES = 256 << 10  # a broker that may gather answers sooner when so much has come together
+_LEAST_GATHER_S = 0.01  # less is nothing, and would ask a quiet broker hundreds of times a second
 _METADATA_PAUSE_MS = 20  # between two looks at the cluster: 100 unless set, and each client begins with two
 _PARTITION_FETCH_BYTES = 2 << 20
 _FETCH_BYTES = 16 << 20
+_CLOSE_TIMEOUT_S = 2.0
 
 Client = TypeVar("Client")
 
@@ -44,6 +47,7 @@ def open_consumer(
     Offsets of a group that an open transaction is about to change are waited for, unless `isolation` is
     read_uncommitted. With `gather_s`, a broker holds each fetch that long, or until much has come together.
     """
+    gathers = gather_s >= _LEAST_GATHER_S
     logging.getLogger("kafka.coordinator.consumer").addFilter(_without_waiting_for_offsets)
     return _open(
         KafkaConsumer,
@@ -54,10 +58,23 @@ def open_consumer(
         auto_offset_reset="none",
         isolation_level=isolation,
         allow_auto_create_topics=False,
-        fetch_min_bytes=_GATHERED_BYTES if gather_s else 1,
-        fetch_max_wait_ms=round(gather_s * 1000) or _FETCH_MAX_WAIT_MS,
+        fetch_min_bytes=_GATHERED_BYTES if gathers else 1,
+        fetch_max_wait_ms=round(gather_s * 1000) if gathers else _FETCH_MAX_WAIT_MS,
         max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
         fetch_max_bytes=_FETCH_BYTES,
+    )
+
+
+def open_publisher(settings: KafkaSettings, max_block_ms: int) -> Any:
+    """An idempotent producer outside transactions, whose `send` waits at most `max_block_ms` for a topic's metadata."""
+    return _open(
+        KafkaProducer,
+        settings,
+        metrics_enabled=False,
+        acks="all",
+        allow_auto_create_topics=False,
+        linger_ms=5,
+        max_block_ms=max_block_ms,
     )
 
 
@@ -75,6 +92,15 @@ def open_producer(settings: KafkaSettings, transactional_id: str, transaction_ti
         max_block_ms=round(settings.unavailable_after_s * 1000),
         delivery_timeout_ms=30_000,
     )
+
+
+def force_close(producer: Any) -> None:
+    """Close a producer at once, whatever is under way. Its own `close` may leave its thread running."""
+    sender = producer._sender  # noqa: SLF001 - of kafka-python 3.0.12, pinned
+    sender.force_close()
+    sender.join(_CLOSE_TIMEOUT_S)
+    with contextlib.suppress(KafkaError):
+        producer.close(timeout=0)
 
 
 @contextlib.contextmanager
@@ -115,11 +141,15 @@ def is_reachable(settings: KafkaSettings) -> bool:
     return False
 
 
-def require_fast_checksums() -> None:
-    """Refuse to go on without the C module for CRC-32C: without it, reading and writing is 10 to 400 times slower."""
-    if importlib.util.find_spec("crc32c") is None:
+@functools.cache
+def require_native_packages() -> None:
+    """Refuse to go on without the C modules for checksums (without which reading and writing is 10 to 400 times
+    slower) and for the compressions that a feed may use (without which its first such batch stops the reader)."""
+    missing = [name for name in ("crc32c", "lz4", "snappy", "zstandard") if importlib.util.find_spec(name) is None]
+    if missing:
         raise ImportError(
-            "the Python package crc32c is missing, without which Kafka is too slow: pip install 'kafka-python[crc32c]'"
+            f"Python packages are missing that reading Kafka needs ({', '.join(missing)}): "
+            "pip install 'kafka-python[crc32c,lz4,snappy,zstd]'"
         )
 
 
@@ -129,7 +159,7 @@ def _without_waiting_for_offsets(record: logging.LogRecord) -> bool:
 
 
 def _open(client: Callable[..., Client], settings: KafkaSettings, **options: Any) -> Client:
-    require_fast_checksums()
+    require_native_packages()
     if not is_reachable(settings):
         raise away(settings, "connection refused")
     connections: list[KafkaNetClient] = []

@@ -1,6 +1,7 @@
 """Where records go that a pipeline cannot accept: their raw bytes, and in headers why and where they came from.
 
 The headers' names are those of Kafka Streams (KIP-1034), so that its tools read them; ours are added beside them.
+One that becomes too large by them is cut when it is written (`streaming.kafka.limits`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from streaming.transport import Output
 
 _STREAMS = "__streams.errors."
 _OURS = "sightline."
+_MESSAGE_CHARS = 2_000  # of an error's message, in its header; some quote the value that they are about
 
 
 def dead_letter_output(
@@ -43,6 +45,8 @@ def dead_letter_output(
 def _headers(
     topic: str, partition: int, offset: int, error: str, message: str, schema_id: int | None, pipeline: str, now_ms: int
 ) -> list[Header]:
+    if len(message) > _MESSAGE_CHARS:
+        message = f"{message[:_MESSAGE_CHARS]}… ({len(message)} characters)"
     told = {
         f"{_STREAMS}exception": error,
         f"{_STREAMS}message": message,

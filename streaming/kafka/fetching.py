@@ -9,18 +9,18 @@ reads everything back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record.legacy_records import LegacyRecordBatch
 
-from streaming.kafka.record_batch import Section, decode
+from streaming.kafka.record_batch import CorruptBatch, Section, decode
 from streaming.records import Records
+from streaming.transport import LogCorrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +38,48 @@ class FetchedColumns(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-p
         return False  # the chunk has been cut at the fetch offset already
 
     def _unpack_records(self, tp: Any, records: Any, key_deserializer: Any, value_deserializer: Any) -> Iterator[Chunk]:
-        sections = []
-        while (batch := records.next_batch()) is not None:
-            if self.check_crcs and not batch.validate_crc():
-                raise CorruptRecordError(
-                    f"{tp.topic}/{tp.partition}: the batch at offset {batch.base_offset} fails its checksum"
-                )
-            if isinstance(batch, LegacyRecordBatch):
-                raise CorruptRecordError(f"{tp.topic}/{tp.partition}: records in a format older than Kafka 0.11")
+        self.bytes_read = records.size_in_bytes()  # whoever had something goes to the end of the next request
+        visible: list[tuple[Any, Section]] = []
+        corrupt = None
+        while corrupt is None and (batch := records.next_batch()) is not None:
+            try:
+                section = self._section(batch)
+            except _Unreadable as unreadable:
+                corrupt = _corrupt(tp, batch, unreadable)
+                continue
             self.leader_epoch = batch.leader_epoch
             self.next_fetch_offset = batch.next_offset  # past records that compaction removed, too
-            if not self._is_hidden(batch):
-                sections.append(_section(batch))
-        if sections:
-            columns = decode(sections)
-            if columns.offsets[0] < self.fetch_offset:  # a batch is fetched whole, also from its middle
-                columns = columns.take(np.flatnonzero(columns.offsets >= self.fetch_offset))
-            if len(columns):
-                yield Chunk(columns, self.next_fetch_offset)
-        self.drain()
+            if section is not None:
+                visible.append((batch, section))
+        try:
+            columns = decode([section for _, section in visible])
+        except CorruptBatch:
+            readable, batch, why = _before_corruption(visible)
+            columns, corrupt = decode(readable), _corrupt(tp, batch, why)
+            self.next_fetch_offset = max(batch.base_offset, self.fetch_offset)
+        self.drain()  # before an error, too: the client asks a fetch that is not drained for its next record for ever
+        if corrupt is not None and self.next_fetch_offset == self.fetch_offset:
+            raise corrupt  # else what came before is handed out first, and the next fetch begins with it
+        if len(columns) and columns.offsets[0] < self.fetch_offset:  # a batch is fetched whole, also from its middle
+            columns = columns.take(np.flatnonzero(columns.offsets >= self.fetch_offset))
+        if len(columns):
+            yield Chunk(columns, self.next_fetch_offset)
+
+    def _section(self, batch: Any) -> Section | None:
+        """The records of a batch, or None if it is not to be seen."""
+        if isinstance(batch, LegacyRecordBatch):
+            raise _Unreadable("its format is older than Kafka 0.11")
+        if self.check_crcs and not batch.validate_crc():
+            raise _Unreadable("it fails its checksum")
+        if self._is_hidden(batch):
+            return None
+        try:
+            batch._maybe_uncompress()
+        except Exception as error:  # each compression has its own errors for bytes that it did not write
+            raise _Unreadable(f"{type(error).__name__}: {error}") from error
+        data = memoryview(batch._buffer)[batch._pos :]
+        stamped = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
+        return Section(data, batch.records_count, batch.base_offset, batch.first_timestamp, stamped)
 
     def _is_hidden(self, batch: Any) -> bool:
         """Whether the batch is a transaction marker or part of an aborted transaction."""
@@ -95,8 +118,19 @@ class ColumnReader:
         return int(self.consumer._subscription.assignment[topic_partition].position.offset)
 
 
-def _section(batch: Any) -> Section:
-    batch._maybe_uncompress()
-    data = memoryview(batch._buffer)[batch._pos :]
-    stamped = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
-    return Section(data, batch.records_count, batch.base_offset, batch.first_timestamp, stamped)
+class _Unreadable(ValueError):
+    """What is wrong with a batch."""
+
+
+def _corrupt(tp: Any, batch: Any, why: Exception) -> LogCorrupt:
+    return LogCorrupt(tp.topic, tp.partition, batch.base_offset, batch.next_offset, str(why))
+
+
+def _before_corruption(visible: Sequence[tuple[Any, Section]]) -> tuple[list[Section], Any, CorruptBatch]:
+    """The sections before the first that is corrupt, the batch of that one, and what is wrong with it."""
+    for number, (batch, section) in enumerate(visible):
+        try:
+            decode([section])
+        except CorruptBatch as why:
+            return [section for _, section in visible[:number]], batch, why
+    raise AssertionError("batches that can be read one by one can be read together")

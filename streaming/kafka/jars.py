@@ -88,17 +88,18 @@ def _fetch(wanted: Sequence[Jar], folder: Path, on_progress: Progress) -> None:
     context = _context(folder)
     with ThreadPoolExecutor(_FETCHES_AT_ONCE) as pool:
         tasks = {pool.submit(_fetch_one, context, jar, folder): jar for jar in wanted}
-        for done, task in enumerate(as_completed(tasks), 1):
-            jar = tasks[task]
-            try:
-                task.result()
-            except BrokerError:
-                pool.shutdown(cancel_futures=True)
-                raise
-            except Exception as error:  # the resolver raises whatever its HTTP library and the disk raise
-                pool.shutdown(cancel_futures=True)
-                raise BrokerError(_why_not_fetched(jar, folder, error)) from error
-            on_progress(f"fetched {done} of {len(tasks)} Kafka jars")
+        try:
+            for done, task in enumerate(as_completed(tasks), 1):
+                try:
+                    task.result()
+                except BrokerError:
+                    raise
+                except Exception as error:  # the resolver raises whatever its HTTP library and the disk raise
+                    raise BrokerError(_why_not_fetched(tasks[task], folder, error)) from error
+                on_progress(f"fetched {done} of {len(tasks)} Kafka jars")
+        except BaseException:  # also of `on_progress`, which is how a caller gives up
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _fetch_one(context: Any, jar: Jar, folder: Path) -> None:

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Sequence
+from typing import Any
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
+from streaming.kafka.clients import force_close, open_publisher
 from streaming.kafka.settings import KafkaSettings
+from streaming.transport import TransportUnavailable
+
+log = logging.getLogger(__name__)
+
+_CLOSE_S = 2.0
+_PAUSE_S = 1.0  # between two attempts to connect
 
 
 class Publisher:
-    """An idempotent producer that never blocks its caller for long; what cannot be delivered is counted.
+    """An idempotent producer; what cannot be delivered is counted. Thread-safe. Order per key is kept.
 
-    Thread-safe. Order per key is kept.
+    However many records it is given, `send` waits at most `max_block_s`: half of it for a connection, half for the
+    topic's metadata. While there is no connection its records have failed; another attempt to connect is made in the
+    background.
     """
 
-    def __init__(self, settings: KafkaSettings, *, max_block_ms: int = 5_000) -> None:
+    def __init__(self, settings: KafkaSettings, *, max_block_s: float = 5.0) -> None:
         self._settings = settings
-        self._max_block_ms = max_block_ms
-        self._producer: KafkaProducer | None = None
-        self._lock = threading.Lock()
+        self._step_s = max_block_s / 2
+        self._lock = threading.Lock()  # over all that follows
+        self._producer: Any = None
+        self._opening: threading.Thread | None = None
+        self._next_attempt = 0.0
+        self._closed = False
         self.acknowledged = 0
         self.failed = 0
 
@@ -31,10 +45,13 @@ class Publisher:
         if producer is None:
             self._count(failed=len(values))
             return
-        for key, value in zip(keys, values, strict=True):
+        for queued, (key, value) in enumerate(zip(keys, values, strict=True)):
             try:
                 future = producer.send(topic, key=key, value=value, timestamp_ms=timestamp_ms)
-            except KafkaError:
+            except KafkaTimeoutError:  # no metadata: the next record would wait as long
+                self._count(failed=len(values) - queued)
+                return
+            except KafkaError:  # this one: too large, or the producer was closed meanwhile
                 self._count(failed=1)
                 continue
             future.add_callback(lambda _: self._count(acknowledged=1))
@@ -42,31 +59,62 @@ class Publisher:
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all queued records are delivered or failed; False when time ran out."""
-        if self._producer is None:
+        with self._lock:
+            producer = self._producer
+        if producer is None:
             return True
         try:
-            self._producer.flush(timeout=timeout_s)
+            producer.flush(timeout=timeout_s)
         except KafkaError:
             return False
         return True
 
     def close(self) -> None:
-        """Deliver what is queued, for a moment, and disconnect."""
-        if self._producer is not None:
-            self._producer.close(timeout=2)
-            self._producer = None
+        """Deliver what is queued, for a moment, and disconnect for good."""
+        with self._lock:
+            self._closed = True
+            producer, self._producer = self._producer, None
+            opening = self._opening
+        if producer is not None:
+            _close(producer)
+        if opening is not None:  # it closes what it opens
+            opening.join(self._step_s)
 
-    def _connected(self) -> KafkaProducer | None:
-        if self._producer is None:
-            try:
-                self._producer = KafkaProducer(
-                    **self._settings.client_options(), acks="all", linger_ms=5, max_block_ms=self._max_block_ms
-                )
-            except KafkaError:
-                return None
-        return self._producer
+    def _connected(self) -> Any:
+        with self._lock:
+            idle = self._producer is None and self._opening is None and not self._closed
+            if idle and time.monotonic() >= self._next_attempt:
+                self._opening = threading.Thread(target=self._open, name="publisher", daemon=True)
+                self._opening.start()
+            opening = self._opening
+        if opening is not None:
+            opening.join(self._step_s)
+        with self._lock:
+            return self._producer
+
+    def _open(self) -> None:
+        producer = None
+        try:
+            producer = open_publisher(self._settings, round(self._step_s * 1000))
+        except (TransportUnavailable, KafkaError) as failure:
+            log.warning("cannot publish: %s", failure)
+        with self._lock:
+            self._opening = None
+            self._next_attempt = time.monotonic() + _PAUSE_S
+            if not self._closed:
+                self._producer, producer = producer, None
+        if producer is not None:
+            _close(producer)
 
     def _count(self, *, acknowledged: int = 0, failed: int = 0) -> None:
         with self._lock:
             self.acknowledged += acknowledged
             self.failed += failed
+
+
+def _close(producer: Any) -> None:
+    try:
+        producer.close(timeout=_CLOSE_S)
+    except KafkaError as failure:  # what was queued has not arrived in time
+        log.warning("closed with records undelivered: %s", failure)
+        force_close(producer)

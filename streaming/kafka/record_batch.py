@@ -58,10 +58,10 @@ def encode(records: Records, max_bytes: int, now_ms: int) -> Iterator[EncodedBat
     """
     timestamps = np.where(records.timestamps_ms > 0, records.timestamps_ms, now_ms)
     tails = _header_bytes(records.headers) if records.headers is not None else None
-    sizes = _lengths(records.keys) + _lengths(records.values) + 32  # 32: no record's varints and attributes take more
+    sizes = _lengths(records.keys) + _lengths(records.values)
     if tails is not None:
         sizes += _lengths(tails)
-    ends = np.cumsum(sizes)
+    ends = np.cumsum(sizes + 32)  # no record's own varints and attributes take more
     start = 0
     while start < len(records):
         taken = 0 if start == 0 else int(ends[start - 1])
@@ -72,6 +72,12 @@ def encode(records: Records, max_bytes: int, now_ms: int) -> Iterator[EncodedBat
             records.keys[piece], records.values[piece], timestamps[piece], None if tails is None else tails[piece]
         )
         start = end
+
+
+def record_sizes(records: Records) -> Longs:
+    """Bytes of key, value and headers of each record, (N,)."""
+    sizes = _lengths(records.keys) + _lengths(records.values)
+    return sizes if records.headers is None else sizes + _lengths(_header_bytes(records.headers))
 
 
 def decode(sections: Sequence[Section]) -> Records:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+LEAST_RECORD_BYTES = 65_536
+MAX_RECORD_BYTES = 1_000_000  # a topic takes 1,048,588 with the head of a batch, unless set otherwise
 _SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -25,7 +27,7 @@ class KafkaSettings:
     ssl_check_hostname: bool = True
     client_id: str = "sightline"
     unavailable_after_s: float = 5.0  # this long without an answer, and the cluster counts as away
-    max_record_bytes: int = 1_000_000  # below the topics' max.message.bytes, which is 1,048,588 unless set otherwise
+    max_record_bytes: int = MAX_RECORD_BYTES  # key, value and headers; below the topics' max.message.bytes
 
     def __post_init__(self) -> None:
         self.addresses()
@@ -40,6 +42,12 @@ class KafkaSettings:
                 )
             if not self.sasl_username or not self.sasl_password:
                 raise ValueError(f"{self.security_protocol} needs sasl_username and sasl_password")
+
+        if self.max_record_bytes < LEAST_RECORD_BYTES:
+            raise ValueError(
+                f"max_record_bytes is {self.max_record_bytes}, but must be at least {LEAST_RECORD_BYTES}: the headers "
+                "of a dead letter need room"
+            )
 
     def addresses(self) -> list[tuple[str, int]]:
         """The bootstrap servers as (host, port)."""

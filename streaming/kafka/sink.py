@@ -11,11 +11,12 @@ import numpy as np
 from kafka import TopicPartition
 
 from streaming.kafka.clients import open_consumer, unavailable_if_away
+from streaming.kafka.limits import require_sizes, within
 from streaming.kafka.partitioning import Partitioner
 from streaming.kafka.record_batch import encode
 from streaming.kafka.settings import KafkaSettings
-from streaming.kafka.transactions import CommitRefused, TransactionalProducer
-from streaming.transport import Fenced, Output, TransportUnavailable
+from streaming.kafka.transactions import TransactionalProducer
+from streaming.transport import CommitRefused, Fenced, Output, TransportUnavailable
 
 _BATCH_BYTES = 1_000_000
 _COMMIT_TIMEOUT_S = 10.0
@@ -77,11 +78,12 @@ class KafkaSink:
             Fenced: another instance took over; stop at once.
             TransportUnavailable: the cluster is away. Try the same commit again; should this one have gone through
                 after all, the next call notices and returns.
-            CommitRefused: the cluster will not take it (a topic is missing, a right, a record too large).
-            ValueError: a record exceeds `max_record_bytes`; nothing has been sent.
+            CommitRefused: the cluster will not take it (a topic is missing, a right), or an answer or a state row is
+                above `max_record_bytes`.
         """
+        dead_letters = [within(letters, self._settings.max_record_bytes) for letters in dead_letters]
         for output in (*answers, *dead_letters, *state):
-            self._check_sizes(output)
+            require_sizes(output, self._settings.max_record_bytes)
         if self._notes is None:
             raise RuntimeError("open the sink before committing")
         if self._producer is None:
@@ -142,18 +144,6 @@ class KafkaSink:
             for partition, records in pieces:
                 for batch in encode(records, _BATCH_BYTES, now_ms):
                     producer.append(output.topic, partition, batch)
-
-    def _check_sizes(self, output: Output) -> None:
-        records, limit = output.records, self._settings.max_record_bytes
-        if records.keys.nbytes + records.values.nbytes <= limit:  # most often all of them together are small enough
-            return
-        for row, (key, value) in enumerate(zip(records.keys, records.values, strict=True)):
-            size = sum(field.as_buffer().size for field in (key, value) if field.is_valid)
-            if size > limit:
-                raise ValueError(
-                    f"record {row} for {output.topic} has {size} bytes, above max_record_bytes {limit}: "
-                    "raise that and the topic's max.message.bytes, or send less"
-                )
 
     def _recover(self, notes: Mapping[int, str], offsets: Mapping[int, int]) -> None:
         """Open a new producer in place of a discarded one, unless another instance has committed since."""

@@ -116,8 +116,8 @@ class KafkaReader:
         self._next = dict(start)  # the position `poll` hands out next
         self._waiting: dict[int, deque[Chunk]] = {partition: deque() for partition in start}
         self._turn = deque(start)  # whose turn it is: whoever was served goes to the end
-        self._paused: frozenset[int] = frozenset()
         self._heard, self._silent_s = 0, 0.0
+        self._away_after_s = settings.unavailable_after_s + gather_s  # a broker that gathers is silent, not away
         self._columns.consumer.assign([self._at(partition) for partition in start])
         for partition, offset in start.items():
             self._columns.consumer.seek(self._at(partition), offset)
@@ -126,13 +126,18 @@ class KafkaReader:
         """The next records of one partition, at most `max_records`.
 
         When only transaction markers or aborted records came in time, the range advances over them and has no records.
+
+        Raises:
+            OffsetsExpired: the position is no longer on the log.
+            LogCorrupt: what lies there cannot be read; what came before it has been handed out.
+            TransportUnavailable: no broker answers.
         """
         if max_records < 1:
             raise ValueError(f"max_records is {max_records}, but must be at least 1")
         deadline = time.monotonic() + timeout_s
         while True:
             for partition in self._turn:
-                if self._waiting[partition] and partition not in self._paused:
+                if self._waiting[partition]:
                     return self._serve(partition, max_records)
             if time.monotonic() > deadline:
                 return self._skip_markers()
@@ -143,6 +148,7 @@ class KafkaReader:
 
         Raises:
             OffsetsExpired: some of them were deleted meanwhile.
+            LogCorrupt: some of them cannot be read.
             LookupError: the log ends before `wanted.end`.
         """
         if self._again is None:
@@ -171,15 +177,6 @@ class KafkaReader:
         self._waiting[partition].clear()
         self._next[partition] = offset
 
-    def pause(self, partitions: frozenset[int]) -> None:
-        """From now on `poll` skips exactly these partitions; what was fetched of them already is kept."""
-        strange = partitions - self._next.keys()
-        if strange:
-            raise ValueError(f"not assigned here: partitions {sorted(strange)} of {self._topic}")
-        self._columns.consumer.resume(*(self._at(partition) for partition in self._paused - partitions))
-        self._columns.consumer.pause(*(self._at(partition) for partition in partitions - self._paused))
-        self._paused = partitions
-
     def close(self) -> None:
         """Let go of connections. Closing twice is allowed."""
         for columns in (self._columns, self._again):
@@ -195,9 +192,9 @@ class KafkaReader:
             for partition, chunks in self._columns.poll(wait_s).items():
                 self._waiting[partition] += chunks
         self._silent_s += time.monotonic() - began  # only while waiting: between polls nothing is asked
-        if self._columns.answers != self._heard or len(self._paused) == len(self._next):
+        if self._columns.answers != self._heard:
             self._heard, self._silent_s = self._columns.answers, 0.0
-        elif self._silent_s > self._settings.unavailable_after_s:
+        elif self._silent_s > self._away_after_s:
             raise away(self._settings, "no answer to a fetch")
 
     def _serve(self, partition: int, max_records: int) -> Fetched:
@@ -219,7 +216,7 @@ class KafkaReader:
     def _skip_markers(self) -> Fetched | None:
         for partition, start in self._next.items():
             end = self._columns.position(self._at(partition))
-            if end > start and not self._waiting[partition] and partition not in self._paused:
+            if end > start and not self._waiting[partition]:
                 self._next[partition] = end
                 return Fetched(OffsetRange(partition, start, end), Records.of([], []))
         return None

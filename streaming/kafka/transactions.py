@@ -25,19 +25,14 @@ from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.structs import OffsetAndMetadata
 
-from streaming.kafka.clients import away, is_reachable, open_producer
+from streaming.kafka.clients import away, force_close, is_reachable, open_producer
 from streaming.kafka.record_batch import EncodedBatch
 from streaming.kafka.settings import KafkaSettings
-from streaming.transport import Fenced
+from streaming.transport import CommitRefused, Fenced
 
 _TRANSACTION_TIMEOUT_MS = 60_000  # a transaction left open this long by a dead instance is aborted by the broker
 _METADATA_TIMEOUT_MS = 2000
-_CLOSE_TIMEOUT_S = 2.0
 _MAGIC, _NO_COMPRESSION = 2, 0
-
-
-class CommitRefused(RuntimeError):
-    """The cluster answers, and will not take these records: trying again does not help."""
 
 
 class TransactionalProducer:
@@ -136,11 +131,7 @@ class TransactionalProducer:
 
     def discard(self) -> None:
         """Close at once, whatever is under way; the broker ends an open transaction when the next producer opens."""
-        sender = self._producer._sender
-        sender.force_close()
-        sender.join(_CLOSE_TIMEOUT_S)
-        with contextlib.suppress(KafkaError):
-            self._producer.close(timeout=0)
+        force_close(self._producer)
 
     def _finish(self, result: Any, what: str) -> None:
         self._producer._sender.wakeup()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from streaming.codec import Decoded, Decoder, RegistryUnavailable
 from streaming.pipeline import Transform
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import PACKED, Batch, Rejected, pack, pack_raw, unpack, unpack_raw
-from streaming.transport import Fetched, Reader, Source, TransportUnavailable
+from streaming.transport import Fetched, LogCorrupt, Reader, Source, TransportUnavailable
 
 _BACK_OFF_S = 0.5
 _IDLE_POLL_S = 0.25
@@ -73,14 +73,30 @@ class EpochSource(Datasource):
         partitions, limits = tuple(self._assignment[number]), self._limits
 
         def read() -> Iterator[pa.Table]:
-            call = _PlannerCalls(planner, epoch, number)
+            call = _RayPlanner(planner, epoch, number)
             yield from (pack_raw(parts) for parts in read_epoch(source, call, partitions, limits))
 
         return read
 
 
-class _PlannerCalls:
-    """The planner as one read task sees it; plain calls, so that `read_epoch` runs without Ray in tests."""
+class PlannerCalls(Protocol):
+    """The planner as one read task sees it (`streaming.runners.planner`): plain calls, whatever carries them."""
+
+    def begin(self, partitions: Sequence[int]) -> tuple[list[tuple[OffsetRange, ...]], dict[int, int]]:
+        """What this task was told in earlier runs, and where its partitions stand. Waits for its epoch."""
+
+    def propose(self, index: int, ranges: tuple[OffsetRange, ...], records: int) -> tuple[OffsetRange, ...] | None:
+        """The final answer for this index; None when the epoch is closed. Waits while too much is unanswered."""
+
+    def is_open(self) -> bool:
+        """Whether the epoch is."""
+
+    def report(self, trouble: str) -> None:
+        """Say what is waited for, or with "" that no longer."""
+
+
+class _RayPlanner:
+    """The planner behind its actor."""
 
     def __init__(self, planner: Any, epoch: int, task: int) -> None:
         self._planner, self._epoch, self._task = planner, epoch, task
@@ -102,14 +118,18 @@ class _PlannerCalls:
 
 def read_epoch(
     source: Source,
-    planner: _PlannerCalls,
+    planner: PlannerCalls,
     partitions: Sequence[int],
     limits: ReadLimits,
 ) -> Iterator[list[tuple[OffsetRange, Records]]]:
     """Yield the batches of one read task until its epoch is closed.
 
     The j-th yield is the same on every run of the task: the planner's remembered answers come first. While the log is
-    away the task says so and waits; nothing but a closed epoch or an expired offset ends it.
+    away the task says so and waits; nothing but a closed epoch ends it.
+
+    Raises:
+        OffsetsExpired: records were deleted before they were read.
+        LogCorrupt: records cannot be read; all before them have been handed out.
     """
     answers, positions = planner.begin(partitions)
     reader = _Patient(source, positions, planner, limits.interval_s)
@@ -132,7 +152,8 @@ def read_epoch(
                 yield [(part.range, part.records) for part in fetched]
             else:  # another run of this task was here first: its answer holds
                 yield reader.read(agreed)
-                reader.seek({wanted.partition: wanted.end for wanted in agreed})
+                # Also back where that run read nothing: the next proposal continues the plan, in every partition.
+                reader.seek({part.partition: part.start for part in proposed} | {w.partition: w.end for w in agreed})
     finally:
         reader.close()
 
@@ -140,7 +161,7 @@ def read_epoch(
 class _Patient:
     """A reader that waits while the log is away, and says so. Opened at its first use."""
 
-    def __init__(self, source: Source, start: Mapping[int, int], planner: _PlannerCalls, gather_s: float) -> None:
+    def __init__(self, source: Source, start: Mapping[int, int], planner: PlannerCalls, gather_s: float) -> None:
         self._source, self._start, self._planner, self._gather_s = source, start, planner, gather_s
         self._reader: Reader | None = None
         self._troubled = False
@@ -152,7 +173,13 @@ class _Patient:
             return []
         parts: dict[int, list[Fetched]] = {first.range.partition: [first]}
         count = len(first.records)
-        while count < limits.max_records and (more := self._poll(0.0, limits.max_records - count)) is not None:
+        while count < limits.max_records:
+            try:
+                more = self._poll(0.0, limits.max_records - count)
+            except LogCorrupt:
+                break  # what came before it is good; the next poll says it again
+            if more is None:
+                break
             parts.setdefault(more.range.partition, []).append(more)
             count += len(more.records)
         return [_joined(parts[partition]) for partition in sorted(parts)]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import ray
 
 from streaming.codec import Decoder, SchemaRegistry
@@ -33,13 +34,14 @@ from streaming.transport import Fenced, Sink, Source, TransportUnavailable
 log = logging.getLogger(__name__)
 
 _STOP_S = 15.0
+_RETRY_S = 1.0
 
 
 @dataclass(frozen=True)
 class MicroBatchConfig:
     """How the stream is cut, and how much may be under way."""
 
-    epoch_s: float = 300.0  # one Ray Data execution lasts this long
+    epoch_s: float = 120.0  # one Ray Data execution lasts this long; Ray keeps 1.5 KB a batch until its end
     read_tasks: int = 1
     cpus_per_task: float = 0.25  # logical; a read task mostly waits
     limits: ReadLimits = field(default_factory=ReadLimits)
@@ -81,7 +83,7 @@ class MicroBatchRunner:
             clock=clock,
             reread=self._reread,
             on_wait=lambda reason: self.progress.waits("stages", reason),
-            keep_waiting=lambda: not self._stop.is_set(),
+            keep_waiting=lambda: not self._is_over,
         )
 
     def stop(self) -> None:
@@ -94,24 +96,35 @@ class MicroBatchRunner:
         Raises:
             Fenced: another instance of this pipeline took over.
             OffsetsExpired: records were deleted before they were read.
+            LogCorrupt: records cannot be read; all before them are answered.
+            CommitRefused: Kafka takes no answers, or not these.
             StateLayoutChanged: the changelog is of another layout.
         """
-        start = self._connect()
+        try:
+            start = self._connect()
+        except BaseException:
+            self._sink.close()
+            raise
+        if start is None:
+            self._sink.close()
+            return
         order = ReleaseOrder(start)
         planner: Any = ray.remote(num_cpus=0)(Planner).remote(start, self._config.max_unanswered_records)
         committer = threading.Thread(target=self._commit_all, args=(planner,), name="committer", daemon=True)
         committer.start()
-        epochs = _Epochs(self._new_epoch(planner, sorted(start)), planner, self._inbox, self._config.epoch_s)
+        tasks = max(1, min(self._config.read_tasks, len(start)))
+        read = self._new_epoch(planner, sorted(start), tasks)
+        epochs = _Epochs(read, planner, self._inbox, self._config.epoch_s, tasks)
         try:
             epochs.begin()
             troubles = _Troubles(planner, self.progress)
-            while not self._stop.is_set() and self._failure is None:
+            while not self._is_over:
                 gathered = self._gather(order, epochs)
                 troubles.look()
                 if gathered:
                     self._to_commit.put(self._flow.process(gathered))
         except DependencyUnavailable:
-            if not self._stop.is_set():
+            if not self._is_over:
                 raise
         finally:
             self._finish(committer, epochs, planner)
@@ -119,9 +132,15 @@ class MicroBatchRunner:
         if self._failure is not None and not isinstance(self._failure, TransportUnavailable):
             raise self._failure
 
-    def _connect(self) -> dict[int, int]:
-        """Fence older instances, restore the state, and say where to read on. Waits while the log is away."""
-        while True:
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more is to be begun, nor waited for."""
+        return self._stop.is_set() or self._failure is not None
+
+    def _connect(self) -> dict[int, int] | None:
+        """Fence older instances, restore the state, and say where to read on. Waits while the log is away; None when
+        it was stopped before."""
+        while not self._stop.is_set():
             try:
                 self._sink.open()
                 keys = self._flow.restore(self._changelog())
@@ -131,13 +150,12 @@ class MicroBatchRunner:
                 log.info("pipeline %s: %d keys of state, reading on from %s", self._pipeline.name, keys, start)
                 return start
             except TransportUnavailable as away:
-                if self._stop.is_set():
-                    raise
                 self.progress.waits("start", str(away))
-                time.sleep(1.0)
+                log.warning("pipeline %s waits to start: %s", self._pipeline.name, away)
+                self._stop.wait(_RETRY_S)
+        return None
 
-    def _new_epoch(self, planner: Any, partitions: Sequence[int]) -> Callable[[int], Iterable[Batch]]:
-        tasks = max(1, min(self._config.read_tasks, len(partitions)))
+    def _new_epoch(self, planner: Any, partitions: Sequence[int], tasks: int) -> Callable[[int], Iterable[Batch]]:
         assignment = [tuple(partitions[task::tasks]) for task in range(tasks)]
 
         def read(epoch: int) -> Iterable[Batch]:
@@ -157,7 +175,9 @@ class MicroBatchRunner:
             except queue.Empty:
                 break
             if isinstance(item, _EpochEnd):
-                epochs.ended(item)
+                self._failure = self._failure or epochs.ended(item)
+                if self._failure is not None:
+                    return gathered  # what it read before it broke is answered all the same
                 continue
             for batch in order.push(item):
                 gathered.append(batch)
@@ -171,7 +191,7 @@ class MicroBatchRunner:
             try:
                 self._commit(commit)
             except BaseException as failure:
-                self._failure = failure
+                self._failure = self._failure or failure
                 while self._to_commit.get() is not None:
                     pass  # let the driver thread go on to its end
                 return
@@ -200,7 +220,8 @@ class MicroBatchRunner:
             events=commit.records,
             answers=commit.answered,
             dead_letters=len(commit.rejected),
-            late=commit.late,
+            counts=commit.counts,
+            alerts=commit.alerts,
             offsets=commit.offsets,
             ingest_time_ms=commit.ingest_time_ms,
         )
@@ -232,10 +253,12 @@ class MicroBatchRunner:
         if not isinstance(self._failure, Fenced):
             self._sink.close()
 
-    def _reread(self, partition: int, offset: int) -> Records:
-        reader = self._source.open({partition: offset})
+    def _reread(self, partition: int, offsets: Sequence[int]) -> Records:
+        reader = self._source.open({partition: offsets[0]})
         try:
-            return reader.read(OffsetRange(partition, offset, offset + 1))
+            # All in one go: they are of one commit, so they lie close together.
+            records = reader.read(OffsetRange(partition, offsets[0], offsets[-1] + 1))
+            return records.take(np.flatnonzero(np.isin(records.offsets, offsets)))
         finally:
             reader.close()
 
@@ -268,9 +291,11 @@ class _Troubles:
 
 
 class _Epochs:
-    """One Ray Data execution after another, the next one warm before the last is closed."""
+    """One Ray Data execution after another. One is closed when its time is over and all tasks of the next have come to
+    wait for that; on a busy cluster they take long, and nobody would read meanwhile."""
 
     _WARM_UP_S = 3.0
+    _OVERDUE_S = 60.0  # a cluster without room for both gets it then
 
     def __init__(
         self,
@@ -278,8 +303,10 @@ class _Epochs:
         planner: Any,
         inbox: queue.Queue[Batch | _EpochEnd],
         epoch_s: float,
+        tasks: int,
     ) -> None:
         self._read, self._planner, self._inbox, self._epoch_s = read, planner, inbox, epoch_s
+        self._tasks = tasks
         self._threads: dict[int, threading.Thread] = {}
         self._current = 0
         self._next_started = False
@@ -295,20 +322,24 @@ class _Epochs:
         if not self._next_started and now >= self._closes_at - self._WARM_UP_S:
             self._start(self._current + 1)
             self._next_started = True
-        if now >= self._closes_at:
+        if now >= self._closes_at and (self._next_has_come() or now >= self._closes_at + self._OVERDUE_S):
             ray.get(self._planner.close.remote(self._current))
             self._current += 1
             self._next_started = False
             self._closes_at = now + self._epoch_s
 
-    def ended(self, end: _EpochEnd) -> None:
-        """An epoch's execution is over; an unplanned end is a failure of the run."""
+    def _next_has_come(self) -> bool:
+        return int(ray.get(self._planner.come.remote(self._current + 1))) >= self._tasks
+
+    def ended(self, end: _EpochEnd) -> BaseException | None:
+        """An epoch's execution is over; returns why the run is, too, if that was not planned."""
         self._threads.pop(end.epoch).join()
         if end.failure is not None:
-            raise end.failure
+            return end.failure
         if end.epoch >= self._current:
-            raise RuntimeError(f"epoch {end.epoch} ended before it was closed")
+            return RuntimeError(f"epoch {end.epoch} ended before it was closed")
         self._planner.forget.remote(end.epoch)
+        return None
 
     def close(self) -> None:
         """Close all epochs and wait for their threads; what they still hand over is dropped."""

@@ -15,16 +15,6 @@ class ReleaseOrder:
         self._next = dict(start)
         self._held: list[Batch] = []
 
-    @property
-    def position(self) -> dict[int, int]:
-        """Next unreleased offset of every partition."""
-        return dict(self._next)
-
-    @property
-    def held(self) -> int:
-        """Batches that wait for an earlier one."""
-        return len(self._held)
-
     def push(self, batch: Batch) -> Iterator[Batch]:
         """Take a batch in, and give out all that are now in order.
 

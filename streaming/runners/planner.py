@@ -107,9 +107,11 @@ class Planner:
         self._plan = Plan(start, max_unanswered)
         self._changed = asyncio.Condition()
         self._troubles: dict[int, str] = {}
+        self._come: dict[int, set[int]] = {}  # epoch → tasks that have asked to begin
 
     async def begin(self, epoch: int, task: int, partitions: Sequence[int]) -> tuple[list[Ranges], dict[int, int]]:
         """For a read task at its start: its old answers, and where its partitions stand. Waits for its epoch."""
+        self._come.setdefault(epoch, set()).add(task)
         async with self._changed:
             await self._changed.wait_for(lambda: self._plan.begun(epoch))
             return self._plan.answers(epoch, task), self._plan.positions(partitions)
@@ -130,9 +132,14 @@ class Planner:
             self._plan.close(epoch)
             self._changed.notify_all()
 
+    async def come(self, epoch: int) -> int:
+        """How many tasks of an epoch have asked to begin: they run, wherever that is."""
+        return len(self._come.get(epoch, ()))
+
     async def forget(self, epoch: int) -> None:
         """`Plan.forget`."""
         self._plan.forget(epoch)
+        self._come.pop(epoch, None)
 
     async def commit(self, records: int) -> None:
         """`Plan.commit`; readers that were held back go on."""

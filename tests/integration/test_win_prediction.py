@@ -1,6 +1,7 @@
 """The main job against real parts: events on a real Kafka, answers back through Ray Data and Ray Serve.
 
 The pipeline runs as it does for a user, as a process of its own, and is killed and stopped as users kill and stop it.
+Its broker is killed, stopped and started under it; KAFKA_AWAY_S says for how long (10 unless set, 60 to be thorough).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pytest
 from streaming import topics
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
 from streaming.features.match_fold import fold_events
+from streaming.kafka import admin
 from streaming.kafka.admin import ensure_topics
 from streaming.kafka.broker import EmbeddedBroker
 from streaming.kafka.publisher import Publisher
@@ -34,16 +36,25 @@ pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
-    """A broker of this module's own: the pipeline's topics have fixed names."""
-    broker = EmbeddedBroker(tmp_path_factory.mktemp("kafka"))
+AWAY_S = float(os.environ.get("KAFKA_AWAY_S", "10"))
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    """A broker of each test's own: the pipeline's topics have fixed names."""
+    broker = EmbeddedBroker(tmp_path / "kafka")
     try:
-        settings = KafkaSettings(bootstrap_servers=str(broker.start().bootstrap_servers))
-        ensure_topics(settings, [*topics.TOPICS, topics.state_topic("win-prediction")])
-        yield settings
+        broker.start(timeout_s=180)
+        yield broker
     finally:
         broker.stop()
+
+
+@pytest.fixture
+def kafka(broker: EmbeddedBroker) -> KafkaSettings:
+    settings = KafkaSettings(bootstrap_servers=str(broker.status().bootstrap_servers))
+    ensure_topics(settings, [*topics.TOPICS, topics.state_topic("win-prediction")])
+    return settings
 
 
 class Pipeline:
@@ -54,6 +65,7 @@ class Pipeline:
             "SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
             "SIGHTLINE_HOME": str(home),
             "SIGHTLINE_PIPELINE__EPOCH_S": "6",  # several epochs in one test
+            "SIGHTLINE_PIPELINE__MAX_BATCH_RECORDS": "100",  # many commits, so that whatever breaks breaks between two
         }
         self.log = home / f"pipeline-{time.monotonic_ns()}.log"
         with self.log.open("wb") as output:
@@ -118,21 +130,14 @@ def source_of(kafka: KafkaSettings) -> Iterator[Opener]:
         source.close()
 
 
-def read_all(source: KafkaSource) -> pl.DataFrame:
-    decoder = Decoder("match-insights", PackagedRegistry())
-    frames, end = [], dict(source.end_offsets())
-    reader = source.open(dict.fromkeys(end, 0))
-    at = dict.fromkeys(end, 0)
-    while any(at[p] < end[p] for p in end):
-        fetched = reader.poll(0.5, 10_000)
-        if fetched is not None:
-            at[fetched.range.partition] = fetched.range.end
-            if len(fetched.records):
-                decoded = decoder.decode(fetched.records)
-                assert not decoded.bad
-                frames.append(decoded.frame)
-    reader.close()
-    return pl.concat(frames) if frames else pl.DataFrame()
+def read_all(kafka: KafkaSettings, topic: str, schema: str) -> pl.DataFrame:
+    decoder = Decoder(schema, PackagedRegistry())
+    frames = []
+    for records in admin.read_all(kafka, topic).values():
+        decoded = decoder.decode(records)
+        assert not decoded.bad
+        frames.append(decoded.frame)
+    return pl.concat(frames)
 
 
 def wait_for(what: Callable[[], Any], pipeline: Pipeline, timeout_s: float = 90.0) -> None:
@@ -147,55 +152,116 @@ def caught_up(source: KafkaSource) -> Callable[[], bool]:
     return lambda: dict(source.committed()) == dict(source.end_offsets())
 
 
-def answered(source: KafkaSource, at_least: int) -> Callable[[], bool]:
-    return lambda: sum(source.end_offsets().values()) >= at_least
+def moved(source: KafkaSource) -> Callable[[], bool]:
+    """Whether a commit has been made since this call."""
+    before = dict(source.committed())
+    return lambda: dict(source.committed()) != before
 
 
-def test_every_frame_is_answered_once_across_a_kill_a_poison_record_and_a_stop(
-    kafka: KafkaSettings, start: Callable[[], Pipeline], source_of: Opener
-) -> None:
-    events_source = source_of("match.events", "sightline.win-prediction")
-    insights_source = source_of("match.insights", "reader")
-    events = simulate("lol", matches=12, seed=3).events.sort("event_time_ms", maintain_order=True)
-    third = events.height // 3
-    first, second, last = events[:third], events[third : 2 * third], events[2 * third :]
-
-    pipeline = start()
-    publish(kafka, first)
-    wait_for(answered(insights_source, 20), pipeline)
-    publish(kafka, second)  # still on its way through when the driver is killed
-    pipeline.kill()
-
-    pipeline = start()
-    poison = Publisher(kafka)
-    poison.send("match.events", [b"poison"], [b"\x00\x00\x00\x00\x01 not a match event"])
-    poison.flush(10)
-    poison.close()
-    publish(kafka, last)
-    wait_for(caught_up(events_source), pipeline)
-    assert pipeline.terminate() == 0
-
-    insights = read_all(insights_source)
+def require_answered_once(kafka: KafkaSettings, events: pl.DataFrame) -> pl.DataFrame:
+    """Check that the frames of these events are answered once each, with their values; returns the answers."""
+    insights = read_all(kafka, "match.insights", "match-insights")
     expected = fold_events(events)
     key = ["match_id", "attempt", "frame"]
     assert insights.select(pl.struct(key).is_duplicated().sum()).item() == 0
     assert insights.select(key).sort(key).equals(expected.select(key).sort(key))
     joined = insights.sort(key).join(expected.sort(key), on=key, suffix="_expected")
     np.testing.assert_allclose(joined["gold"], joined["gold_expected"])
+    return insights
+
+
+def test_every_frame_is_answered_once_across_a_kill_a_poison_record_and_a_stop(
+    kafka: KafkaSettings, start: Callable[[], Pipeline], source_of: Opener
+) -> None:
+    source = source_of("match.events", "sightline.win-prediction")
+    events = simulate("lol", matches=12, seed=3).events.sort("event_time_ms", maintain_order=True)
+    third = events.height // 3
+    first, second, last = events[:third], events[third : 2 * third], events[2 * third :]
+
+    pipeline = start()
+    publish(kafka, first)
+    wait_for(caught_up(source), pipeline)
+    some_of_second = moved(source)
+    publish(kafka, second)
+    wait_for(some_of_second, pipeline)  # on its way through
+    pipeline.kill()
+    assert not caught_up(source)()
+
+    pipeline = start()
+    poison = Publisher(kafka)
+    poison.send("match.events", [b"poison"], [b"\x00\x00\x00\x00\x01 not a match event"])
+    assert poison.flush(10)
+    poison.close()
+    publish(kafka, last)
+    wait_for(caught_up(source), pipeline)
+    assert pipeline.terminate() == 0
+
+    insights = require_answered_once(kafka, events)
     contributions = insights.select(pl.sum_horizontal(pl.col("^contribution_.*$").cast(pl.Float64)))
     np.testing.assert_allclose(contributions.to_series(), insights["logit"], atol=1e-4)
     ends = insights.filter(pl.col("status") == "ended")
     assert sorted(ends["match_id"]) == sorted(events["match_id"].unique())
     assert ends["commentary_en"].null_count() == 0
 
-    dead = source_of("match.events.dead-letters", "reader")
-    assert sum(dead.end_offsets().values()) >= 1
-    fetched = None
-    reader = dead.open({0: 0})
-    while fetched is None:
-        fetched = reader.poll(1.0, 10)
-    reader.close()
-    assert fetched.records.values[0].as_py() == b"\x00\x00\x00\x00\x01 not a match event"
-    headers = dict((fetched.records.headers or [[]])[0])
+    (dead,) = admin.read_all(kafka, "match.events.dead-letters").values()
+    assert dead.values.to_pylist() == [b"\x00\x00\x00\x00\x01 not a match event"]
+    headers = dict((dead.headers or [[]])[0])
     assert headers["__streams.errors.topic"] == b"match.events"
     assert headers["sightline.pipeline"] == b"win-prediction"
+
+
+@contextlib.contextmanager
+def killed(broker: EmbeddedBroker) -> Iterator[None]:
+    os.kill(pid_of(broker), signal.SIGKILL)
+    yield
+    broker.start(timeout_s=180)
+
+
+@contextlib.contextmanager
+def suspended(broker: EmbeddedBroker) -> Iterator[None]:
+    pid = pid_of(broker)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def pid_of(broker: EmbeddedBroker) -> int:
+    pid = broker.status().pid
+    assert pid is not None
+    return pid
+
+
+@pytest.mark.parametrize("away", [killed, suspended])
+def test_a_broker_that_goes_away_in_mid_stream_is_waited_for_and_nothing_is_lost_or_doubled(
+    broker: EmbeddedBroker,
+    kafka: KafkaSettings,
+    start: Callable[[], Pipeline],
+    source_of: Opener,
+    away: Callable[[EmbeddedBroker], contextlib.AbstractContextManager[None]],
+) -> None:
+    source = source_of("match.events", "sightline.win-prediction")
+    events = simulate("lol", matches=12, seed=4).events.sort("event_time_ms", maintain_order=True)
+    third = events.height // 3
+    pipeline = start()
+    publish(kafka, events[:third])
+    wait_for(caught_up(source), pipeline)
+    under_way = moved(source)
+    publish(kafka, events[third : 2 * third])
+    wait_for(under_way, pipeline)
+    left_ms = time.time_ns() // 1_000_000
+    with away(broker):
+        time.sleep(AWAY_S)
+        pipeline.check_alive()
+    back_ms = time.time_ns() // 1_000_000
+    publish(kafka, events[2 * third :])
+    wait_for(caught_up(source), pipeline)
+    assert pipeline.terminate() == 0
+    require_answered_once(kafka, events)
+
+    status = read_all(kafka, "sightline.status", "pipeline-status").sort("time_ms")
+    meanwhile = status.filter(pl.col("time_ms").dt.epoch("ms").is_between(left_ms, back_ms + 15_000))
+    waited = meanwhile.filter(pl.col("state") == "waiting")
+    assert waited.height, meanwhile.select("time_ms", "state", "reason")
+    assert waited["reason"].str.contains("Kafka at 127.0.0.1:").all()

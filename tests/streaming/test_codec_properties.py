@@ -338,12 +338,14 @@ def check(schema_id: int, oracle: Oracle, decoder: Decoder, values: list[bytes |
     assert sorted([*rows, *bad]) == list(range(len(values)))
     assert list(rows) == sorted(rows)
     assert list(bad) == sorted(bad)
-    assert (decoded.schema_ids == schema_id).all()
+    assert set(decoded.schema_ids.tolist()) <= versions(schema_id)
     for row, value in enumerate(values):
         written_id = (
             int.from_bytes(value[1:5], "big") if value is not None and len(value) >= 5 and value[0] == 0 else None
         )
         if written_id != schema_id:
+            if written_id in versions(schema_id):  # bytes of one version may well read as another's
+                continue
             assert bad[row].schema_id == written_id
             assert bad[row].error == ("BadFraming" if written_id is None else named(written_id))
             continue
@@ -356,6 +358,11 @@ def check(schema_id: int, oracle: Oracle, decoder: Decoder, values: list[bytes |
             assert bad[row].error in ("CorruptRecord", "BadValue"), bad[row]
             too_long = "digits of its decimal" in bad[row].message  # fastavro rounds to the precision
             assert expected is None or too_long or not oracle.is_plain(value[5:]), (value, bad[row])
+
+
+def versions(schema_id: int) -> set[int]:
+    """All ids of records of this name: its own, and those it evolved from or into."""
+    return {known for known, schema in SCHEMAS.items() if schema["name"] == SCHEMAS[schema_id]["name"]}
 
 
 def named(schema_id: int) -> str:

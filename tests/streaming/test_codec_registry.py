@@ -48,7 +48,12 @@ def test_every_packaged_schema_has_one_id_and_is_usable() -> None:
 
 
 def test_ids_once_given_stay() -> None:
-    assert packaged_ids() == {1: "match-events", 2: "match-insights", 3: "pipeline-status"}
+    assert packaged_ids() == {
+        1: "match-events",
+        2: "match-insights",
+        3: "past/pipeline-status-3",
+        4: "pipeline-status",
+    }
 
 
 def test_every_topic_with_a_schema_finds_it() -> None:
@@ -57,6 +62,14 @@ def test_every_topic_with_a_schema_finds_it() -> None:
             names = [field["name"] for field in load_schema(topic.schema)["fields"]]
             assert topic.key in names
             assert topic.event_time in names
+
+
+def test_a_schema_of_ones_own_goes_by_the_path_of_its_file(tmp_path: Path) -> None:
+    own = tmp_path / "mine.avsc"
+    own.write_text(json.dumps(SCHEMA))
+    assert load_schema(str(own)) == SCHEMA
+    with pytest.raises(UnknownSchema, match=r"other\.avsc"):
+        load_schema(str(tmp_path / "other.avsc"))
 
 
 def test_what_is_not_packaged_is_unknown() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,26 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
     full = OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(BrokerError, match="No space left on device; free some space"):
         fetch(tmp_path, monkeypatch, Registry(full))
+
+
+def test_a_fetch_that_is_given_up_does_not_go_on_with_the_other_jars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[Jar] = []
+    given_up = threading.Event()
+
+    def fetch_one(context: Any, jar: Jar, folder: Path) -> None:
+        began.append(jar)
+        if len(began) > 1:
+            assert given_up.wait(20)  # on its way when the caller has had enough
+
+    def give_up(words: str) -> None:
+        given_up.set()
+        raise InterruptedError
+
+    monkeypatch.setattr(jars_module, "_context", lambda folder: None)
+    monkeypatch.setattr(jars_module, "_fetch_one", fetch_one)
+    wanted = [Jar("org.example", f"thing-{number}", "1", "0") for number in range(100)]
+    with pytest.raises(InterruptedError):
+        class_path(tmp_path, give_up, wanted)
+    assert len(began) < 50

@@ -66,9 +66,3 @@ def test_a_server_that_accepts_and_says_nothing_is_away_in_bounded_time_and_leav
             open_consumer(settings)
         assert time.monotonic() - began < 10
         assert threading.active_count() == before
-
-
-def test_the_slow_checksum_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"kafka-python\[crc32c\]"):
-        open_consumer(KafkaSettings("127.0.0.1:9"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -12,6 +11,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from streaming.kafka.admin import ensure_topics, read_all, topic_options
 from streaming.kafka.clients import open_admin
+from streaming.kafka.dead_letters import dead_letter_output
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
@@ -155,22 +155,27 @@ def test_opening_ends_what_an_older_instance_left_open(
     assert source.committed() == {0: 0, 1: 0}
 
 
-def test_a_record_too_large_is_refused_before_anything_is_sent(
+def test_a_bad_record_between_our_limit_and_the_brokers_becomes_a_dead_letter(
     settings: KafkaSettings, topic: Topic, closing: ExitStack
 ) -> None:
+    dead = Topic(f"{topic.name}.dead-letters", key="k", schema=None, partitions=1)
+    ensure_topics(settings, [dead])
+    bad = Records.of([b"k"], [bytes(1_040_000)])
+    letters = dead_letter_output(topic, 0, bad, ["Corrupt"], ["not a match event " * 1000], [None], "win", 1)
     sink = sink_of(settings, topic, closing)
     sink.open()
-    with pytest.raises(
-        ValueError, match=f"record 1 for {re.escape(topic.name)} has 1000001 bytes, above max_record_bytes"
-    ):
-        sink.commit(
-            answers=[Output(topic.name, Records.of([None, b"k"], [b"v", bytes(1_000_000)]))],
-            dead_letters=[],
-            state=[],
-            offsets={0: 1},
-        )
-    commit(sink, topic, b"1", {0: 1})
-    assert values(settings, topic) == [b"1"]
+    sink.commit(answers=[], dead_letters=[letters], state=[], offsets={0: 1})
+    (found,) = read_all(settings, dead.name).values()
+    assert found.headers is not None
+    told = dict(found.headers[0])
+    assert told["sightline.value_bytes"] == b"1040000"
+    assert told["__streams.errors.offset"] == b"0"
+    assert told["__streams.errors.message"].endswith("… (18000 characters)".encode())
+
+
+def test_a_limit_without_room_for_headers_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_record_bytes is 1000, but must be at least 65536"):
+        KafkaSettings("localhost:9092", max_record_bytes=1000)
 
 
 def test_an_open_sink_does_not_travel_and_a_closed_one_does(
@@ -191,10 +196,9 @@ def test_topics_are_created_once_and_compared_afterwards(settings: KafkaSettings
     assert (set(first.created), first.existing, first.mismatched) == ({plain.name, state.name}, (), ())
     second = ensure_topics(settings, [plain, state])
     assert (second.created, set(second.existing)) == ((), {plain.name, state.name})
-    second.require_agreement()
+    assert second.mismatched == ()
     other = ensure_topics(settings, [Topic(plain.name, key="k", schema=None, partitions=5)])
-    with pytest.raises(ValueError, match="has 3 partitions, but is defined with 5"):
-        other.require_agreement()
+    assert other.mismatched == (f"topic {plain.name} has 3 partitions instead of 5; it is used as it is",)
     with open_admin(settings) as admin:
         found = admin.describe_configs(
             [ConfigResource(ConfigResourceType.TOPIC, name) for name in (plain.name, state.name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,15 +15,24 @@ from hypothesis import strategies as st
 
 from streaming.kafka.admin import ensure_topics
 from streaming.kafka.clients import open_admin
-from streaming.kafka.record_batch import encode
+from streaming.kafka.record_batch import encode, record_sizes
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
-from streaming.kafka.transactions import CommitRefused, TransactionalProducer
+from streaming.kafka.transactions import TransactionalProducer
 from streaming.records import OffsetRange, Records
 from streaming.testing import AFTER_COMMIT, MemoryLog, MemorySink, MemorySource
 from streaming.topics import Topic
-from streaming.transport import Fenced, OffsetsExpired, Output, Reader, Sink, Source, TransportUnavailable
+from streaming.transport import (
+    CommitRefused,
+    Fenced,
+    OffsetsExpired,
+    Output,
+    Reader,
+    Sink,
+    Source,
+    TransportUnavailable,
+)
 
 PATIENCE_S = 20.0
 Row = tuple[bytes | None, bytes | None]
@@ -380,6 +390,55 @@ def test_values_of_900_kilobytes_and_ten_thousand_records_in_one_commit(lab: Lab
     assert rows(read_rest(lab, "out", 1)) == rows(many)
 
 
+def test_a_dead_letter_too_large_for_its_topic_is_cut_and_says_so(lab: Lab) -> None:
+    lab.create("in", 1)
+    lab.create("dead", 1)
+    value, key = bytes(range(256)) * 12_000, b"k" * 900_000  # 3 MB came compressed, say
+    why = [("error", b"too long a name")]
+    large = Records.of(
+        [b"m1", key, b"m2", key],
+        [value, value, b"whole", None],
+        headers=[why, why, why, [("stack", b"s" * 200_000)]],
+    )
+    sink = lab.sink("in")
+    sink.open()
+    sink.commit(answers=[], dead_letters=[Output("dead", large, partition=0)], state=[], offsets={0: 4})
+    found = read_rest(lab, "dead", 0)
+    assert lab.source("in").committed() == {0: 4}
+    assert rows(found)[2] == (b"m2", b"whole")
+    told = [dict(row) for row in found.headers or ()]
+    assert [row.get("error") for row in told] == [b"too long a name"] * 3 + [None]
+    for row, (kept, original) in enumerate(zip(rows(found), rows(large), strict=True)):
+        for name, part, whole in zip(("key", "value"), kept, original, strict=True):
+            if part == whole:
+                assert f"sightline.{name}_bytes" not in told[row]
+                continue
+            assert part and whole and whole.startswith(part)
+            assert told[row][f"sightline.{name}_bytes"] == b"%d" % len(whole)
+            assert told[row][f"sightline.{name}_sha256"] == hashlib.sha256(whole).hexdigest().encode()
+    assert [len(field or b"") > 400_000 for field in found.keys.to_pylist()] == [False, True, False, True]
+    sizes = record_sizes(found)
+    assert int(sizes.max()) <= 1_000_000
+    assert int(sizes[0]) > 999_000  # as much of it as there is room for
+
+
+@pytest.mark.parametrize("where", ["answers", "state"])
+def test_an_answer_or_a_state_row_too_large_is_refused_by_its_key_and_nothing_is_visible(lab: Lab, where: str) -> None:
+    lab.create("in", 1)
+    lab.create("out", 1)
+    lab.append("in", numbered(0, 2), 0)
+    sink = lab.sink("in")
+    sink.open()
+    outputs: dict[str, list[Output]] = {"answers": [Output("out", numbered(0, 1))], "dead_letters": [], "state": []}
+    headers = [[], [("h", bytes(100))]]
+    outputs[where] = [Output("out", Records.of([b"k", b"match 7"], [b"v", bytes(999_950)], headers=headers))]
+    with pytest.raises(CommitRefused, match=r"out with the key 'match 7' has 10000\d\d bytes, above max_record_bytes"):
+        sink.commit(answers=outputs["answers"], dead_letters=[], state=outputs["state"], offsets={0: 1})
+    assert lab.source("in").committed() == {0: 0}
+    sink.commit(answers=[Output("out", numbered(5, 6))], dead_letters=[], state=[], offsets={0: 1})
+    assert rows(read_rest(lab, "out", 0)) == rows(numbered(5, 6))
+
+
 def test_a_second_instance_fences_the_first(lab: Lab) -> None:
     lab.create("in", 1)
     zombie, heir = lab.sink("in"), lab.sink("in")
@@ -438,27 +497,6 @@ def test_seek_goes_back_and_forth(lab: Lab) -> None:
         assert fetched is not None
         assert fetched.range.start == offset
         assert rows(fetched.records) == rows(numbered(offset, offset + 2))
-    reader.close()
-
-
-def test_paused_partitions_are_skipped_until_resumed(lab: Lab) -> None:
-    lab.create("in", 2)
-    for partition in (0, 1):
-        lab.append("in", numbered(0, 6), partition)
-    reader = lab.source("in").open({0: 0, 1: 0})
-    first = reader.poll(PATIENCE_S, 2)
-    assert first is not None
-    stopped = first.range.partition
-    reader.pause(frozenset({stopped}))
-    others = [fetched for _ in range(4) if (fetched := reader.poll(0.3, 2)) is not None]
-    assert {fetched.range.partition for fetched in others} == {1 - stopped}
-    reader.pause(frozenset({1 - stopped}))
-    resumed = reader.poll(PATIENCE_S, 2)
-    assert resumed is not None
-    assert resumed.range.partition == stopped
-    assert rows(resumed.records) == rows(numbered(2, 4))
-    with pytest.raises(ValueError, match="not assigned"):
-        reader.pause(frozenset({5}))
     reader.close()
 
 

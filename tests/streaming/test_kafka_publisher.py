@@ -1,0 +1,92 @@
+"""A publisher delivers what it can, counts what it cannot, and holds nobody up."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from streaming.kafka.admin import ensure_topics, read_all
+from streaming.kafka.publisher import Publisher
+from streaming.kafka.settings import KafkaSettings
+from streaming.topics import Topic
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def silent() -> Iterator[KafkaSettings]:
+    """An address that takes connections and never answers, as a stopped broker's."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield KafkaSettings(f"127.0.0.1:{server.getsockname()[1]}", unavailable_after_s=2.0)
+
+
+def publishing_threads() -> set[str]:
+    return {t.name for t in threading.enumerate() if "kafka" in t.name.lower() or t.name == "publisher"}
+
+
+@pytest.mark.kafka
+def test_records_arrive_with_their_keys_and_are_counted(kafka: str, topic_prefix: str) -> None:
+    settings = KafkaSettings(kafka)
+    topic = Topic(f"{topic_prefix}.published", key="k", schema=None, partitions=1)
+    ensure_topics(settings, [topic])
+    publisher = Publisher(settings, max_block_s=PATIENCE_S)
+    threads = [
+        threading.Thread(target=publisher.send, args=(topic.name, [b"k"] * 50, [b"%d-%d" % (t, n) for n in range(50)]))
+        for t in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert publisher.flush(PATIENCE_S)
+    assert (publisher.acknowledged, publisher.failed) == (200, 0)
+    publisher.close()
+    publisher.send(topic.name, [b"k"], [b"after the end"])
+    assert (publisher.acknowledged, publisher.failed) == (200, 1)
+    (found,) = read_all(settings, topic.name).values()
+    assert sorted(found.values.to_pylist()) == sorted(b"%d-%d" % (t, n) for t in range(4) for n in range(50))
+    for t in range(4):  # the order of each caller is kept
+        mine = [value for value in found.values.to_pylist() if value.startswith(b"%d-" % t)]
+        assert mine == [b"%d-%d" % (t, n) for n in range(50)]
+
+
+@pytest.mark.kafka
+def test_a_topic_without_metadata_costs_one_wait_a_call_however_many_records(kafka: str, topic_prefix: str) -> None:
+    publisher = Publisher(KafkaSettings(kafka), max_block_s=2.0)
+    publisher.send(f"{topic_prefix}.nowhere", [b"k"], [b"v"])  # connects
+    began = time.monotonic()
+    publisher.send(f"{topic_prefix}.nowhere", [b"k"] * 100, [b"v"] * 100)
+    assert time.monotonic() - began < 20.0  # one by one they would take 100 s
+    assert publisher.failed == 101
+    publisher.close()
+
+
+def test_nobody_waits_long_for_a_cluster_that_does_not_answer_and_no_client_is_left_behind(
+    silent: KafkaSettings,
+) -> None:
+    before = publishing_threads()
+    publisher = Publisher(silent, max_block_s=1.0)
+    began = time.monotonic()
+    publisher.send("t", [b"k"] * 100, [b"v"] * 100)
+    assert time.monotonic() - began < 1.9  # half a second for the connection; opening it takes 2 s to give up
+    assert publisher.failed == 100
+    assert publisher.flush(1.0)
+    publisher.close()
+    deadline = time.monotonic() + PATIENCE_S
+    while publishing_threads() - before:
+        assert time.monotonic() < deadline, publishing_threads()
+        time.sleep(0.05)
+
+
+def test_after_a_refusal_the_next_attempt_comes_a_little_later_and_costs_nobody_anything() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    publisher = Publisher(KafkaSettings(f"127.0.0.1:{port}"), max_block_s=2.0)
+    for sent in range(1, 50):
+        publisher.send("t", [b"k"], [b"v"])
+        assert publisher.failed == sent
+    publisher.close()

@@ -1,57 +1,100 @@
-"""The words of one language, from `templates/LANGUAGE.toml`, checked before they are used.
+"""The words of each language, from one file, `wording.toml` or a crew's own, checked before they are used.
 
-A crew may edit these files, so whatever is wrong in one is reported with the file, the key and the remedy, at start
-and not on air.
+A crew may write that file, so whatever is wrong in it is reported with the file, the key and the remedy, at start and
+not on air. A line is filled by names alone: `{team.x}`, `{team!r}` and `{team:>9}` are refused, and what is filled in,
+such as a team's name, is never looked at for braces.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from string import Formatter
-from typing import Any
+from typing import Any, NamedTuple
 
-from streaming.features.catalogue import GROUPS, title_spec
+from streaming.features.catalogue import COUNTS, GROUPS, title_spec, titles
 
-TEMPLATES = Path(__file__).parent / "templates"
+PACKAGED = Path(__file__).parent / "wording.toml"
 
-SITUATIONS = ("flip", "comeback", "ahead", "extend", "recover", "even")
-"""What a line in mid-match is about; each has lines with and without an event to name."""
+LANGUAGES = ("en", "zh")
+
+SITUATIONS = ("flip", "narrow", "comeback", "ahead", "extend", "recover", "even")
+"""What a line in mid-match is about; each has lines for an event as the cause, for one beside it, and for none."""
+
+NOTICES = ("degraded", "restored")
+"""What a line says of the model itself."""
 
 ENDINGS = ("final", "final_comeback", "final_upset", "final_unknown", "void")
 
 _SIDE_WORDS = frozenset({"team", "other", "owner", "percent", "points", "was", "clock", "since", "low", "low_clock"})
-_EVENT_WORDS = _SIDE_WORDS | {"event", "Event"}
-_REASON_WORDS = frozenset({"group", "Group", "gives", "fraction", "Fraction", "part"})
+_EVENT_WORDS = frozenset({"event", "an_event", "An_event", "that_event", "That_event"})
 _FINAL_WORDS = _SIDE_WORDS - {"points", "was", "since"}
+_NOTICE_WORDS = frozenset({"team", "other", "percent", "clock"})
 _NOBODY_WORDS = frozenset({"clock"})
+_REASON_WORDS = frozenset({"team", "other", "group", "Group", "gives"})
+_PART_WORDS = _REASON_WORDS | {"fraction", "Fraction"}
+_TURN_WORDS = frozenset({"team", "other", "turn_clock", "turn_points"})
 
 _LINES: dict[str, frozenset[str]] = {
-    **{f"{situation}.event": _EVENT_WORDS for situation in SITUATIONS},
+    **{f"{situation}.{kind}": _SIDE_WORDS | _EVENT_WORDS for situation in SITUATIONS for kind in ("event", "after")},
     **{f"{situation}.plain": _SIDE_WORDS for situation in SITUATIONS},
+    **{f"{notice}.plain": _NOTICE_WORDS for notice in NOTICES},
     **{f"{ending}.plain": _FINAL_WORDS for ending in ENDINGS},
     "final_unknown.plain": _NOBODY_WORDS,
     "void.plain": _NOBODY_WORDS,
-    "reason.swing": _REASON_WORDS,
+    "reason.swing": _PART_WORDS,
+    "reason.pair": _REASON_WORDS | {"second"},
     "reason.broad": frozenset(),
-    "reason.final": _REASON_WORDS,
+    "reason.despite": _REASON_WORDS | {"against"},
+    "reason.torn": _REASON_WORDS | {"against"},
+    "reason.thin": frozenset({"known"}),
+    "reason.final": _PART_WORDS,
+    "reason.turn": _TURN_WORDS | _EVENT_WORDS,
+    "reason.turn_plain": _TURN_WORDS,
 }
+_NTH_WORDS = frozenset({"ordinal", "counter", "subject"})
 _GRAMMAR: dict[str, frozenset[str]] = {
     "percent": frozenset({"n"}),
+    "over": frozenset({"n"}),
+    "under": frozenset({"n"}),
     "possessive": frozenset({"name"}),
     "possessive_s": frozenset({"name"}),
-    "nth": frozenset({"ordinal", "counter", "subject"}),
+    "nth": _NTH_WORDS,
+    "a_nth": _NTH_WORDS,
+    "that": frozenset({"counter", "subject"}),
+    "that_many": frozenset({"subject"}),
+    "and": frozenset(),
     "between_sentences": frozenset(),
 }
-_TABLES = ("sides", "subjects", "counters")
-_SECTIONS = frozenset({"grammar", "groups", "fractions", *_TABLES, *(name.partition(".")[0] for name in _LINES)})
+_LISTS = ("numbers", "ordinals")
+_OPTIONAL = ("sides", "subjects")
+_SECTIONS = frozenset({"grammar", "groups", "fractions", *_OPTIONAL, *(name.partition(".")[0] for name in _LINES)})
+_FORMS = ("one", "an", "many", "a_many", "counter")
 
 
 class TemplateError(ValueError):
-    """A commentary file cannot be used; the message names file, key and remedy."""
+    """A wording file cannot be used; the message names file, key and remedy."""
+
+
+class Subject(NamedTuple):
+    """What can be gained."""
+
+    one: str  # after an owner: tower
+    an: str  # standing alone: a tower
+    many: str  # several at once: string of towers
+    a_many: str
+    counter: str = ""  # measure word
+
+
+class Phrases(NamedTuple):
+    """What was gained, in three places of a sentence."""
+
+    owned: str  # second tower
+    alone: str  # the second tower
+    pointed_at: str  # that second tower
 
 
 @dataclass(frozen=True)
@@ -62,85 +105,98 @@ class Wording:
     grammar: Mapping[str, str]
     numbers: tuple[str, ...]  # from zero; a number beyond is written in digits
     ordinals: tuple[str, ...]  # from first; beyond them the event is named without one
-    groups: Mapping[str, tuple[str, str]]  # group → (name, "NAME gives")
+    groups: Mapping[str, Mapping[str, tuple[str, str]]]  # title or "any" → group → (name, "NAME gives")
     fractions: tuple[tuple[float, str], ...]  # ascending
     sides: Mapping[str, str]  # side name of a title → this language's
-    subjects: Mapping[str, Mapping[str, str]]  # title or "any" → feature → word
-    counters: Mapping[str, str]  # feature → measure word
+    subjects: Mapping[str, Mapping[str, Subject]]  # title or "any" → feature → words
 
     def side(self, title: str, side: int) -> str:
         """The name of camp A (0) or B (1) where the feed gives no team name."""
         name = title_spec(title).sides[side]
         return self.sides.get(name, name)
 
-    def subject(self, title: str, feature: str) -> str:
-        """What a caster calls the thing that was gained."""
+    def event(self, title: str, feature: str, number: int, nth: int) -> Phrases:
+        """`tower`; `second tower` where it is known to be the `nth`, which is 0 else; other words for several."""
+        subject = self._subject(title, feature)
+        if number > 1:
+            return Phrases(subject.many, subject.a_many, self._filled("that_many", subject=subject.many))
+        that = self._filled("that", counter=subject.counter, subject=subject.one)
+        if not 0 < nth <= len(self.ordinals):
+            return Phrases(subject.one, subject.an, that)
+        words = {"ordinal": self.ordinals[nth - 1], "counter": subject.counter, "subject": subject.one}
+        owned, alone = self._filled("nth", **words), self._filled("a_nth", **words)
+        return Phrases(owned, alone, self._filled("that", counter="", subject=owned) if nth > 1 else that)
+
+    def _subject(self, title: str, feature: str) -> Subject:
         for scope in (title, "any"):
             if feature in self.subjects.get(scope, {}):
                 return self.subjects[scope][feature]
-        return title_spec(title).subjects.get(feature, feature.replace("_", " "))
+        return Subject(*[title_spec(title).subjects.get(feature, feature.replace("_", " "))] * 4)
 
-    def event(self, title: str, feature: str, nth: int) -> str:
-        """`tower`, or `second tower` where it is known to be the `nth`; 0 where it is not."""
-        subject = self.subject(title, feature)
-        if not 0 < nth <= len(self.ordinals):
-            return subject
-        counter = self.counters.get(feature, "")
-        return self.grammar["nth"].format(ordinal=self.ordinals[nth - 1], counter=counter, subject=subject)
+    def _filled(self, key: str, **words: str) -> str:
+        return self.grammar[key].format_map(words)
+
+    def group(self, title: str, group: str) -> tuple[str, str]:
+        """`towers` and `Towers give`."""
+        return self.groups.get(title, {}).get(group) or self.groups["any"][group]
 
     def owner(self, name: str) -> str:
         """`Blue's`."""
-        return self.grammar["possessive_s" if name.endswith("s") else "possessive"].format(name=name)
+        return self._filled("possessive_s" if name.endswith("s") else "possessive", name=name)
 
     def number(self, n: int) -> str:
         """`nine`; digits where the file has no word."""
         return self.numbers[n] if n < len(self.numbers) else str(n)
 
     def percent(self, n: int) -> str:
-        """`61 %`."""
-        return self.grammar["percent"].format(n=n)
+        """`61 %`; nothing is certain: 100 is `over 99 %` and 0 is `under 1 %`."""
+        if 0 < n < 100:
+            return self._filled("percent", n=str(n))
+        return self._filled("over", n="99") if n else self._filled("under", n="1")
 
-    def fraction(self, part: float) -> str | None:
-        """`two thirds` for .64; None where the part is too small to be a reason."""
-        if part < self.fractions[0][0]:
-            return None
+    def fraction(self, part: float) -> str:
+        """`two thirds` for .64: the nearest that the file knows."""
         return min(self.fractions, key=lambda known: abs(known[0] - part))[1]
 
 
-def load_wording(path: Path) -> Wording:
-    """Read and check one language file.
+def load_wording(path: Path = PACKAGED) -> dict[str, Wording]:
+    """Read and check a wording file: language → its words.
 
     Raises:
         TemplateError: the file is missing, is no TOML, or lacks or misspells something.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise TemplateError(f"{path}: no such file; copy {TEMPLATES / path.name} there and change it") from None
+        raise TemplateError(f"{path}: no such file; copy {PACKAGED} there and change it") from None
     except OSError as error:
-        raise TemplateError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+        raise TemplateError(f"{path}: cannot be read ({error.strerror}); name a file that can be") from None
     except UnicodeDecodeError as error:
         raise TemplateError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise TemplateError(f"{path}: not TOML: {error}; compare with {TEMPLATES / 'en.toml'}") from None
-    return _Check(path, raw).wording()
+        raise TemplateError(f"{path}: not TOML: {error}; compare with {PACKAGED}") from None
+    check = _Check(path, "", raw)
+    check.known("", raw, LANGUAGES)
+    return {language: _Check(path, f"{language}.", check.table(language)).wording() for language in LANGUAGES}
 
 
 class _Check:
-    """Turns raw TOML into a `Wording`, or says what is wrong with it."""
+    """Turns the raw TOML of one language into a `Wording`, or says what is wrong with it."""
 
-    def __init__(self, path: Path, raw: dict[str, Any]) -> None:
+    def __init__(self, path: Path, prefix: str, raw: dict[str, Any]) -> None:
         self.path = path
+        self.prefix = prefix  # of keys in messages
         self.raw = raw
 
     def wording(self) -> Wording:
-        self._known("", self.raw, _SECTIONS)
-        grammar = self._table("grammar")
-        self._known("grammar.", grammar, {*_GRAMMAR, "numbers", "ordinals"})
+        self.known("", self.raw, _SECTIONS)
+        grammar = self.table("grammar")
+        self.known("grammar.", grammar, {*_GRAMMAR, *_LISTS})
         for section in {name.partition(".")[0] for name in _LINES}:
             kinds = {name.partition(".")[2] for name in _LINES if name.startswith(f"{section}.")}
-            self._known(f"{section}.", self._table(section), kinds)
-        subjects = self._table("subjects", optional=True)
+            self.known(f"{section}.", self.table(section), kinds)
+        sides = self._names("sides", self.table("sides", optional=True))
+        self.known("sides.", sides, {side for title in titles() for side in title_spec(title).sides})
         return Wording(
             lines={name: self._lines(name, words) for name, words in _LINES.items()},
             grammar={name: self._line(f"grammar.{name}", grammar.get(name), words) for name, words in _GRAMMAR.items()},
@@ -148,50 +204,54 @@ class _Check:
             ordinals=self._words("grammar.ordinals", grammar.get("ordinals")),
             groups=self._groups(),
             fractions=self._fractions(),
-            sides=self._names("sides", self._table("sides", optional=True)),
-            subjects={title: self._names(f"subjects.{title}", table) for title, table in subjects.items()},
-            counters=self._names("counters", self._table("counters", optional=True)),
+            sides=sides,
+            subjects=self._subjects(),
         )
 
     def _broken(self, key: str, what: str) -> TemplateError:
-        return TemplateError(f"{self.path}: {key}: {what}")
+        return TemplateError(f"{self.path}: {self.prefix}{key}: {what}")
 
-    def _known(self, prefix: str, table: Mapping[str, Any], names: set[str] | frozenset[str]) -> None:
+    def known(self, prefix: str, table: Mapping[str, Any], names: Collection[str]) -> None:
+        """Refuse what nobody would read."""
         for key in table:
             if key not in names:
                 near = get_close_matches(key, names, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(names))}"
                 raise self._broken(f"{prefix}{key}", f"unknown name; {hint}")
 
-    def _table(self, key: str, optional: bool = False) -> dict[str, Any]:
+    def table(self, key: str, optional: bool = False) -> dict[str, Any]:
+        """A section of this language, or of the file."""
         table = self.raw.get(key, {} if optional else None)
         if table is None:
-            raise self._broken(key, f"missing; add a [{key}] section as in {TEMPLATES / 'en.toml'}")
+            raise self._broken(key, f"missing; copy [{self.prefix}{key}] and what is below it from {PACKAGED}")
         if not isinstance(table, dict):
-            raise self._broken(key, f"must be a section: [{key}]")
+            raise self._broken(key, f"must be a section: [{self.prefix}{key}]")
         return table
 
     def _line(self, key: str, line: Any, words: frozenset[str]) -> str:
         if not isinstance(line, str):
-            raise self._broken(key, "missing" if line is None else f'must be text in quotes, got {line!r}; write "…"')
+            wrong = f'must be text in quotes, got {line!r}; write "…"'
+            raise self._broken(key, f"missing; copy it from {PACKAGED}" if line is None else wrong)
+        if any(not c.isprintable() for c in line):
+            raise self._broken(key, "has a line break or another control character; write it on one line")
         try:
-            fields = [field for _, *rest in Formatter().parse(line) if (field := rest[0]) is not None or any(rest[1:])]
-            plain = all(spec in ("", None) and turn is None for _, _, spec, turn in Formatter().parse(line))
+            parsed = list(Formatter().parse(line))
         except ValueError as error:
             raise self._broken(key, f"{error}; write every brace as {{word}}, or {{{{ for a brace to be said") from None
         allowed = ", ".join(f"{{{word}}}" for word in sorted(words)) or "none"
-        for field in fields:
-            if field not in words:
+        for _, field, spec, conversion in parsed:
+            if field is not None and field not in words:
                 raise self._broken(key, f"unknown word {{{field}}}; allowed here: {allowed}")
-        if not plain:
-            raise self._broken(key, "a word in braces stands alone, without ':' or '!'")
+            if spec or conversion:
+                raise self._broken(key, f"write {{{field}}} alone, without ':' or '!'")
         return line
 
     def _lines(self, name: str, words: frozenset[str]) -> tuple[str, ...]:
         section, _, kind = name.partition(".")
-        lines = self._table(section).get(kind)
+        lines = self.table(section).get(kind)
         if not isinstance(lines, list) or not lines:
-            raise self._broken(name, 'needs at least one line: ["…"]')
+            what = 'needs at least one line: ["…"]' if lines is not None else "missing; it needs a line"
+            raise self._broken(name, f"{what}; copy it from {PACKAGED}")
         for position, line in enumerate(lines, start=1):
             if isinstance(line, str) and not line.strip():
                 raise self._broken(f"{name}, line {position}", "is empty; write a sentence or take it out")
@@ -204,23 +264,53 @@ class _Check:
 
     def _names(self, key: str, table: Any) -> dict[str, str]:
         if not isinstance(table, dict):
-            raise self._broken(key, f"must be a section: [{key}]")
+            raise self._broken(key, f"must be a section: [{self.prefix}{key}]")
         for name, word in table.items():
             if not isinstance(word, str):
                 raise self._broken(f"{key}.{name}", f'must be text in quotes, got {word!r}; write "…"')
         return dict(table)
 
-    def _groups(self) -> dict[str, tuple[str, str]]:
-        table = self._table("groups")
-        self._known("groups.", table, frozenset(GROUPS))
-        for group in GROUPS:
-            words = table.get(group)
-            if not isinstance(words, dict) or not all(isinstance(words.get(k), str) for k in ("name", "gives")):
-                raise self._broken(f"groups.{group}", 'write it as { name = "…", gives = "…" }')
-        return {group: (table[group]["name"], table[group]["gives"]) for group in GROUPS}
+    def _subjects(self) -> dict[str, dict[str, Subject]]:
+        scopes = self.table("subjects", optional=True)
+        self.known("subjects.", scopes, ("any", *titles()))
+        found: dict[str, dict[str, Subject]] = {}
+        for scope, table in scopes.items():
+            if not isinstance(table, dict):
+                raise self._broken(f"subjects.{scope}", f"must be a section: [{self.prefix}subjects.{scope}]")
+            self.known(f"subjects.{scope}.", table, COUNTS)
+            found[scope] = {feature: self._subject(f"subjects.{scope}.{feature}", f) for feature, f in table.items()}
+        return found
+
+    def _subject(self, key: str, forms: Any) -> Subject:
+        if not isinstance(forms, dict) or "one" not in forms:
+            raise self._broken(key, 'write it as { one = "tower", an = "a tower" }; `one` is needed')
+        self.known(f"{key}.", forms, _FORMS)
+        words = self._names(key, forms)
+        one = words["one"]
+        alone, many = words.get("an", one), words.get("many", one)
+        a_many = words.get("a_many", many if "many" in words else alone)
+        return Subject(one, alone, many, a_many, words.get("counter", ""))
+
+    def _groups(self) -> dict[str, dict[str, tuple[str, str]]]:
+        table = self.table("groups")
+        self.known("groups.", table, (*GROUPS, *titles()))
+        found = {"any": {group: self._group(f"groups.{group}", table.get(group)) for group in GROUPS}}
+        for title in titles():
+            own = table.get(title, {})
+            if not isinstance(own, dict):
+                raise self._broken(f"groups.{title}", f"must be a section: [{self.prefix}groups.{title}]")
+            self.known(f"groups.{title}.", own, GROUPS)
+            found[title] = {group: self._group(f"groups.{title}.{group}", words) for group, words in own.items()}
+        return found
+
+    def _group(self, key: str, words: Any) -> tuple[str, str]:
+        if not isinstance(words, dict) or set(words) != {"name", "gives"}:
+            raise self._broken(key, f'{"missing; " if words is None else ""}write it as {{ name = "…", gives = "…" }}')
+        named = self._names(key, words)
+        return named["name"], named["gives"]
 
     def _fractions(self) -> tuple[tuple[float, str], ...]:
-        table = self._names("fractions", self._table("fractions"))
+        table = self._names("fractions", self.table("fractions"))
         if not table:
             raise self._broken("fractions", 'needs at least one line, such as "0.5" = "half"')
         known = []

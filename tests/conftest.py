@@ -1,11 +1,13 @@
-"""What all tests share: the public data, the fixtures of a real broker, and an environment without settings."""
+"""What all tests share: the public data, a browser, the fixtures of a real broker, an environment without settings."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -42,3 +44,35 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no public data at {folder}; set {_DATA} to its folder")
     return folder
+
+
+@pytest.fixture(scope="module")  # not longer: its event loop would be in the way of tests that run one themselves
+def browser() -> Iterator[Any]:
+    """A headless Chromium over the built pages; skips where either is missing."""
+    from serve.gateway.settings import BUILT_PAGES
+    from serve.gateway.testing import CHROMIUM_FLAGS, find_chromium
+
+    playwright = pytest.importorskip("playwright.sync_api")
+    if (chromium := find_chromium()) is None:
+        pytest.skip("no Chromium on the path: apt install chromium")
+    if not Path(BUILT_PAGES, "index.html").is_file():
+        pytest.skip("the pages are not built: run `make pages`")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page on a laptop; whatever it complains of fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, color_scheme="dark", locale="en-US")
+    opened = context.new_page()
+    opened.set_default_timeout(15_000)
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    opened.on("console", lambda line: complaints.append(line.text) if "Content Security" in line.text else None)
+    yield opened
+    context.close()
+    assert complaints == []

@@ -6,13 +6,15 @@ import asyncio
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import Depends, FastAPI, Header, HTTPException, Path, Query, Request, WebSocket
+from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
-from serve.gateway import metrics
+from serve.gateway import metrics, schemas
+from serve.gateway.addresses import EncodedSegments, MatchId
 from serve.gateway.board import Board, Order
 from serve.gateway.hub import Hub
 from serve.gateway.match import Match
@@ -26,7 +28,6 @@ from serve.gateway.transport import EventStream, send_over_websocket
 _POLICY_VIOLATION, _TRY_AGAIN_LATER, _NO_SUCH_MATCH = 1008, 1013, 4404
 _READY_CHECK_S = 0.05
 
-MatchId = Annotated[str, Path(min_length=1, max_length=128, description="As in match.events.", examples=["sim-0007"])]
 LastId = Annotated[
     str | None,
     Query(max_length=128, description="Position to follow from; Last-Event-ID goes first.", examples=["2-1045.2-8310"]),
@@ -54,14 +55,15 @@ def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
     app = _Gateway(
         title="Sightline gateway",
         summary="Win probability of live matches, with the reasons.",
-        description="Streams and their messages: see `serve/gateway/schemas.py`.",
+        description=schemas.__doc__ or "",
         version="1",
         openapi_url="/api/openapi.json",
-        docs_url=None,  # those pages load scripts from elsewhere
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere; ours is `/docs` in serve/web
         redoc_url=None,
     )
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=6)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(EncodedSegments)
     app.add_exception_handler(RequestValidationError, _bad_request)
     door = _Door(board, hub, settings)
     _add_matches(app, door)
@@ -77,8 +79,14 @@ class _Gateway(FastAPI):
         for path in schema["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)
+        known = schema["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):
-            schema["components"]["schemas"].pop(name, None)
+            known.pop(name, None)
+        # Streams are text to OpenAPI: what their messages look like has to be added.
+        _, messages = models_json_schema(
+            [(model, "serialization") for model in schemas.STREAMED], ref_template="#/components/schemas/{model}"
+        )
+        schema["components"]["schemas"] = dict(sorted((messages["$defs"] | known).items()))
         return schema
 
 
@@ -149,13 +157,8 @@ def _add_matches(app: FastAPI, door: _Door) -> None:
         """All matches at a glance."""
         return _json(door.listing(wanted.title, wanted.league, wanted.status, wanted.sort))
 
-    @app.get("/api/matches/{match_id}", response_model=MatchDetail, responses=_problems(400, 404, 503))
-    async def match(match_id: MatchId) -> Response:
-        """One match with its whole curve, its event log and, at the end, its result."""
-        return _json(board.detail(await door.match(match_id), now_ms()))
-
     @app.get(
-        "/api/matches/{match_id}/events",
+        "/api/matches/{match_id:path}/events",
         response_class=StreamingResponse,
         responses={200: _STREAM_OK, **_problems(400, 404, 503)},
     )
@@ -164,12 +167,18 @@ def _add_matches(app: FastAPI, door: _Door) -> None:
         await door.match(match_id)
         return door.event_stream(match_stream(board, hub, match_id, position))
 
+    # After the routes that end in a word: a path takes all that is left.
+    @app.get("/api/matches/{match_id:path}", response_model=MatchDetail, responses=_problems(400, 404, 503))
+    async def match(match_id: MatchId) -> Response:
+        """One match with its whole curve, its event log and, at the end, its result."""
+        return _json(board.detail(await door.match(match_id), now_ms()))
+
     @app.get("/api/stream", response_class=StreamingResponse, responses={200: _STREAM_OK, **_problems(503)})
     async def wall() -> Response:
         """Follow all matches: everything at once, then what changes, a match four times a second at most."""
         return door.event_stream(wall_stream(board, hub))
 
-    @app.websocket("/api/matches/{match_id}/ws")
+    @app.websocket("/api/matches/{match_id:path}/ws")
     async def match_socket(socket: WebSocket, match_id: MatchId, last_id: LastId = None) -> None:
         """The same as the event stream, over a WebSocket."""
         await socket.accept()
@@ -237,7 +246,7 @@ def _add_pages(app: FastAPI, door: _Door, pages: Pages) -> None:
             return _varied(_json(door.listing(wanted.title, wanted.league, wanted.status, wanted.sort)))
         return _varied(RedirectResponse("/"))
 
-    @app.get("/matches/{match_id}", response_model=MatchDetail, responses={200: _PAGE, **_problems(400, 404, 503)})
+    @app.get("/matches/{match_id:path}", response_model=MatchDetail, responses={200: _PAGE, **_problems(400, 404, 503)})
     async def match_or_page(match_id: MatchId, accept: Accept = "*/*") -> Response:
         """One match: JSON where that is preferred, else its page."""
         if prefers_json(accept):
@@ -246,10 +255,11 @@ def _add_pages(app: FastAPI, door: _Door, pages: Pages) -> None:
 
     @app.get("/", include_in_schema=False)
     @app.get("/ops", include_in_schema=False)
+    @app.get("/docs", include_in_schema=False)
     async def page() -> Response:
         return pages.page()
 
-    @app.get("/overlay/{match_id}", include_in_schema=False)
+    @app.get("/overlay/{match_id:path}", include_in_schema=False)
     async def overlay(match_id: MatchId) -> Response:
         return pages.page()
 

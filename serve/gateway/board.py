@@ -54,11 +54,6 @@ class Board:
         """The match of this id, or None."""
         return self._matches.get(match_id)
 
-    @property
-    def points(self) -> int:
-        """Answers held in all matches together."""
-        return self._points
-
     def apply_insights(self, rows: Sequence[AnswerRow], now_ms: int) -> set[str]:
         """Take in answers of one partition, in offset order; returns the matches that changed."""
         changed: set[str] = set()
@@ -201,18 +196,19 @@ class Board:
             self._judged(self._matches[match_id], view, now_ms)
         self._touch(match_ids)
 
-    def _judged(self, match: Match, view: PipelineView, now_ms: int) -> tuple[str, int]:
+    def _judged(self, match: Match, view: PipelineView, now_ms: int) -> tuple[object, ...]:
         match.fresh = freshness(
             status=match.status,
             origin=match.heading.origin,
             flags=match.flags,
+            model_version=match.weights.version if match.weights else "",
             last_word_ms=match.last_word_ms,
             view=view,
             now_ms=now_ms,
             delayed_s=self.settings.delayed_s,
         )
-        state, delay_s = match.fresh
-        match.shown = (state, int(delay_s) if state == "delayed" else 0)
+        state, delay_s, causes = match.fresh
+        match.shown = (state, causes, int(delay_s) if state == "delayed" else 0)
         return match.shown
 
     def _touch(self, match_ids: Iterable[str]) -> None:
@@ -224,9 +220,12 @@ class Board:
     def _evict(self) -> None:
         settings = self.settings
         while len(self._matches) > settings.max_matches or self._points > settings.max_points_total:
-            # Changed longest ago first, finished ones before all others.
-            oldest = next((match for match in self._matches.values() if match.over), None)
-            self._drop(oldest or next(iter(self._matches.values())))
+            # Changed longest ago first: finished ones before all others, and ones without an answer, which may be
+            # no matches at all, before those that somebody watches.
+            kept = self._matches.values()
+            finished = next((match for match in kept if match.over), None)
+            unanswered = next((match for match in kept if not match.answers), None)
+            self._drop(finished or unanswered or next(iter(kept)))
 
     def _drop(self, match: Match) -> None:
         del self._matches[match.id]

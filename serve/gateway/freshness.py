@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from serve.gateway.schemas import PipelineReport, State
+from serve.gateway.schemas import Cause, PipelineReport, State
 
 _ANSWERS_BADLY = frozenset({"waiting", "failed", "stopped"})
+_BASELINE = "+baseline"  # what the version of a model ends in while the calibrated baseline answers for it
 
 
 class Freshness(NamedTuple):
-    """The word and the seconds of every payload."""
+    """The word, the seconds and the causes of every payload."""
 
     state: State
     delay_s: float
+    causes: tuple[Cause, ...] = ()
 
 
 UNJUDGED = Freshness("live", 0.0)
@@ -45,20 +47,42 @@ def pipeline_view(reports: Iterable[PipelineReport], topic: str) -> PipelineView
     return PipelineView(known_ms, newest.state in _ANSWERS_BADLY or newest.replicas == 0)
 
 
+def answer_causes(flags: str, model_version: str) -> tuple[Cause, ...]:
+    """What is wrong with an answer as such, whatever its age: from its warnings and the version that made it."""
+    warnings = flags.split()
+    causes: list[Cause] = []
+    if "degraded" in warnings or model_version.endswith(_BASELINE):
+        causes.append("baseline")
+    if "contributions-broken" in warnings:
+        causes.append("sums")
+    return tuple(causes)
+
+
 def freshness(
-    *, status: str, origin: str, flags: str, last_word_ms: int, view: PipelineView, now_ms: int, delayed_s: float
+    *,
+    status: str,
+    origin: str,
+    flags: str,
+    last_word_ms: int,
+    view: PipelineView,
+    now_ms: int,
+    delayed_s: float,
+    model_version: str = "",
 ) -> Freshness:
     """`last_word_ms` is when the newest answer of the match was emitted, or, before it, when the match was first
     heard of.
     """
+    causes = answer_causes(flags, model_version)
     if status != "live":
-        return Freshness("ended", 0.0)
+        return Freshness("ended", 0.0, causes)
+    if view.answers_badly:
+        causes = (*causes, "pipeline")
     known_ms = last_word_ms if view.known_ms is None else max(last_word_ms, view.known_ms)
     delay_s = round(max(0, now_ms - known_ms) / 1000, 1)
     if delay_s >= delayed_s:
-        return Freshness("delayed", delay_s)
-    if view.answers_badly or "contributions-broken" in flags.split():
-        return Freshness("degraded", delay_s)
+        return Freshness("delayed", delay_s, causes)
+    if causes:
+        return Freshness("degraded", delay_s, causes)
     if origin == "replay":
         return Freshness("replay", delay_s)
     if origin == "simulated":

@@ -61,7 +61,7 @@ class Match:
     events: list[Event] = field(default_factory=list)
     fresh: Freshness = UNJUDGED
     started_ms: int = -1  # event time of the newest start
-    shown: tuple[str, int] = ("", 0)  # the state, and the delay in whole seconds, that the streams announce
+    shown: tuple[object, ...] = ()  # the state, its causes and the delay in whole seconds, that the streams announce
     rewound: int = 0  # how often answers were taken back
     revision: int = 0  # the board's count of changes when this match last changed
     # Offsets of the newest rows seen and of the newest ones dropped for want of room: what a client that stands at or
@@ -156,6 +156,12 @@ class Match:
         """While this stays the same, a card needs only deltas."""
         return self.heading, self.weights, self.rewound
 
+    def model(self, trained_on: TrainedOn) -> ModelName | None:
+        """The weights behind the newest answer; None before it."""
+        if self.weights is None:
+            return None
+        return ModelName(**self.weights._asdict(), trained_on=trained_on(self.heading.title, self.weights))
+
     def delta(self, seen: Mark | None) -> WallDelta:
         """What changed for a card that has seen the answers up to this one, or none."""
         newest = self.newest
@@ -177,11 +183,11 @@ class Match:
             winner=newest.winner if newest else None,
             last_id=None if self.position is None else str(self.position),
             flags=self.flags.split(),
+            causes=list(self.fresh.causes),
         )
 
     def summary(self, trained_on: TrainedOn) -> MatchSummary:
         """The match at a glance."""
-        weights = self.weights
         return MatchSummary(
             **dict(self.delta(seen=None)),
             title=self.heading.title,
@@ -191,9 +197,7 @@ class Match:
             league=self.heading.league,
             patch=self.heading.patch,
             origin=self.heading.origin,
-            model=None
-            if weights is None
-            else ModelName(**weights._asdict(), trained_on=trained_on(self.heading.title, weights)),
+            model=self.model(trained_on),
         )
 
     def detail(self, trained_on: TrainedOn, broker: BrokerState, now_ms: int) -> MatchDetail:
@@ -285,6 +289,7 @@ class Match:
             winner=answer.winner,
             state=self.fresh.state,
             delay_s=self.fresh.delay_s,
+            causes=list(self.fresh.causes),
         )
 
     def _entry(self, event: Event) -> EventEntry:
@@ -300,8 +305,8 @@ class Match:
         )
 
     def _line(self, event: Event) -> str:
-        if event.kind == "score" and event.subject is not None:
-            return score_text(self._who(event.side or "A"), self.heading.title, event.subject, event.count)
+        if event.kind == "score" and event.side is not None and event.subject is not None:
+            return score_text(self._who(event.side), self.heading.title, event.subject, event.count)
         if event.kind == "start":
             return f"{self._who('A')} – {self._who('B')}: the match starts"
         if event.kind == "end" and event.side is not None:

@@ -78,7 +78,7 @@ def _pipeline_families(rows: list[PipelineOps]) -> Iterable[Metric]:
 def _detail_families(rows: list[PipelineOps]) -> Iterable[Metric]:
     latency = GaugeMetricFamily(
         "sightline_latency_seconds",
-        "Record reached Kafka to answer committed, last minute.",
+        "Record reached Kafka to answer committed, last minute; absent where nothing was answered.",
         labels=["pipeline", "quantile"],
     )
     state = GaugeMetricFamily("sightline_pipeline_state", "1 for the state it is in.", labels=["pipeline", "state"])
@@ -91,8 +91,9 @@ def _detail_families(rows: list[PipelineOps]) -> Iterable[Metric]:
         labels=["pipeline", "title", "name", "version", "weight_hash", "trained_on"],
     )
     for row in rows:
-        latency.add_metric([row.pipeline, "0.5"], row.latency_p50_ms / 1000)
-        latency.add_metric([row.pipeline, "0.99"], row.latency_p99_ms / 1000)
+        for quantile, measured_ms in (("0.5", row.latency_p50_ms), ("0.99", row.latency_p99_ms)):
+            if measured_ms is not None:
+                latency.add_metric([row.pipeline, quantile], measured_ms / 1000)
         state.add_metric([row.pipeline, row.state], 1)
         for lag in row.partitions:
             partition.add_metric([row.pipeline, str(lag.partition)], lag.lag_s)

@@ -21,7 +21,7 @@ from serve.gateway.hub import Hub
 from serve.gateway.rows import Offsets, answer_rows, event_rows, report_rows
 from serve.gateway.streams import now_ms
 from streaming.records import OffsetRange, Records
-from streaming.transport import OffsetsExpired, Reader, Source, TransportUnavailable
+from streaming.transport import LogCorrupt, OffsetsExpired, Reader, Source, TransportUnavailable
 
 _POLL_S = 0.25
 _AT_ONCE = 500  # rows applied in one go: some milliseconds in which no client is served
@@ -173,6 +173,10 @@ class Follower:
         except OffsetsExpired as gone:
             logger.warning("%s", gone)
             reader.seek(gone.partition, gone.earliest)
+            return None
+        except LogCorrupt as broken:
+            logger.error("%s; the pages go on without it", broken)
+            reader.seek(broken.partition, broken.end)
             return None
         if fetched is None:
             return None

@@ -13,9 +13,11 @@ import polars as pl
 from serve.gateway.position import Mark
 from serve.gateway.schemas import Kind, PipelineReport, Side, Status
 from streaming.features.catalogue import GROUPS
+from streaming.features.match import validate
 
 FAMILIES = ("contribution", "change", "score", "weight")
 _NUMBERS = [f"{family}_{group}" for family in FAMILIES for group in GROUPS]
+_LATENCIES = ("latency_p50_ms", "latency_p99_ms")
 _TOLD_KINDS = ("start", "score", "end", "remake")
 
 Offsets = npt.NDArray[np.int64]
@@ -97,19 +99,24 @@ class Event:
 
 
 def answer_rows(frame: pl.DataFrame, partition: int, offsets: Offsets) -> list[AnswerRow]:
-    """Rows of match.insights; `offsets` (N,) are those of the frame's rows."""
-    numbers = frame.select(pl.col(_NUMBERS).cast(pl.Float32).fill_null(float("nan"))).to_numpy().astype(np.float32)
-    numbers = np.ascontiguousarray(np.nan_to_num(numbers))
-    rows = _in_ms(frame, "event_time_ms", "emit_time_ms").drop(_NUMBERS).iter_rows(named=True)
+    """Rows of match.insights; `offsets` (N,) are those of the frame's rows. What is no probability at no time is no
+    answer, whoever wrote it."""
+    shown = frame.with_columns(pl.Series("_mark", offsets, pl.Int64), pl.col("delta_p").fill_nan(0.0))
+    shown = shown.filter(pl.col("p").is_between(0.0, 1.0) & pl.col("clock_s").is_finite() & (pl.col("match_id") != ""))
+    numbers = shown.select(pl.col(_NUMBERS).cast(pl.Float32).fill_null(0.0)).to_numpy().astype(np.float32)
+    numbers = np.ascontiguousarray(np.nan_to_num(numbers, posinf=0.0, neginf=0.0))
+    rows = _in_ms(shown, "event_time_ms", "emit_time_ms").drop(_NUMBERS).iter_rows(named=True)
     return [
-        AnswerRow(_answer(row, Mark(partition, int(offset)), values.tobytes()), _heading(row), _weights(row))
-        for row, offset, values in zip(rows, offsets, numbers, strict=True)
+        AnswerRow(_answer(row, Mark(partition, row["_mark"]), values.tobytes()), _heading(row), _weights(row))
+        for row, values in zip(rows, numbers, strict=True)
     ]
 
 
 def event_rows(frame: pl.DataFrame, partition: int, offsets: Offsets) -> list[Event]:
-    """The rows of match.events that the log tells: not the snapshots, which are nearly all of them."""
+    """The rows of match.events that the log tells: not the snapshots, which are nearly all of them, and none that the
+    pipeline refuses, by the very same rules: what has gone to its dead letters makes no line and no match here."""
     told = frame.with_columns(pl.Series("_mark", offsets, pl.Int64)).filter(pl.col("kind").is_in(_TOLD_KINDS))
+    told = validate(told).filter(pl.col("_reject").is_null())
     return [
         Event(
             match_id=row["match_id"],
@@ -128,8 +135,9 @@ def event_rows(frame: pl.DataFrame, partition: int, offsets: Offsets) -> list[Ev
 
 
 def report_rows(frame: pl.DataFrame) -> list[PipelineReport]:
-    """Rows of sightline.status."""
-    return [PipelineReport.model_validate(row) for row in _in_ms(frame, "time_ms", "started_ms").iter_rows(named=True)]
+    """Rows of sightline.status. A latency of NaN, as of null, says that nothing was measured."""
+    rows = _in_ms(frame, "time_ms", "started_ms").with_columns(pl.col(_LATENCIES).cast(pl.Float64).fill_nan(None))
+    return [PipelineReport.model_validate(row) for row in rows.iter_rows(named=True)]
 
 
 def _in_ms(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:

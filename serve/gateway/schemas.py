@@ -12,6 +12,7 @@ The streams carry these messages; over a WebSocket each is one JSON object `{"id
     /api/ops/stream            snapshot Ops (with history), then one tick Ops a second (history empty)
 
 `state`, `resync` and everything but `insight`, `event` and `result` have no id: they do not move the position.
+A stream with nothing to say sends `beat` (data: null) every ten seconds; one that is silent for longer is dead.
 `resync` says that the position is not on record (too old, or of an earlier Kafka): drop what you hold, since all that
 is kept follows, or load the match again and follow from its `last_id`.
 """
@@ -24,7 +25,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 State = Literal["live", "delayed", "degraded", "replay", "simulated", "ended"]
 """How much to trust what is shown. `ended` holds for finished and remade matches; `delayed` when the newest answer
-may be behind by 5 s or more (`delay_s`); `degraded` when the pipeline says it cannot answer well; else the origin."""
+may be behind by 5 s or more (`delay_s`); `degraded` when answers are worse than they should be; else the origin."""
+
+Cause = Literal["baseline", "sums", "pipeline"]
+"""Why answers are worse than they should be. `baseline`: the calibrated per-minute baseline answers, because the
+model's calibration broke on this patch; `sums`: the reasons do not add up to the probability; `pipeline`: it waits,
+failed or stopped, or no replica can predict."""
 
 Status = Literal["live", "ended", "void"]
 Side = Literal["A", "B"]
@@ -89,6 +95,7 @@ class WallDelta(_Message):
         description="Position to follow from; None before anything was said.", examples=["2-1045.2-8310"]
     )
     flags: list[str] = Field(description="Warnings of the newest answer.", examples=[["late"]])
+    causes: list[Cause] = Field(description="Why answers are degraded; empty when they are not. Delayed ones may be.")
 
 
 class MatchSummary(WallDelta):
@@ -142,6 +149,7 @@ class InsightMessage(CurvePoint):
     winner: Side | None
     state: State
     delay_s: float
+    causes: list[Cause]
 
 
 class EventEntry(_Message):
@@ -191,6 +199,8 @@ class StateMessage(_Message):
     match_id: str
     state: State
     delay_s: float
+    causes: list[Cause]
+    model: ModelName | None
     broker: BrokerState
 
 
@@ -240,8 +250,10 @@ class PipelineReport(BaseModel):
     lag_records: int
     events_per_s: float
     answers_per_s: float
-    latency_p50_ms: float = Field(description="Record reached Kafka to answer committed, last minute.")
-    latency_p99_ms: float
+    latency_p50_ms: float | None = Field(
+        description="Record reached Kafka to answer committed, last minute; null where nothing was answered."
+    )
+    latency_p99_ms: float | None
     events_total: int
     answers_total: int
     dead_letters_total: int
@@ -262,7 +274,7 @@ class HistoryPoint(_Message):
     lag_s: float
     events_per_s: float
     answers_per_s: float
-    latency_p99_ms: float
+    latency_p99_ms: float | None
 
 
 class PipelineOps(PipelineReport):
@@ -302,6 +314,13 @@ class Ops(_Message):
     parts: list[Part]
     pipelines: list[PipelineOps]
     gateway: GatewayOps
+
+
+STREAMED: tuple[type[BaseModel], ...] = (
+    InsightMessage, EventEntry, Result, StateMessage, Resync,
+    MatchList, MatchSummary, WallDelta, MatchGone, BrokerState, Ops,
+)  # fmt: skip
+"""Data of the messages of all streams."""
 
 
 class Health(_Message):

@@ -26,7 +26,7 @@ class GatewaySettings(BaseModel):
 
     max_streams: int = Field(1_000, gt=0, description="SSE and WebSocket streams at a time; the next gets 503.")
     send_timeout_s: float = Field(30.0, gt=0, description="A client that takes nothing for so long is let go.")
-    heartbeat_s: float = Field(10.0, gt=0, description="A comment on quiet streams, so that proxies keep them open.")
+    heartbeat_s: float = Field(10.0, gt=0, description="A beat on quiet streams: proxies keep them, pages trust them.")
     wall_interval_s: float = Field(0.25, gt=0, description="The wall hears of one match this often at most.")
     ops_interval_s: float = Field(1.0, gt=0)
     ready_wait_s: float = Field(10.0, ge=0, description="How long a request waits for a restarted gateway.")

@@ -41,13 +41,20 @@ async def match_stream(board: Board, hub: Hub, match_id: str, position: Position
             yield message
             position = message.position or position
         broker = board.broker.state()
-        state = (match.shown, broker)
+        model = match.model(board.pipelines.trained_on)
+        state = (match.shown, broker, model)
         if state != announced:
             announced = state
-            yield Message(
-                "state",
-                StateMessage(match_id=match_id, state=match.fresh.state, delay_s=match.fresh.delay_s, broker=broker),
+            fresh = match.fresh
+            told = StateMessage(
+                match_id=match_id,
+                state=fresh.state,
+                delay_s=fresh.delay_s,
+                causes=list(fresh.causes),
+                model=model,
+                broker=broker,
             )
+            yield Message("state", told)
         elif not messages and not await rang(bell, board.settings.heartbeat_s):
             yield None
 

@@ -4,12 +4,15 @@
     log.append("match.insights", insight_row("m1", frame=0, p=0.6))
     gateway = Gateway(log.feeds(), GatewaySettings(port=0))
 
-Rows travel as JSON; `RowLog.feeds` brings the matching decoders.
+Rows travel as JSON; `RowLog.feeds` brings the matching decoders. `Site` is all of it at an address, for browsers.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import random
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,13 +23,27 @@ import polars as pl
 
 from serve.gateway.reader import Feed, Feeds
 from serve.gateway.rows import FAMILIES, Offsets
+from serve.gateway.run import Gateway
+from serve.gateway.settings import GatewaySettings
 from streaming.features.catalogue import GROUPS
+from streaming.features.match import EVENT_SCHEMA
 from streaming.records import OffsetRange, Records
 from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS
 from streaming.transport import Fetched, TransportUnavailable
 
 Row = dict[str, Any]
 T0_MS = 1_700_000_000_000
+CHROMIUM_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run",
+    "--disable-component-update",
+)  # fmt: skip
+_START_S = 20.0
+
+
+def find_chromium() -> str | None:
+    """The browser that is installed here, whatever it is called; None where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for path in map(shutil.which, names) if path is not None), None)
 
 
 def insight_row(match_id: str, frame: int, p: float = 0.5, **changed: Any) -> Row:
@@ -76,6 +93,11 @@ def status_row(time_ms: int, **changed: Any) -> Row:
 def frame_of(rows: Sequence[Row]) -> pl.DataFrame:
     """Rows as the codec hands them over: columns that are null in all rows get text."""
     frame = pl.DataFrame(rows, infer_schema_length=None, strict=False)
+    if {"match_id", "sequence"} <= set(frame.columns):  # events: the codec fills in what a record leaves out
+        known = {name: dtype for name, dtype in EVENT_SCHEMA.items() if name in frame.columns}
+        left_out = [pl.lit(None, dtype).alias(name) for name, dtype in EVENT_SCHEMA.items() if name not in known]
+        numbers = [name for name, dtype in known.items() if dtype.is_float()]
+        frame = frame.with_columns(*left_out, pl.col(numbers).cast(pl.Float64))
     frame = frame.with_columns(pl.col(pl.Null).cast(pl.String))
     times = [name for name in frame.columns if name.endswith("_time_ms") or name in ("time_ms", "started_ms")]
     return frame.with_columns(pl.col(times).cast(pl.Datetime("ms", "UTC")))
@@ -215,3 +237,82 @@ class RowReader:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+class Site:
+    """A gateway over topics in memory, which can go away and come back at the same address. A context manager."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.log = RowLog()
+        self.port = 0
+        self._settings = {"history_s": 1e12} | settings
+        self.start()
+
+    def __enter__(self) -> Site:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen, at the port of the last time."""
+        listening = threading.Event()
+
+        def on_listening(address: str) -> None:
+            self.port = int(address.rsplit(":", 1)[1])
+            listening.set()
+
+        self._gateway = Gateway(self.log.feeds(), GatewaySettings(port=self.port, **self._settings), on_listening)
+        self._thread = threading.Thread(target=self._gateway.serve)
+        self._thread.start()
+        if not listening.wait(_START_S):
+            raise TimeoutError(f"the gateway does not listen after {_START_S:g} s")
+
+    def stop(self) -> None:
+        """Go away; the topics stay."""
+        self._gateway.stop()
+        self._thread.join(_START_S)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the gateway still runs after {_START_S:g} s")
+
+    def url(self, path: str) -> str:
+        """The address of a page."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def say(self, frame: int, logit: float, match_id: str = "m1", **changed: Any) -> None:
+        """One answer: gold gives three quarters of the logit, towers the rest."""
+        p = 1 / (1 + math.exp(-logit))
+        parts = {"contribution_gold": 0.75 * logit, "contribution_tower": 0.25 * logit, "change_tower": 0.1}
+        self.log.append(MATCH_INSIGHTS.name, insight_row(match_id, frame, p=p, logit=logit, **(parts | changed)))
+
+    def play(self, match_id: str, frames: int, seed: int, *, first: int = 0, **changed: Any) -> None:
+        """A stretch of a match of all reasons, with swings that have a sentence; the same for the same seed. `changed`
+        holds for all its answers; its teams, league and origin are told by the start as well."""
+        chance = random.Random(seed)
+        heading = {name: changed[name] for name in ("team_a", "team_b", "league", "origin", "title") if name in changed}
+        if first == 0:
+            self.log.append(MATCH_EVENTS.name, event_row(match_id, 0, kind="start", **heading))
+        parts, before = dict.fromkeys(GROUPS, 0.0), 0.5
+        for frame in range(first, first + frames):
+            moves = {group: chance.gauss(0.0, 0.08) for group in GROUPS}
+            moment = frame % 9 == 5
+            if moment:
+                moves["wild"] += chance.choice((-0.8, 0.8))
+            parts = {group: parts[group] + moves[group] for group in GROUPS}
+            top = max(GROUPS, key=lambda group: abs(moves[group]))
+            side, name = ("A", "Blue") if moves[top] > 0 else ("B", "Red")
+            logit = sum(parts.values())
+            p = 1 / (1 + math.exp(-logit))
+            told: Row = {"side": side, "clock_s": 30.0 * frame, "event_time_ms": T0_MS + 30_000 * frame}
+            if frame % 2:
+                self.log.append(MATCH_EVENTS.name, event_row(match_id, frame + 1, **told, **heading))
+            said = {
+                "p": p, "logit": logit, "delta_p": p - before, "top_reason": top, "key_moment": moment,
+                "moment": f"{side}:dragons" if moment else "", "emit_time_ms": time.time_ns() // 1_000_000,
+                "commentary_en": f"{name}'s dragon flips it. Objectives give two thirds." if moment else None,
+                "commentary_zh": "小龙扭转局势。" if moment else None,
+            }  # fmt: skip
+            said |= {f"contribution_{group}": value for group, value in parts.items()}
+            said |= {f"change_{group}": value for group, value in moves.items()}
+            self.log.append(MATCH_INSIGHTS.name, insight_row(match_id, frame, **(said | changed)))
+            before = p

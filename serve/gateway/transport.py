@@ -22,9 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 def sse_bytes(message: Message | None) -> bytes:
-    """One server-sent event; a comment for a heartbeat. JSON holds no raw line break, so one data line is enough."""
+    """One server-sent event. A heartbeat is one too, not a comment: browsers never show those to a page, which could
+    not tell a quiet stream from a dead one. JSON holds no raw line break, so one data line is enough."""
     if message is None:
-        return b": still here\n\n"
+        return b"event: beat\ndata: null\n\n"
     id_line = "" if message.position is None else f"id: {message.position}\n"
     return f"{id_line}event: {message.event}\ndata: {message.data.model_dump_json()}\n\n".encode()
 

@@ -1,94 +1,15 @@
 """The pages in a real browser, on a real gateway whose topics a test writes by hand."""
 
-import math
-import shutil
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serve.gateway.run import Gateway
-from serve.gateway.settings import BUILT_PAGES, GatewaySettings
-from serve.gateway.testing import RowLog, event_row, insight_row, status_row
-
-playwright = pytest.importorskip("playwright.sync_api")
+from serve.gateway.testing import Site, event_row, status_row
 
 pytestmark = pytest.mark.browser
 
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 LAPTOP = {"width": 1280, "height": 720}
-PHONE = {"width": 360, "height": 740}
-
-# The text of each visible element against the nearest ground behind it that is not see-through.
-CONTRASTS = """() => {
-  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-  const channel = (c) => ((c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const ground = (e) => {
-    for (; e; e = e.parentElement) {
-      const colour = rgb(getComputedStyle(e).backgroundColor);
-      if (colour.length < 4 || colour[3] === 1) return colour;
-    }
-    return [255, 255, 255];
-  };
-  return [...document.querySelectorAll("body *")]
-    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) && e.checkVisibility())
-    .filter((e) => !e.closest(".visually-hidden, noscript"))
-    .map((e) => {
-      const [x, y] = [light(rgb(getComputedStyle(e).color)), light(ground(e))];
-      return [e.className + ": " + e.textContent, (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05)];
-    });
-}"""
-
-
-class Site:
-    """A gateway over topics in memory, which can go away and come back at the same address."""
-
-    def __init__(self) -> None:
-        self.log = RowLog()
-        self.port = 0
-        self.start()
-
-    def start(self) -> None:
-        listening = threading.Event()
-
-        def on_listening(address: str) -> None:
-            self.port = int(address.rsplit(":", 1)[1])
-            listening.set()
-
-        self._gateway = Gateway(self.log.feeds(), GatewaySettings(port=self.port, history_s=1e12), on_listening)
-        self._thread = threading.Thread(target=self._gateway.serve)
-        self._thread.start()
-        assert listening.wait(20)
-
-    def stop(self) -> None:
-        self._gateway.stop()
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    def say(self, frame: int, logit: float, match_id: str = "m1", **changed: Any) -> None:
-        """One answer: gold gives three quarters of the logit, towers the rest."""
-        p = 1 / (1 + math.exp(-logit))
-        parts = {"contribution_gold": 0.75 * logit, "contribution_tower": 0.25 * logit, "change_tower": 0.1}
-        self.log.append("match.insights", insight_row(match_id, frame, p=p, logit=logit, **(parts | changed)))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium: apt install chromium")
-    if not Path(BUILT_PAGES, "index.html").is_file():
-        pytest.skip("the pages are not built: run `make pages`")
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=chromium, args=QUIET)
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -101,19 +22,6 @@ def site() -> Iterator[Site]:
     made.log.append("sightline.status", status_row(1_700_000_000_000))
     yield made
     made.stop()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport=LAPTOP, color_scheme="dark", locale="en-US")
-    opened = context.new_page()
-    opened.set_default_timeout(10_000)
-    opened.complaints = []
-    opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
-    opened.on("console", lambda line: opened.complaints.append(line.text) if "Content Security" in line.text else None)
-    yield opened
-    assert opened.complaints == []
-    context.close()
 
 
 def points(page: Any, count: int) -> None:
@@ -213,19 +121,109 @@ def test_a_pipeline_opens_on_the_ops_page(site: Site, page: Any) -> None:
     assert page.get_attribute('[data-testid="ops-row"]', "aria-expanded") == "true"
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("path", ["/", "/matches/m1", "/ops"])
-def test_text_stands_out_and_nothing_is_wider_than_a_phone(site: Site, page: Any, path: str, theme: str) -> None:
-    page.set_viewport_size(PHONE)
-    page.goto(site.url(f"{path}?theme={theme}"))
-    page.wait_for_selector('[data-testid="wall-card"], [data-points="4"], [data-testid="ops-row"]')
-    assert [text for text, contrast in page.evaluate(CONTRASTS) if contrast < 4.5] == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-
-
 def test_number_reason_and_history_are_above_the_fold(site: Site, page: Any) -> None:
     page.goto(site.url("/matches/m1"))
     points(page, 4)
     for part in ("headline-p", "sentence", "curve", "contribution-sum", "trained-on"):
         box = page.locator(f'[data-testid="{part}"]').bounding_box()
         assert box["y"] + box["height"] <= LAPTOP["height"], part
+
+
+def test_a_match_with_a_slash_in_its_id_opens_from_the_wall(site: Site, page: Any) -> None:
+    for match_id in ("LCK/2024/1", "..", "a b%é"):
+        site.say(0, 0.3, match_id)
+    page.goto(site.url("/"))
+    for match_id in ("LCK/2024/1", "..", "a b%é"):
+        page.locator(f'[data-testid="wall-card"][data-id="{match_id}"]').click()
+        points(page, 1)
+        site.say(1, 0.4, match_id)
+        points(page, 2)
+        page.go_back()
+
+
+def test_a_restarted_and_then_remade_match_begins_anew(site: Site, page: Any) -> None:
+    page.goto(site.url("/matches/m1"))
+    points(page, 4)
+    start = event_row("m1", 300, kind="start", event_time_ms=1_800_000_000_000, clock_s=0.0)
+    site.log.append("match.events", start)
+    site.say(0, -0.4, attempt=1)
+    points(page, 1)
+    assert "Red" in page.inner_text(".headline-who")
+    site.say(1, -0.5, attempt=1)
+    site.say(0, -0.1, attempt=1)  # the pipeline answers again from the start
+    site.say(1, 0.2, attempt=1, status="void")
+    page.get_by_text("Remade", exact=False).first.wait_for()
+    points(page, 2)
+    assert "Remade" in page.inner_text('[data-testid="state"]')
+    assert "no winner" in page.locator('[data-testid="result"]').inner_text()
+
+
+def test_answers_of_the_baseline_are_called_so_in_words_but_not_on_air(site: Site, page: Any) -> None:
+    site.say(4, 0.9, flags="degraded", model_version="1+baseline")
+    page.goto(site.url("/"))
+    why = page.locator('[data-id="m1"] [data-testid="card-cause"]')
+    why.wait_for()
+    assert "baseline answers for now" in why.inner_text() and "patch" in why.inner_text()
+    page.goto(site.url("/matches/m1"))
+    points(page, 5)
+    page.get_by_text("baseline answers for now").wait_for()
+    assert "1+baseline" in page.inner_text("footer")
+    page.goto(site.url("/overlay/m1"))
+    page.locator(".overlay-about").wait_for()
+    assert page.inner_text(".overlay-about") == "≈"
+    assert "baseline" not in page.inner_text("body").lower() and "degraded" not in page.inner_text("body").lower()
+    page.goto(site.url("/matches/m1"))
+    points(page, 5)
+    site.say(5, 0.8, model_version="2")
+    points(page, 6)
+    page.get_by_text("baseline answers for now").wait_for(state="hidden")
+    page.get_by_text("tsstn-lol 2").wait_for()
+
+
+def test_every_model_of_a_pipeline_has_a_line_of_its_own(site: Site, page: Any) -> None:
+    models = [
+        {"title": title, "name": f"tsstn-{title}", "version": "7", "weight_hash": f"hash{title}", "trained_on": told}
+        for title, told in (("dota2", "OpenDota"), ("hok", "simulator"), ("lol", "LoL 2014-2016"))
+    ]
+    site.log.append(
+        "sightline.status", status_row(1_700_000_001_000, models=models, latency_p50_ms=None, latency_p99_ms=None)
+    )
+    page.goto(site.url("/ops"))
+    page.locator('[data-testid="row-model"]').nth(2).wait_for()
+    lines = page.locator('[data-testid="row-model"]').all_inner_texts()
+    assert [line.split() for line in lines] == [
+        ["tsstn-dota2", "7", "hashdota2", "·", "OpenDota"],
+        ["tsstn-hok", "7", "hashhok", "·", "simulator"],
+        ["tsstn-lol", "7", "hashlol", "·", "LoL", "2014-2016"],
+    ]
+    row = page.inner_text('[data-testid="ops-row"]')
+    assert row.count("–") == 2 and "0 ms" not in row.replace("\u202f", " ")
+
+
+def test_a_quiet_page_keeps_its_stream(page: Any) -> None:
+    with Site(heartbeat_s=0.2) as quiet:
+        quiet.say(0, 0.1)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.clock.install()
+        page.goto(quiet.url("/matches/m1"))
+        points(page, 1)
+        for _ in range(12):  # two minutes for the page, in which the gateway has nothing to say but that it is there
+            with page.expect_event("console", lambda line: line.text == "beat"):
+                page.evaluate(
+                    "url => { const s = new EventSource(url); s.addEventListener('beat', () => "
+                    "{ console.log('beat'); s.close(); }); }",
+                    quiet.url("/api/matches/m1/events?last_id=0-0"),
+                )
+            page.clock.run_for(10_000)
+        own = [url for url in asked if "/api/matches/m1" in url and not url.endswith("last_id=0-0")]
+        assert len(own) == 1, own
+
+
+def test_the_interface_for_programs_has_a_page(site: Site, page: Any) -> None:
+    page.goto(site.url("/"))
+    page.get_by_role("link", name="Interface for programs").click()
+    page.locator('[data-testid="operation"]').first.wait_for()
+    told = page.inner_text('[data-testid="docs"]')
+    for word in ("/api/openapi.json", "/api/matches/{match_id}/events", "/healthz", "InsightMessage", "resync"):
+        assert word in told, word

@@ -11,6 +11,7 @@ from serve.gateway.position import Mark, Position
 from serve.gateway.rows import answer_rows, event_rows, report_rows
 from serve.gateway.settings import GatewaySettings
 from serve.gateway.testing import T0_MS, Row, event_row, frame_of, insight_row, status_row
+from streaming.features.match import validate
 
 
 def board_of(**settings) -> Board:
@@ -25,6 +26,11 @@ def tell(board: Board, *rows: Row, partition: int = 0, start: int = 0) -> set[st
 def log(board: Board, *rows: Row, partition: int = 0, start: int = 0, at_ms: int = T0_MS) -> set[str]:
     offsets = np.arange(start, start + len(rows), dtype=np.int64)
     return board.apply_events(event_rows(frame_of(rows), partition, offsets), at_ms, T0_MS)
+
+
+def held(board: Board) -> int:
+    """Answers held in all matches together."""
+    return sum(len(match.answers) for match in board.changed_since(0))
 
 
 def told(match: Match, position: Position | None = None, at_once: int = 64) -> list[tuple[str, str]]:
@@ -111,7 +117,7 @@ def test_a_restarted_match_begins_anew() -> None:
     detail = board.detail(board.get("m1"), T0_MS)
     assert [point.p for point in detail.curve] == [0.5] and detail.attempt == 1
     assert [event.id for event in detail.events] == ["0-2"]
-    assert board.points == 1
+    assert held(board) == 1
 
 
 def test_a_pipeline_that_answers_again_from_the_start_replaces_its_answers() -> None:
@@ -119,7 +125,7 @@ def test_a_pipeline_that_answers_again_from_the_start_replaces_its_answers() -> 
     tell(board, *(insight_row("m1", frame, 0.5) for frame in range(4)))
     tell(board, insight_row("m1", 2, 0.7), start=4)
     assert [(answer.frame, answer.p) for answer in board.get("m1").answers] == [(0, 0.5), (1, 0.5), (2, 0.7)]
-    assert board.points == 3
+    assert held(board) == 3
 
 
 def test_events_in_words() -> None:
@@ -281,6 +287,88 @@ def test_a_position_that_cannot_be_served_without_a_gap_is_known(position: str, 
     assert reason is None if why is None else why in reason
 
 
+# --- what the pipeline refuses
+
+REFUSED = [
+    {"side": None},
+    {"side": "C"},
+    {"subject": "wards"},
+    {"subject": None},
+    {"count": 0.0},
+    {"count": 1e9},
+    {"count": 0.5},
+    {"clock_s": float("nan")},
+    {"clock_s": 1e9},
+    {"title": "chess"},
+    {"sequence": -1},
+    {"match_id": ""},
+    {"match_id": "@reserved"},
+    {"match_id": "é" * 65},
+    {"kind": "end", "side": None},
+    {"kind": "nonsense"},
+    {"kind": "start", "team_a": "x" * 129},
+]
+
+
+@pytest.mark.parametrize("bad", REFUSED, ids=str)
+def test_what_the_pipeline_refuses_makes_no_line_and_no_match(bad: Row) -> None:
+    board = board_of()
+    row = event_row("m1", 1) | bad
+    assert validate(frame_of([row]))["_reject"][0] is not None
+    log(board, row)
+    assert len(board) == 0
+    log(board, event_row("m1", 0, "start"), event_row("m1", 2) | bad, event_row("m1", 3), start=1)
+    assert [event.sequence for event in board.get("m1").events] == [0, 3]
+    assert [match.id for match in board.changed_since(0)] == ["m1"]
+
+
+def test_a_score_of_nobody_is_not_credited_to_camp_a() -> None:
+    board = board_of()
+    log(board, event_row("m1", 0, "start"), event_row("m1", 1, side=None), event_row("m1", 2, side="B"))
+    texts = [entry.text for entry in board.detail(board.get("m1"), T0_MS).events]
+    assert texts == ["Blue – Red: the match starts", "Red takes a dragon"]
+
+
+def test_a_flood_of_ids_that_are_none_costs_no_match_its_place() -> None:
+    board = board_of(max_matches=3)
+    tell(board, insight_row("m1", 0), insight_row("m2", 0))
+    for number in range(20):
+        log(board, event_row(f"@junk{number}", 1), event_row(f"junk{number}", 1, side=None), start=2 * number)
+    assert len(board) == 2
+    for number in range(20):  # well-formed, and never answered
+        log(board, event_row(f"quiet{number}", 1), start=100 + number)
+    assert len(board) == 3 and "m1" in board and "m2" in board and "quiet19" in board
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"p": float("nan")}, {"p": 1.5}, {"p": float("-inf")}, {"clock_s": float("inf")}, {"match_id": ""}],
+    ids=str,
+)
+def test_an_answer_that_is_no_probability_at_no_time_is_not_shown(bad: Row) -> None:
+    rows = [insight_row("m1", 0), insight_row("m1", 1) | bad, insight_row("m1", 2, contribution_gold=float("inf"))]
+    made = answer_rows(frame_of(rows), 0, np.array([7, 8, 9]))
+    assert [row.answer.mark.offset for row in made] == [7, 9]
+    assert made[1].answer.family("contribution")["gold"] == 0.0
+
+
+# --- degraded answers
+
+
+def test_answers_of_the_baseline_are_degraded_and_say_why() -> None:
+    board = board_of()
+    tell(board, insight_row("m1", 0, flags="late degraded", model_version="3+baseline"))
+    summary = board.summaries()[0]
+    assert (summary.state, summary.causes, summary.model.version) == ("degraded", ["baseline"], "3+baseline")
+    board.tick(T0_MS + 9000)
+    assert (board.summaries()[0].state, board.summaries()[0].causes) == ("delayed", ["baseline"])
+    (message,) = [m for m in board.get("m1").after(Position(), 9) if m.event == "insight"]
+    assert message.data.causes == ["baseline"]
+    tell(board, insight_row("m1", 1, emit_time_ms=T0_MS + 9000, model_version="3"), start=1)
+    board.tick(T0_MS + 9000)
+    assert (board.summaries()[0].state, board.summaries()[0].causes) == ("live", [])
+
+
 # --- bounds
 
 
@@ -290,7 +378,7 @@ def test_curves_logs_and_matches_are_bounded() -> None:
         name = f"m{number}"
         tell(board, *(insight_row(name, frame) for frame in range(8)), start=8 * number)
         log(board, *(event_row(name, sequence) for sequence in range(9)), start=9 * number)
-    assert len(board) == 3 and board.points == 15
+    assert len(board) == 3 and held(board) == 15
     match = board.get("m9")
     assert [answer.frame for answer in match.answers] == [3, 4, 5, 6, 7]
     assert [event.sequence for event in match.events] == [5, 6, 7, 8]
@@ -314,7 +402,7 @@ def test_answers_are_bounded_in_all_matches_together() -> None:
     board = board_of(max_points_total=10)
     for number in range(5):
         tell(board, *(insight_row(f"m{number}", frame) for frame in range(4)), start=4 * number)
-    assert board.points == 8 and [match in board for match in ("m2", "m3", "m4")] == [False, True, True]
+    assert held(board) == 8 and [match in board for match in ("m2", "m3", "m4")] == [False, True, True]
 
 
 def test_matches_unheard_of_for_the_kept_time_are_forgotten() -> None:
@@ -323,7 +411,7 @@ def test_matches_unheard_of_for_the_kept_time_are_forgotten() -> None:
     board.tick(T0_MS + 99_000)
     assert "m1" in board
     board.tick(T0_MS + 101_000)
-    assert "m1" not in board and board.points == 0
+    assert "m1" not in board and held(board) == 0
 
 
 def test_time_alone_changes_the_state_of_running_matches_only() -> None:
@@ -331,7 +419,7 @@ def test_time_alone_changes_the_state_of_running_matches_only() -> None:
     tell(board, insight_row("m1", 0), insight_row("m2", 0, status="ended"))
     assert board.tick(T0_MS + 1000) == set()
     assert board.tick(T0_MS + 6000) == {"m1"}
-    assert board.get("m1").fresh == ("delayed", 6.0) and board.get("m2").fresh == ("ended", 0.0)
+    assert board.get("m1").fresh == ("delayed", 6.0, ()) and board.get("m2").fresh == ("ended", 0.0, ())
     assert board.tick(T0_MS + 6400) == set() and board.tick(T0_MS + 7100) == {"m1"}
 
 

@@ -2,20 +2,25 @@
 
 import gzip
 import re
+from urllib.parse import unquote
 
 import httpx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from serve.gateway.addresses import read_id, written_id
 from serve.gateway.app import create_app
 from serve.gateway.board import TOPICS, Board
 from serve.gateway.hub import Hub
 from serve.gateway.pages import Pages, prefers_json
 from serve.gateway.rows import answer_rows, event_rows
-from serve.gateway.schemas import MatchDetail, MatchList, Ops
+from serve.gateway.schemas import STREAMED, MatchDetail, MatchList, Ops
 from serve.gateway.settings import GatewaySettings
 from serve.gateway.streams import now_ms
 from serve.gateway.testing import event_row, frame_of, insight_row
+from streaming.features.match import validate
 
 HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
@@ -129,7 +134,7 @@ async def test_the_same_address_is_a_page_or_json(client) -> None:
     assert [match["id"] for match in listed.json()["matches"]] == ["m1"]
 
 
-@pytest.mark.parametrize("path", ["/", "/ops", "/overlay/m1", "/matches/unknown"])
+@pytest.mark.parametrize("path", ["/", "/ops", "/docs", "/overlay/m1", "/matches/unknown", "/matches/LCK%2F1"])
 async def test_pages(client, path) -> None:
     page = await client.get(path, headers={"accept": HTML})
     assert page.status_code == 200 and "built" in page.text
@@ -208,4 +213,39 @@ async def test_openapi_is_complete_and_needs_no_network(client) -> None:
             assert "422" not in operation["responses"]
     named = set(re.findall(r"#/components/schemas/(\w+)", str(schema)))
     assert named <= set(schema["components"]["schemas"])
-    assert (await client.get("/docs")).status_code == 404
+    streamed = {model.__name__ for model in STREAMED}
+    assert streamed <= set(schema["components"]["schemas"])
+    assert "/api/matches/{id}/events" in schema["info"]["description"]
+
+
+IDS = [
+    "LCK/2024/1", "..", ".", "~..", "a b", "100%", "%2e%2e", "é中文😀", "x", "x/events", "x/ws", "x%2Fevents", "a/../b",
+    "/", "m1/", "\\", "?q#f", "\n", "\x00", "~x", "a+b&c=d;e,f", "'\"<script>", "😀" * 32,
+]  # fmt: skip
+
+
+async def test_every_id_that_is_accepted_has_a_page_and_an_api(settings) -> None:
+    assert validate(frame_of([event_row(name, 1) for name in IDS]))["_reject"].is_null().all()
+    board = ready_board(settings)
+    board.apply_insights(
+        answer_rows(frame_of([insight_row(name, 0) for name in IDS]), 0, np.arange(len(IDS))), now_ms()
+    )
+    app = create_app(board, Hub(1), settings)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        for name in IDS:
+            for path in (f"/api/matches/{written_id(name)}", f"/matches/{written_id(name)}"):
+                answer = await client.get(path, headers={"accept": "application/json"})
+                assert answer.status_code == 200 and answer.json()["id"] == name, path
+            for path in (f"/matches/{written_id(name)}", f"/overlay/{written_id(name)}"):
+                assert "built" in (await client.get(path, headers={"accept": HTML})).text, path
+            refused = await client.get(f"/api/matches/{written_id(name)}/events?last_id=oops")
+            assert refused.status_code == 400  # the stream is there: it is the position that is none
+        assert (await client.get("/api/matches/LCK/2024/1")).json()["id"] == "LCK/2024/1"
+        assert (await client.get("/api/matches/%FF")).status_code == 404
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
+def test_an_id_in_an_address_reads_back(name: str) -> None:
+    segment = written_id(name)
+    assert "/" not in segment and unquote(segment) not in (".", "..")
+    assert read_id(segment) == name

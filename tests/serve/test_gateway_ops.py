@@ -53,6 +53,9 @@ def events_seen(board: Board, at_ms: int) -> None:
         ({"reports": [{"replicas": 0}], "word_s": 60}, ("degraded", 0.0)),
         ({"reports": [{"state": "waiting", "lag_s": 7.0}], "word_s": 60}, ("delayed", 7.0)),
         ({"reports": [{}], "word_s": 0, "flags": "late contributions-broken"}, ("degraded", 0.0)),
+        ({"reports": [{}], "word_s": 0, "flags": "degraded", "origin": "replay"}, ("degraded", 0.0)),
+        ({"reports": [{}], "word_s": 0, "version": "3+baseline"}, ("degraded", 0.0)),
+        ({"reports": [{}], "word_s": 0, "flags": "not-degraded", "version": "3"}, ("live", 0.0)),
         ({"reports": [{}], "word_s": 0, "origin": "replay"}, ("replay", 0.0)),
         ({"reports": [{}], "word_s": 0, "origin": "simulated"}, ("simulated", 0.0)),
         ({"reports": [], "word_s": 900, "status": "ended"}, ("ended", 0.0)),
@@ -63,16 +66,18 @@ def events_seen(board: Board, at_ms: int) -> None:
 def test_freshness(case, expected) -> None:
     rows = [status_row(**({"time_ms": NOW_MS} | changed)) for changed in case["reports"]]
     view = pipeline_view([reported for row in rows for reported in report_rows(frame_of([row]))], "match.events")
-    found = freshness(
+    *found, causes = freshness(
         status=case.get("status", "live"),
         origin=case.get("origin", "live"),
         flags=case.get("flags", ""),
+        model_version=case.get("version", ""),
         last_word_ms=NOW_MS - round(case["word_s"] * 1000),
         view=view,
         now_ms=NOW_MS,
         delayed_s=5.0,
     )
-    assert found == expected
+    assert tuple(found) == expected
+    assert bool(causes) == (expected[0] == "degraded" or case["reports"] == [{"state": "waiting", "lag_s": 7.0}])
 
 
 # --- health is progress
@@ -192,6 +197,16 @@ def test_history_and_the_number_of_pipelines_are_bounded() -> None:
         report(board, pipeline=f"p{number:03}", time_ms=T0_MS + 10_000_000 + number)
     names = [row.pipeline for row in board.ops(COUNTS, NOW_MS).pipelines]
     assert len(names) == 64 and names[-1] == "p099"
+
+
+@pytest.mark.parametrize("unknown", [float("nan"), None])
+def test_a_latency_that_nobody_measured_is_not_zero(unknown: float | None) -> None:
+    board = board_of()
+    report(board, latency_p50_ms=unknown, latency_p99_ms=unknown)
+    ops = board.ops(COUNTS, NOW_MS)
+    assert (ops.pipelines[0].latency_p50_ms, ops.pipelines[0].history[0].latency_p99_ms) == (None, None)
+    assert '"latency_p50_ms":null' in ops.model_dump_json()
+    assert "sightline_latency_seconds{" not in exposition(registry(lambda: ops)).decode()
 
 
 def test_metrics_are_the_figures_of_the_ops_page() -> None:

@@ -66,12 +66,12 @@ def running(log: RowLog, **settings) -> Iterator[str]:
 class Message:
     event: str = "message"
     id: str | None = None
-    data: dict = field(default_factory=dict)
+    data: dict | None = field(default_factory=dict)
 
 
 @contextlib.contextmanager
 def following(url: str, **request) -> Iterator[Iterator[Message]]:
-    """The messages of an SSE stream, parsed as a browser does; a comment is a message of event `beat`."""
+    """The messages of an SSE stream, parsed as a browser does: it shows no comment to anybody."""
     with httpx.stream("GET", url, timeout=WAIT_S, **request) as response:
         assert response.status_code == 200, response.read()
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -82,10 +82,8 @@ def _parsed(lines: Iterator[str]) -> Iterator[Message]:
     message = Message()
     for line in lines:
         name, _, value = line.partition(": ")
-        if line.startswith(":"):
-            yield Message("beat")
-        elif not line:
-            if message.data:
+        if not line:
+            if message.data is None or message.data:
                 yield message
             message = Message()
         elif name == "data":
@@ -195,11 +193,14 @@ def test_quiet_streams_beat_and_state_changes_are_told() -> None:
     with running(log, heartbeat_s=0.2, delayed_s=1.0) as url, following(f"{url}/api/matches/m1/events") as messages:
         told(messages, 1)
         assert next(messages).data["state"] == "live"
-        assert next(messages).event == "beat"
+        assert next(messages) == Message("beat", None, None)
         log.append("sightline.status", status_row(now_ms(), state="waiting", reason="no model"))
-        states = (message.data["state"] for message in messages if message.event == "state")
-        assert next(states) == "degraded"
-        assert next(states) == "delayed"  # the pipeline says no more
+        states = (message.data for message in messages if message.event == "state")
+        # The report says what the weights were trained on, and that it waits: each is told once it is known.
+        told_now = next(state for state in states if state["state"] != "live")
+        assert (told_now["state"], told_now["causes"]) == ("degraded", ["pipeline"])
+        assert told_now["model"]["trained_on"] == "simulator"
+        assert next(state for state in states if state["state"] != "degraded")["state"] == "delayed"  # it says no more
 
 
 def test_kafka_away_is_said_and_what_comes_after_is_told() -> None:

@@ -13,7 +13,7 @@ from models._registry import config_to_json
 from models.store import SHIPPED, BrokenModelError, ModelNotFoundError, ModelStore
 from models.tsstn import TSSTN, TSSTNConfig
 from serve.predictors.win import WinPredictor, load_win_predictor
-from streaming.features.catalogue import GROUPS, titles
+from streaming.features.catalogue import GROUPS, title_spec, titles
 
 Request = dict[str, npt.NDArray[np.generic]]
 
@@ -75,6 +75,26 @@ def test_two_calls_with_the_state_handed_on_are_one_call(predictor: WinPredictor
     for key in ("logit", "scores", "weights", "contributions"):
         assert np.array_equal(np.concatenate([first[key], second[key]]), whole[key])
     assert np.array_equal(second["hidden"], whole["hidden"])
+
+
+def test_line_ups_reach_a_model_that_knows_heroes(tmp_path: Path) -> None:
+    groups = tuple(title_spec("dota2").groups.items())
+    config = TSSTNConfig(groups=groups, hidden=4, state=3, hero_dim=1, heroes=(("axe", ""), ("zeus", "")))
+    store = ModelStore(tmp_path)
+    words = dict.fromkeys(("trained_on", "data_fingerprint", "code_version"), "")
+    torch.manual_seed(0)
+    store.save("tsstn-dota2", config.build(), config_to_json(config), metrics={}, title="dota2", **words)
+    predictor = load_win_predictor([str(tmp_path)], "tsstn-dota2@1")
+    request = request_for(predictor, rows=3, matches=3)
+    request["features"][:] = np.nan
+    assert not predictor.predict(request)["logit"].any()
+    request["heroes"] = np.array([["Axe\nZeus", "Axe"], ["Axe", "Axe\nZeus"], ["", ""]], object)
+    logit = predictor.predict(request)["logit"]
+    assert logit[0] != 0 and logit[2] == 0
+    np.testing.assert_allclose(logit[1], -logit[0], atol=1e-6)
+    request["heroes"] = request["heroes"][:2]
+    with pytest.raises(ValueError, match=r"heroes must have shape \(3, 2\), not \(2, 2\)"):
+        predictor.predict(request)
 
 
 def test_no_rows_are_no_answers(predictor: WinPredictor) -> None:

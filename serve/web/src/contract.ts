@@ -8,6 +8,8 @@ export type Group = (typeof GROUPS)[number];
 export type Groups = Record<Group, number>;
 export type Side = "A" | "B";
 export type State = "live" | "delayed" | "degraded" | "replay" | "simulated" | "ended";
+/** Why answers are worse than they should be. */
+export type Cause = "baseline" | "sums" | "pipeline";
 export type Status = "live" | "ended" | "void";
 
 export interface BrokerState {
@@ -42,6 +44,7 @@ export interface WallDelta {
   winner: Side | null;
   last_id: string | null;
   flags: string[];
+  causes: Cause[];
 }
 
 export interface MatchSummary extends WallDelta {
@@ -87,6 +90,7 @@ export interface InsightMessage extends CurvePoint {
   winner: Side | null;
   state: State;
   delay_s: number;
+  causes: Cause[];
 }
 
 export interface EventEntry {
@@ -126,6 +130,8 @@ export interface StateMessage {
   match_id: string;
   state: State;
   delay_s: number;
+  causes: Cause[];
+  model: ModelName | null;
   broker: BrokerState;
 }
 
@@ -145,7 +151,7 @@ export interface HistoryPoint {
   lag_s: number;
   events_per_s: number;
   answers_per_s: number;
-  latency_p99_ms: number;
+  latency_p99_ms: number | null;
 }
 
 export interface PipelineOps {
@@ -161,8 +167,9 @@ export interface PipelineOps {
   lag_records: number;
   events_per_s: number;
   answers_per_s: number;
-  latency_p50_ms: number;
-  latency_p99_ms: number;
+  /** Null where nothing was answered in the last minute. */
+  latency_p50_ms: number | null;
+  latency_p99_ms: number | null;
   events_total: number;
   answers_total: number;
   dead_letters_total: number;
@@ -190,5 +197,12 @@ export interface Ops {
   broker: BrokerState;
   parts: Part[];
   pipelines: PipelineOps[];
-  gateway: { started_ms: number; matches: number; live: number; streams: number; bad_records: number };
+  gateway: {
+    started_ms: number;
+    matches: number;
+    live: number;
+    streams: number;
+    slow_clients: number;
+    bad_records: number;
+  };
 }

@@ -47,6 +47,12 @@ export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** The same for a name that may be cut for want of room: the whole of it on hover. */
+export function setName(element: HTMLElement, name: string): void {
+  setText(element, name);
+  if (element.title !== name) element.title = name;
+}
+
 /** Replaces all children. */
 export function fill(element: Element, ...children: Child[]): void {
   element.replaceChildren();

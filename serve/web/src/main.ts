@@ -1,24 +1,27 @@
 /** Chooses the page by its address. Each page is its own bundle, so that the overlay never loads a chart. */
 
+import { readId } from "./address.ts";
 import { applySettings } from "./settings.ts";
 
 export type Page = (root: HTMLElement) => void | Promise<void>;
 
 const ROUTES: [name: string, path: RegExp, load: () => Promise<{ page: (root: HTMLElement, id: string) => void }>][] = [
   ["wall", /^\/$/, () => import("./pages/wall.ts")],
-  ["match", /^\/matches\/([^/]+)\/?$/, () => import("./pages/match.ts")],
-  ["overlay", /^\/overlay\/([^/]+)\/?$/, () => import("./pages/overlay.ts")],
+  ["match", /^\/matches\/(.+)$/, () => import("./pages/match.ts")],
+  ["overlay", /^\/overlay\/(.+)$/, () => import("./pages/overlay.ts")],
   ["ops", /^\/ops\/?$/, () => import("./pages/ops.ts")],
+  ["docs", /^\/docs\/?$/, () => import("./pages/docs.ts")],
 ];
 
 async function start(): Promise<void> {
   const root = document.getElementById("page")!;
   for (const [name, path, load] of ROUTES) {
     const found = path.exec(location.pathname);
-    if (!found) continue;
+    const id = found && readId(found[1] ?? "");
+    if (!found || id === null) continue;
     applySettings(name);
     const { page } = await load();
-    page(root, decodeURIComponent(found[1] ?? ""));
+    page(root, id);
     return;
   }
   applySettings("missing");

@@ -22,8 +22,8 @@ export interface Options {
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 5000;
-/** A connection may die without a word; one that said nothing for so long is opened anew. */
-const SILENCE_MS = 60_000;
+/** A connection may die without a word. The gateway says something every ten seconds, be it only a beat. */
+const SILENCE_MS = 35_000;
 
 export class Stream {
   private source: EventSource | null = null;
@@ -66,6 +66,7 @@ export class Stream {
     this.source = source;
     source.onopen = () => this.onOpen();
     source.onerror = () => this.onError();
+    source.addEventListener("beat", () => this.listen());
     for (const [name, handle] of Object.entries(on)) {
       source.addEventListener(name, (event) => {
         const message = event as MessageEvent<string>;

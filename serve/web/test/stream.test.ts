@@ -92,13 +92,25 @@ test("before the first connection it is connecting, not lost", () => {
 test("a connection that died without a word is opened anew", () => {
   follow();
   FakeSource.last.onopen!();
-  mock.timers.tick(59_000);
+  mock.timers.tick(34_000);
   FakeSource.last.say("state", {});
-  mock.timers.tick(59_000);
+  mock.timers.tick(34_000);
   assert.equal(FakeSource.made.length, 1);
   mock.timers.tick(1000);
   assert.equal(FakeSource.made.length, 2);
   assert.equal(FakeSource.made[0]!.closed, true);
+});
+
+test("a quiet stream that beats is never opened anew", () => {
+  const { heard, reopened } = follow();
+  FakeSource.last.onopen!();
+  for (let ten_s = 0; ten_s < 360; ten_s += 1) {
+    mock.timers.tick(10_000);
+    FakeSource.last.say("beat", null);
+  }
+  assert.equal(FakeSource.made.length, 1);
+  assert.equal(reopened(), 0);
+  assert.deepEqual(heard, []);
 });
 
 test("a closed stream stays closed", () => {

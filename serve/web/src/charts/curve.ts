@@ -131,6 +131,7 @@ export function curve(options: Options): Curve {
   }
 
   function drawMoments(u: uPlot): void {
+    if (!points.length) return;
     const { ctx, px } = pen(u);
     const colours = chart.colours();
     const { left, width, top, height } = u.bbox;
@@ -141,8 +142,11 @@ export function curve(options: Options): Curve {
     for (const { point, x, y } of moments) {
       dot(ctx, x, y, 4.5 * px, sideColour(point), point.flags.includes("late"));
     }
+    const newest = points.at(-1)!;
+    const end = { x: u.valToPos(newest.clock_s, "x", true), y: u.valToPos(newest.p * 100, "y", true) };
     const taken: Box[] = [
       ...sideLabels(u).map(({ box }) => box),
+      { x0: end.x - 6 * px, x1: end.x + 12 * px + ctx.measureText(options.value(newest)).width * 1.2, y: end.y },
       ...moments.map(({ x, y }) => ({ x0: x - 5 * px, x1: x + 5 * px, y })),
     ];
     const free = (box: Box): boolean =>

@@ -9,7 +9,7 @@ import { faded, palette } from "./paint.ts";
 
 export interface History {
   /** times in ms UTC; one array of values for each line. */
-  set: (times_ms: number[], lines: number[][]) => void;
+  set: (times_ms: number[], lines: (number | null)[][]) => void;
   close: () => void;
 }
 

@@ -1,6 +1,6 @@
 /** English words of the pages. `zh.ts` must offer the same. */
 
-import type { Group, State } from "../contract.ts";
+import type { Cause, Group, State } from "../contract.ts";
 
 export const en = {
   // Places
@@ -22,11 +22,17 @@ export const en = {
   stateHelp: {
     live: "Answers are up to date.",
     delayed: "The newest answer may be behind the match.",
-    degraded: "The pipeline cannot answer well at the moment.",
+    degraded: "Answers are less sure than they should be at the moment.",
     replay: "A real match, played back.",
     simulated: "A made-up match from the simulator, not a real one.",
     ended: "The match is over.",
   } satisfies Record<State, string>,
+  cause: {
+    baseline: "The calibrated baseline answers for now: the model's odds no longer match the results on this patch.",
+    sums: "The reasons do not add up to the number at the moment.",
+    pipeline: "The pipeline waits or has stopped, or no model can predict.",
+  } satisfies Record<Cause, string>,
+  byBaseline: "Answered by the baseline",
   delayedBy: (span: string) => `Delayed ${span}`,
   remade: "Remade",
   connecting: "Connecting",
@@ -146,12 +152,24 @@ export const en = {
   started: "Started",
   reported: "Last report",
   ago: (span: string) => `${span} ago`,
-  streams: "open streams",
-  badRecords: "unreadable records",
-  matchesKept: "matches kept",
+  streams: (n: string) => (n === "1" ? "1 open stream" : `${n} open streams`),
+  badRecords: (n: string) => (n === "1" ? "1 unreadable record" : `${n} unreadable records`),
+  matchesKept: (n: string) => (n === "1" ? "1 match kept" : `${n} matches kept`),
 
   // Overlay
   won: "Won",
+
+  // Interface for programs
+  docs: "Interface for programs",
+  docsLead: "All that these pages show, as JSON and as streams.",
+  docsWhole: "The whole of it, for tools, is at",
+  docsMessages: "Names and fields",
+  docsStreams: "Streams",
+  field: "Field",
+  kind: "Type",
+  meaning: "Meaning",
+  required: "required",
+  tryIt: "Open",
 
   // Missing page
   pageMissing: "There is no page here.",

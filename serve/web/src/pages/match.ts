@@ -16,7 +16,7 @@ import {
   type Result,
   type StateMessage,
 } from "../contract.ts";
-import { h, hiddenTable, setText } from "../dom.ts";
+import { h, hiddenTable, setName, setText } from "../dom.ts";
 import { clock, percent, points as pointsText, signed } from "../format.ts";
 import { commentary, groupName, leader, momentName, sideName, teamName, words } from "../i18n/index.ts";
 import { link } from "../settings.ts";
@@ -198,6 +198,7 @@ function matchView(root: HTMLElement, top: Header, first: MatchDetail): MatchVie
             `${groupName(group)} ${signed(change)} ${words.forSide(sideName(match, change > 0 ? "A" : "B"))}`,
         ),
       ...(point.flags.includes("late") ? [words.late] : []),
+      ...(point.flags.includes("degraded") ? [words.byBaseline] : []),
     ];
   }
 
@@ -215,7 +216,7 @@ function matchView(root: HTMLElement, top: Header, first: MatchDetail): MatchVie
   function drawNow(): void {
     const point = timeline.last;
     document.title = title(point);
-    names.forEach((name, index) => setText(name, teamName(match, index === 0 ? "A" : "B")));
+    names.forEach((name, index) => setName(name, teamName(match, index === 0 ? "A" : "B")));
     setText(time, match.clock_s === null ? "" : clock(match.clock_s));
     state.set(match);
     head.set(match, point, timeline.sentence(commentary));
@@ -261,10 +262,10 @@ function matchView(root: HTMLElement, top: Header, first: MatchDetail): MatchVie
     },
     insight(message) {
       if (!timeline.addPoint(message)) return "known";
-      const { state: trust, status, winner, delay_s, clock_s, p, delta_p, attempt } = message;
+      const { state: trust, status, winner, delay_s, causes, clock_s, p, delta_p, attempt } = message;
       const restarted = attempt > match.attempt;
       if (restarted) result = null;
-      match = { ...match, state: trust, status, winner, delay_s, clock_s, p, delta_p, attempt };
+      match = { ...match, state: trust, status, winner, delay_s, causes, clock_s, p, delta_p, attempt };
       draw();
       return restarted ? "restarted" : "added";
     },
@@ -277,9 +278,11 @@ function matchView(root: HTMLElement, top: Header, first: MatchDetail): MatchVie
     },
     state(message) {
       top.setBroker(message.broker);
-      match = { ...match, state: message.state, delay_s: message.delay_s };
+      const { state: trust, delay_s, causes, model } = message;
+      match = { ...match, state: trust, delay_s, causes, model };
       state.set(match);
       foot.set(match);
+      head.set(match, timeline.last, timeline.sentence(commentary));
     },
   };
 }

@@ -7,6 +7,7 @@ import type { HistoryPoint, Ops, PipelineOps } from "../contract.ts";
 import { h, setText } from "../dom.ts";
 import { words } from "../i18n/index.ts";
 import { Stream } from "../stream.ts";
+import { foot } from "../views/foot.ts";
 import { header } from "../views/header.ts";
 import { healthView } from "../views/health.ts";
 import { pipelineRow, type PipelineRow } from "../views/pipeline_row.ts";
@@ -42,7 +43,7 @@ export function page(root: HTMLElement): void {
     body,
   );
   table.hidden = true;
-  root.append(top.element, h("main", { class: "ops" }, health.element, message, table));
+  root.append(top.element, h("main", { class: "ops" }, health.element, message, table), foot());
 
   function put(pipeline: PipelineOps): void {
     let history = histories.get(pipeline.pipeline) ?? [];

@@ -8,7 +8,7 @@
 import "../styles/overlay.css";
 
 import { fetchMatch, matchStream } from "../api.ts";
-import type { Groups, InsightMessage, MatchDetail, StateMessage } from "../contract.ts";
+import type { Groups, InsightMessage, MatchDetail, State, StateMessage } from "../contract.ts";
 import { h, setText } from "../dom.ts";
 import { percentNumber } from "../format.ts";
 import { commentary, groupName, leader, sideName, teamName, words } from "../i18n/index.ts";
@@ -28,6 +28,8 @@ type Shown = Pick<
   | "state"
   | "status"
   | "delay_s"
+  | "causes"
+  | "origin"
   | "p"
   | "winner"
   | "commentary_en"
@@ -65,17 +67,18 @@ export async function page(root: HTMLElement, id: string): Promise<void> {
     onReopen: () => void reload(),
     on: {
       insight: (data) => {
-        const { state, status, delay_s, p, winner, attempt, contributions, ...said } = data as InsightMessage;
+        const message = data as InsightMessage;
+        const { state, status, delay_s, causes, p, winner, attempt, contributions, ...said } = message;
         if (attempt < shown.attempt) return;
         const spoken = said.commentary_en
           ? { commentary_en: said.commentary_en, commentary_zh: said.commentary_zh }
           : {};
-        show({ state, status, delay_s, p, winner, attempt, contributions, ...spoken });
+        show({ state, status, delay_s, causes, p, winner, attempt, contributions, ...spoken });
       },
       result: () => void reload(),
       state: (data) => {
-        const { state, delay_s } = data as StateMessage;
-        show({ state, delay_s });
+        const { state, delay_s, causes } = data as StateMessage;
+        show({ state, delay_s, causes });
       },
       resync: () => void reload(),
       event: () => undefined,
@@ -99,11 +102,15 @@ async function firstLoad(id: string): Promise<MatchDetail> {
   }
 }
 
+const originState = (origin: string): State => (origin === "simulated" || origin === "replay" ? origin : "live");
+
 function overlayView(root: HTMLElement): { set: (match: Shown) => void; fade: (out: boolean) => void } {
   const query = new URLSearchParams(location.search);
   const parts = overlayParts(query.get("parts"));
   const bar = duel();
   const state = stateChip();
+  const about = h("span", { class: "overlay-about", role: "img", "aria-label": words.state.degraded }, "≈");
+  about.hidden = true;
   const sides = (["A", "B"] as const).map((name) => {
     const number = h("span");
     const unit = h("span", { class: "overlay-unit" }, "%");
@@ -126,7 +133,7 @@ function overlayView(root: HTMLElement): { set: (match: Shown) => void; fade: (o
       "div",
       { class: "overlay-halves" },
       sides[0]!.element,
-      h("span", { class: "overlay-state" }, state.element),
+      h("span", { class: "overlay-state" }, about, state.element),
       sides[1]!.element,
     ),
     bar.element,
@@ -151,8 +158,10 @@ function overlayView(root: HTMLElement): { set: (match: Shown) => void; fade: (o
       const ahead = match.winner ?? leader(match.p).side;
       element.dataset["p"] = match.p.toFixed(4);
       bar.set(match.winner ? Number(match.winner === "A") : match.p);
-      state.set(match);
-      state.element.hidden = match.state === "live" || match.winner !== null;
+      // Quiet on air: where the answer is less sure than it should be, one sign says so, and no sentence.
+      about.hidden = match.causes.length === 0 || match.status !== "live";
+      state.set(match.state === "degraded" ? { ...match, state: originState(match.origin) } : match);
+      state.element.hidden = state.element.dataset["state"] === "live" || match.winner !== null;
       for (const { name, number, unit, side, team, element: half } of sides) {
         const own = percentNumber(name === "A" ? match.p : 1 - match.p);
         const over = match.status !== "live";

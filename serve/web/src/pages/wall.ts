@@ -8,6 +8,7 @@ import { h, setText } from "../dom.ts";
 import { titleName, words } from "../i18n/index.ts";
 import { Stream } from "../stream.ts";
 import { matchCard, type Card } from "../views/card.ts";
+import { foot } from "../views/foot.ts";
 import { header } from "../views/header.ts";
 import { wallControls } from "../views/wall_controls.ts";
 import { ranked } from "../wall_order.ts";
@@ -29,6 +30,7 @@ export function page(root: HTMLElement): void {
   root.append(
     top.element,
     h("main", { class: "wall" }, h("div", { class: "wall-head" }, counts, controls.element), message, grid),
+    foot(),
   );
   setText(message, words.connecting);
 

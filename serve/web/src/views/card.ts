@@ -1,13 +1,14 @@
 /** A match on the wall: one number, one reason, one line of history. */
 
+import { writtenId } from "../address.ts";
 import type { MatchSummary, Side } from "../contract.ts";
-import { h, setText } from "../dom.ts";
+import { h, setName, setText } from "../dom.ts";
 import { clock, percent, points } from "../format.ts";
 import { commentary, groupName, leader, sideName, teamName, shortTitleName, words } from "../i18n/index.ts";
 import { link } from "../settings.ts";
 import { duelSpark } from "../charts/spark.ts";
 import { duel } from "./duel.ts";
-import { stateChip } from "./state.ts";
+import { causeWords, stateChip } from "./state.ts";
 
 export interface Card {
   element: HTMLElement;
@@ -25,13 +26,14 @@ export function matchCard(match: MatchSummary): Card {
   const bar = duel();
   const reason = h("span", { class: "card-reason" });
   const why = h("span", { class: "card-why small" }, h("span", { class: "muted" }, words.topReason), reason);
+  const cause = h("p", { class: "notice small", "data-testid": "card-cause" });
   const sentence = h("p", { class: "card-sentence muted" });
   const league = h("span", { class: "muted small card-league" });
   const anchor = h(
     "a",
     {
       class: "panel card",
-      href: link(`/matches/${encodeURIComponent(match.id)}`),
+      href: link(`/matches/${writtenId(match.id)}`),
       "data-testid": "wall-card",
       "data-id": match.id,
     },
@@ -45,6 +47,7 @@ export function matchCard(match: MatchSummary): Card {
       h("span", { class: "card-spark" }, spark.element),
     ),
     why,
+    cause,
     sentence,
   );
 
@@ -54,7 +57,7 @@ export function matchCard(match: MatchSummary): Card {
       state.set(next);
       setText(league, [shortTitleName(next), next.league].filter(Boolean).join(" · "));
       setText(time, next.clock_s === null ? "" : clock(next.clock_s));
-      teams.forEach((element, index) => setText(element, teamName(next, index === 0 ? "A" : "B")));
+      teams.forEach((element, index) => setName(element, teamName(next, index === 0 ? "A" : "B")));
       const ahead = leader(next.p ?? 0.5);
       const shown: Side = next.winner ?? ahead.side;
       bar.set(next.p ?? 0.5);
@@ -69,6 +72,8 @@ export function matchCard(match: MatchSummary): Card {
       setText(delta, next.status === "live" && Math.abs(towards) >= 0.005 ? points(towards) : "");
       setText(reason, next.top_reason && next.status === "live" ? groupName(next.top_reason) : "");
       why.hidden = !reason.textContent;
+      setText(cause, causeWords(next));
+      cause.hidden = !cause.textContent;
       setText(sentence, commentary(next) ?? "");
     },
   };

@@ -1,10 +1,11 @@
 /** The one number: who is ahead, by how much, which way it goes; and the sentence to say. */
 
 import type { CurvePoint, MatchSummary } from "../contract.ts";
-import { h, setText } from "../dom.ts";
+import { h, setName, setText } from "../dom.ts";
 import { clock, percentNumber, points } from "../format.ts";
 import { leader, sideName, teamName, words } from "../i18n/index.ts";
 import { duel } from "./duel.ts";
+import { causeWords } from "./state.ts";
 
 export interface Headline {
   element: HTMLElement;
@@ -29,6 +30,7 @@ export function headline(): Headline {
   const names = (["A", "B"] as const).map((name) => h("span", { class: `side-${name.toLowerCase()}` }));
   const sentence = h("p", { class: "sentence", "data-testid": "sentence", "aria-live": "polite" });
   const said = h("p", { class: "muted small" });
+  const cause = h("p", { class: "notice small", role: "status", "data-testid": "cause" });
   const element = h(
     "section",
     { class: "panel headline" },
@@ -37,6 +39,7 @@ export function headline(): Headline {
     trend,
     bar.element,
     h("p", { class: "headline-names small" }, ...names),
+    cause,
     sentence,
     said,
   );
@@ -44,7 +47,9 @@ export function headline(): Headline {
   return {
     element,
     set(match, point, spoken) {
-      names.forEach((name, index) => setText(name, teamName(match, index === 0 ? "A" : "B")));
+      names.forEach((name, index) => setName(name, teamName(match, index === 0 ? "A" : "B")));
+      setText(cause, causeWords(match));
+      cause.hidden = !cause.textContent;
       setText(sentence, spoken?.text ?? words.waitingForMoment);
       sentence.classList.toggle("muted", !spoken);
       setText(said, spoken ? words.saidAt(clock(spoken.point.clock_s)) : "");
@@ -61,7 +66,7 @@ export function headline(): Headline {
       value.dataset["lastId"] = point?.id ?? "";
       setText(number, percentNumber(ahead.p));
       setText(side, over ? words.wins(sideName(match, over)) : sideName(match, ahead.side));
-      setText(team, over ? "" : [match.teams[ahead.side === "A" ? 0 : 1], words.toWin].filter(Boolean).join(" "));
+      setName(team, over ? "" : [match.teams[ahead.side === "A" ? 0 : 1], words.toWin].filter(Boolean).join(" "));
       bar.set(p);
       const towards = (ahead.side === "A" ? 1 : -1) * (point?.delta_p ?? match.delta_p ?? 0);
       const way = Math.abs(towards) < LEAST_TREND ? "steady" : towards > 0 ? "rising" : "falling";

@@ -66,7 +66,7 @@ export function healthView(): HealthView {
 
 function gatewayWords(ops: Ops, part: Part): string {
   const { matches, streams, bad_records } = ops.gateway;
-  const figures = [`${count(matches)} ${words.matchesKept}`, `${count(streams)} ${words.streams}`];
-  if (bad_records) figures.push(`${count(bad_records)} ${words.badRecords}`);
+  const figures = [words.matchesKept(count(matches)), words.streams(count(streams))];
+  if (bad_records) figures.push(words.badRecords(count(bad_records)));
   return part.ok ? figures.join(" · ") : part.text;
 }

@@ -107,7 +107,7 @@ function figure(
   title: string,
   names: string[],
   label: (value: number) => string,
-  values: (point: HistoryPoint) => number[],
+  values: (point: HistoryPoint) => (number | null)[],
 ): Figure {
   const host = h("div", { class: "details-chart" });
   let chart: History | null = null;

@@ -1,8 +1,8 @@
 /** One pipeline on the ops page: its figures in one line, and all about it underneath when opened. */
 
 import { levelSpark } from "../charts/spark.ts";
-import type { HistoryPoint, PipelineOps } from "../contract.ts";
-import { h, setText } from "../dom.ts";
+import type { HistoryPoint, ModelState, PipelineOps } from "../contract.ts";
+import { fill, h, setText } from "../dom.ts";
 import { count, milliseconds, rate, seconds } from "../format.ts";
 import { words } from "../i18n/index.ts";
 import type { PipelineDetails } from "./pipeline_details.ts";
@@ -20,9 +20,9 @@ export function pipelineRow(name: string): PipelineRow {
   const reason = h("span", { class: "row-reason muted small" });
   const lag = h("span", { class: "row-lag-value" });
   const spark = levelSpark();
-  const cells = [words.inPerS, words.outPerS, words.p50, words.p99, words.deadLetters, words.modelVersion].map(
-    (label) => h("span", { class: "row-cell", "data-label": label }),
-  );
+  const cells = [words.inPerS, words.outPerS, words.p50, words.p99, words.deadLetters].map((label) => cell(label));
+  const models = cell(words.modelVersion);
+  models.element.classList.add("row-models");
   const button = h(
     "button",
     {
@@ -34,8 +34,15 @@ export function pipelineRow(name: string): PipelineRow {
       onclick: toggle,
     },
     h("span", { class: "row-name" }, h("span", { class: "row-title" }, name), state, reason),
-    h("span", { class: "row-cell row-lag", "data-label": words.lag }, lag, spark.element),
-    ...cells,
+    h(
+      "span",
+      { class: "row-cell row-lag", "data-label": words.lag },
+      h("span", { class: "visually-hidden" }, `${words.lag}: `),
+      lag,
+      spark.element,
+    ),
+    ...cells.map(({ element }) => element),
+    models.element,
   );
   const element = h("div", { class: "ops-pipeline" }, button);
   let details: PipelineDetails | null = null;
@@ -65,20 +72,43 @@ export function pipelineRow(name: string): PipelineRow {
       setText(reason, pipeline.reason);
       setText(lag, seconds(pipeline.lag_s));
       spark.set(history.map((point) => [point.time_ms, point.lag_s]));
-      const models = new Set(pipeline.models.map((model) => `${model.name} ${model.version}`));
       const values = [
         rate(pipeline.events_per_s),
         rate(pipeline.answers_per_s),
         milliseconds(pipeline.latency_p50_ms),
         milliseconds(pipeline.latency_p99_ms),
         count(pipeline.dead_letters_total),
-        models.size > 2 ? `${[...models][0]} +${models.size - 1}` : [...models].join(", ") || "–",
       ];
-      cells.forEach((cell, index) => setText(cell, values[index]!));
-      cells[4]!.classList.toggle("notable", pipeline.dead_letters_total > 0);
+      cells.forEach(({ value }, index) => setText(value, values[index]!));
+      cells[4]!.element.classList.toggle("notable", pipeline.dead_letters_total > 0);
+      setModels(models.value, pipeline.models);
       details?.set(pipeline, history);
     },
   };
+}
+
+/** A figure with its name, which the column's head gives to eyes only. */
+function cell(label: string): { element: HTMLElement; value: HTMLElement } {
+  const value = h("span", { class: "row-value" });
+  const name = h("span", { class: "visually-hidden" }, `${label}: `);
+  return { element: h("span", { class: "row-cell", "data-label": label }, name, value), value };
+}
+
+/** One line a model: which version answers, by which weights, and what those were trained on. */
+function setModels(host: HTMLElement, models: readonly ModelState[]): void {
+  const next = JSON.stringify(models);
+  if (host.dataset["models"] === next) return;
+  host.dataset["models"] = next;
+  const lines = models.map(({ name, version, weight_hash, trained_on }) => {
+    const weights = [weight_hash, trained_on].filter(Boolean).join(" · ");
+    return h(
+      "span",
+      { class: "row-model", "data-testid": "row-model" },
+      `${name} ${version} `,
+      h("small", {}, weights),
+    );
+  });
+  fill(host, ...(lines.length ? lines : ["–"]));
 }
 
 function tone(pipeline: PipelineOps): string {

@@ -3,6 +3,7 @@
 import type { MatchSummary } from "../contract.ts";
 import { h, setText } from "../dom.ts";
 import { titleName, words } from "../i18n/index.ts";
+import { docsLink } from "./foot.ts";
 
 export interface Provenance {
   element: HTMLElement;
@@ -13,7 +14,7 @@ export function provenance(): Provenance {
   const state = h("span", { "data-testid": "footer-state" });
   const trained = h("span", { "data-testid": "trained-on" });
   const model = h("span");
-  const element = h("footer", { class: "provenance muted small" }, state, trained, model);
+  const element = h("footer", { class: "provenance muted small" }, state, trained, model, docsLink());
   return {
     element,
     set(match) {

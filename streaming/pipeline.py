@@ -8,9 +8,9 @@ same rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
@@ -45,6 +45,22 @@ class Stage(Protocol):
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """Rows in, rows out (fewer or more), in the order of their source offsets."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a stage's state says that an operator wants to know."""
+
+    totals: Mapping[str, int] = field(default_factory=dict)  # name to a count that only rises while the state lives
+    alerts: tuple[str, ...] = ()  # what is wrong now, a sentence each
+
+
+@runtime_checkable
+class FactualStage(Stage, Protocol):
+    """A stage that can say how it is; asked once a commit, so the answer must be cheap."""
+
+    def facts(self, state: StateTable) -> Facts:
+        """As the state stands."""
 
 
 @dataclass(frozen=True)

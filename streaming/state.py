@@ -158,12 +158,8 @@ class StateTable:
         self._deleted.clear()
         return changes
 
-    def snapshot(self) -> pl.DataFrame:
-        """Every row, sorted by key."""
-        return self._frame(sorted(self._slot_of))
-
     def restore(self, rows: pl.DataFrame) -> None:
-        """Take rows of `drain` or `snapshot` back, the last of a key winning; marks nothing as changed."""
+        """Take rows of `drain` back, the last of a key winning; marks nothing as changed."""
         keys = rows["key"].to_list()
         slots = self.slots(keys)
         for name, spec in self.layout.items():

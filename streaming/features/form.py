@@ -16,6 +16,10 @@ rating 0, the mean.
 Figures on lol_pro_2014_2016_gold (per-minute logistic regression on gold and form, matches in season order): on the
 years to 2015 the choice is flat, log-loss .467 to .470 on summer 2015 for K 32 to 96, with or without margin and haste;
 the defaults have .4671 there, and .4901 with accuracy .7542 on 2016 (gold alone .5191 and .7252; plain K 32 .4916).
+Tried beside it on the years to 2015 and without a gain there: a second rating of gold at 15 minutes, form scaled by the
+number of results, one rating a team for all leagues, ratings of leagues, shrinking between seasons. Bringing a team's
+rating along to a new league gained .0026 on summer 2015, all of it at one world championship, and lost .0038 on 2016,
+most of it at the next: ratings of two leagues say nothing about each other.
 """
 
 from __future__ import annotations

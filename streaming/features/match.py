@@ -21,6 +21,7 @@ KINDS = ("start", "snapshot", "score", "end", "remake")
 SIDES = ("A", "B")
 TOTALS = ("kills_a", "kills_b", "towers_a", "towers_b")
 TEXTS = ("team_a", "team_b", "league", "patch", "origin")
+HEROES = ("heroes_a", "heroes_b")
 
 MAX_MATCH_ID_BYTES = 128
 MAX_TEXT_BYTES = 128
@@ -182,7 +183,7 @@ def _rules() -> list[Rule]:
     for name in TEXTS:
         length = pl.col(name).str.len_bytes()
         rules.append((length > MAX_TEXT_BYTES, pl.format(f"{name} has {{}} bytes, more than {MAX_TEXT_BYTES}", length)))
-    for name in ("heroes_a", "heroes_b"):
+    for name in HEROES:
         picks, length = pl.col(name).list.len(), pl.col(name).list.join("").str.len_bytes()
         rules += [
             (picks > MAX_HEROES, pl.format(f"{name} has {{}} names, more than {MAX_HEROES}", picks)),

@@ -13,6 +13,7 @@ enters it and with that row's values; and at `end` and `remake`, always. Everyth
   All of a title's counts are missing until the match has had its first score event or total, and start from 0 then;
   hero classes likewise with the first score of a hero class. A feed that has only gold thus never claims 0 kills.
 - **form**: from the ratings at the match's start (`streaming.features.form`); missing without a start or team names.
+- **heroes**: as the match's start names them; empty without one.
 - **moment**: of the score events since the match's last frame, the weightiest subject that did not cancel out, with
   the camp that gained it, such as "A:dragons".
 - **flags**: what was wrong since the match's last frame: `negative-clock` (taken for 0), `late`, `kills-fell`,
@@ -45,8 +46,10 @@ one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +57,7 @@ import polars as pl
 
 from streaming.features.catalogue import COUNTS, FEATURES, LEVELS, title_spec, titles
 from streaming.features.form import Elo, rating_key
-from streaming.features.match import SIDES, TEXTS, validate
+from streaming.features.match import HEROES, SIDES, TEXTS, validate
 from streaming.features.match_lives import (
     CLOCK_BITS,
     COUNTS_NAMED,
@@ -77,11 +80,15 @@ from streaming.features.match_lives import (
     partition_key,
 )  # fmt: skip
 from streaming.features.runs import Bools, Ints
+from streaming.pipeline import Facts
 from streaming.state import StateTable
 
 Texts = npt.NDArray[np.object_]
 
 FOLD_CHUNK_ROWS = 20_000
+
+IDLE_S = 3 * 3600.0
+"""How far a partition's event time moves on before a match that is silent in it is forgotten, by default."""
 
 HERO_CLASSES = ("tank", "warrior", "assassin", "mage", "marksman", "support")
 MOMENTS = ("barons", "roshans", "inhibitors", "dragons", "heralds", "towers", "inner_towers", "teamfights", "kills")
@@ -101,6 +108,7 @@ FRAME_SCHEMA = pl.Schema(
         "team_b": pl.String(),
         "league": pl.String(),
         "patch": pl.String(),
+        **dict.fromkeys(HEROES, pl.List(pl.String)),
         **dict.fromkeys(FEATURES, pl.Float32()),
         "moment": pl.String(),
         "winner": pl.String(),
@@ -109,9 +117,14 @@ FRAME_SCHEMA = pl.Schema(
         "_offset": pl.Int64(),
         "_ingest_time_ms": pl.Int64(),
         "_schema_id": pl.Int32(),
+        "_elapsed_ms": pl.Int64(),
     }
 )
-"""Columns of a match frame, in order. Features are A minus B in the units of the events; NaN is missing."""
+"""Columns of a match frame, in order. Features are A minus B in the units of the events; NaN is missing.
+
+`heroes_a` and `heroes_b` are what the match's start says, empty where unknown. `_elapsed_ms` is how far event time has
+come in the frame's partition (`match_lives.PartitionTime`): the clock by which later stages forget silent matches.
+"""
 
 _NO_FRAMES = FRAME_SCHEMA.to_frame()
 _STATUS = np.array(["", "live", "ended", "void"], dtype=object)
@@ -132,6 +145,12 @@ _FLAG_TEXT = np.array(
     dtype=object,
 )
 _GOLD = LEVELS.index("gold")
+_NAMES = (*TEXTS, *HEROES)
+_HERO = pl.element().str.replace_all(r"\s+", " ").str.strip_chars()
+_TOLD = [
+    pl.col(TEXTS).fill_null(""),
+    pl.col(HEROES).list.eval(_HERO.filter(_HERO != "")).list.join("\n").fill_null(""),
+]
 _NEVER = np.iinfo(np.int64).max
 
 _log = logging.getLogger(__name__)
@@ -146,7 +165,7 @@ class MatchFold:
         closed_s: the same for a match that has ended or was remade.
     """
 
-    def __init__(self, form: Elo | None = None, idle_s: float = 3 * 3600.0, closed_s: float = 600.0) -> None:
+    def __init__(self, form: Elo | None = None, idle_s: float = IDLE_S, closed_s: float = 600.0) -> None:
         self._form = form or Elo()
         self._idle_ms = round(idle_s * 1000)
         self._closed_ms = round(closed_s * 1000)
@@ -170,6 +189,11 @@ class MatchFold:
             return self._fold(batch, state)
         parts = [rows.slice(first, end - first) for first, end in pairwise([0, *cuts, rows.height]) if end > first]
         return pl.concat([self._fold(Batch.of(part, state), state) for part in parts])
+
+    def facts(self, state: StateTable) -> Facts:
+        """Late rows and repeats, of all partitions and since the state began."""
+        # Only partitions have other than 0 there, and partitions are never forgotten: free slots add nothing.
+        return Facts({name: int(state[f"{name}_total"].sum()) for name in ("late", "repeated")})
 
     def _cuts(self, batch: Batch, state: StateTable) -> list[int]:
         """Rows before which a match may have to be forgotten. As a batch may be cut anywhere, cutting it there is all
@@ -285,7 +309,7 @@ class _Names:
     """Team names, league and so on of each life, and its form: what a start says."""
 
     opened: Ints  # (L,) row of the start that opened the life in this batch, else beyond any row
-    texts: dict[str, Texts]  # (L,) from that row on
+    texts: dict[str, Texts]  # (L,) from that row on; heroes are one a line
     form: Floats  # (L,) likewise
 
     @classmethod
@@ -294,10 +318,10 @@ class _Names:
         life = lives.runs.group[opens]
         opened = np.full(len(lives.match), _NEVER)
         opened[life] = opens
-        texts = {name: lives.begin[name].copy() for name in TEXTS}
+        texts = {name: lives.begin[name].copy() for name in _NAMES}
         if len(opens):
-            told = batch.rows[batch.source[opens]].select(pl.col(TEXTS).fill_null(""))
-            for name in TEXTS:
+            told = batch.rows[batch.source[opens]].select(_TOLD)
+            for name in _NAMES:
                 texts[name][life] = told[name].to_list()
         return cls(opened, texts, lives.begin["form"].copy())
 
@@ -350,6 +374,13 @@ def _moment(frames: _Frames) -> Texts:
     return np.where(gained == 0, "", _MOMENT_TEXT[weightiest, (gained < 0).astype(np.int64)])
 
 
+def _lists(name: str, lines: Sequence[Any]) -> pl.Series:
+    """Hero names, one a line, as lists."""
+    number: dict[str, int] = {}
+    each = [number.setdefault(text, len(number)) for text in lines]  # a match's frames share theirs
+    return pl.Series(name, [text.split("\n") if text else [] for text in number], pl.List(pl.String)).gather(each)
+
+
 def _table(batch: Batch, lives: Lives, gauges: _Gauges, names: _Names, frames: _Frames) -> pl.DataFrame:
     """Match frames in the order of their rows."""
     if not len(frames.row):
@@ -365,10 +396,11 @@ def _table(batch: Batch, lives: Lives, gauges: _Gauges, names: _Names, frames: _
         "frame": frames.number,
         "clock_s": lives.top_clock_ms[lives.runs.row[row]] / 1000.0,
         "status": _STATUS[np.where(lives.closes[row], kind - END + ENDED, LIVE)],
-        **{name: np.where(opened, names.texts[name][life], lives.begin[name][life]) for name in TEXTS},
+        **{name: np.where(opened, names.texts[name][life], lives.begin[name][life]) for name in _NAMES},
         "moment": _moment(frames),
         "winner": _SIDE[np.where(kind == END, batch.side[row], -1)],
         "flags": _FLAG_TEXT[(frames.since[:, _FLAG] > 0) @ _FLAG_BIT],
+        "_elapsed_ms": batch.elapsed_ms[row],
     }
     source = batch.source[row]
     order = np.argsort(source)
@@ -376,7 +408,10 @@ def _table(batch: Batch, lives: Lives, gauges: _Gauges, names: _Names, frames: _
     parts = [*pl.from_numpy(features[order], schema=list(FEATURES))]  # one call for all: by column it costs a ms
     for name, column in columns.items():
         values = column[order]
-        parts.append(pl.Series(name, values.tolist() if values.dtype == object else values, FRAME_SCHEMA[name]))
+        if name in HEROES:
+            parts.append(_lists(name, values.tolist()))
+        else:
+            parts.append(pl.Series(name, values.tolist() if values.dtype == object else values, FRAME_SCHEMA[name]))
     made = {part.name: part for part in parts}
     return pl.DataFrame([made[name] if name in made else taken[name] for name in FRAME_SCHEMA])
 

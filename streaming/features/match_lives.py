@@ -16,7 +16,7 @@ import polars as pl
 
 from streaming.features.catalogue import COUNTS, LEVELS, title_spec, titles
 from streaming.features.form import RATING_LAYOUT
-from streaming.features.match import KINDS, SIDES, TEXTS, TOTALS
+from streaming.features.match import HEROES, KINDS, SIDES, TEXTS, TOTALS
 from streaming.features.runs import Bools, Ints, Runs
 from streaming.state import Column, Slots, StateTable
 
@@ -53,6 +53,7 @@ LAYOUT = {
     "sequence_top": Column(np.int64, default=-1),
     "sequence_seen": Column(np.int64),  # bit i: sequence_top - i has been seen
     **{name: Column(str) for name in TEXTS},
+    **{name: Column(str) for name in HEROES},  # names, one a line; empty for unknown
     "form": Column(np.float64, default=np.nan),
     "level": Column(np.float64, (len(LEVELS),), default=np.nan),
     "stated_ms": Column(np.int64, (GAUGES,), default=-1),  # game clock of each gauge's latest value

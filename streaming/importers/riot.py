@@ -223,7 +223,7 @@ def _refuse_other_maps(path: Path, place: str, info: dict[str, Any], frames: lis
             path,
             f"{place}frames 0 to {len(frames) - 1}",
             f"not a Summoner's Rift match: {kills} kills but no ward and no neutral monster, as in ARAM",
-            "leave it out, or import it all the same with --any-map",
+            "leave it out; sightline demo --any-map plays it all the same",
         )
 
 

@@ -1,11 +1,11 @@
 """Live match events in, explained win probability out.
 
-match.events ─► validate ─► fold* (frames on the game clock, form) ─► model* ─► narrate* ─► match.insights
+match.events ─► validate ─► fold* (frames on the game clock, form) ─► model* ─► guard* ─► narrate* ─► match.insights
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,19 @@ import polars as pl
 
 from streaming import topics
 from streaming.features import match
+from streaming.features.baseline import packaged_baselines
 from streaming.features.catalogue import GROUPS, title_spec
+from streaming.features.guard import ModelGuard
+from streaming.features.match import HEROES
 from streaming.features.match_fold import MatchFold
+from streaming.features.runs import Bools, Ints
+from streaming.features.threads import THREAD_LAYOUT, Threads
 from streaming.insights.narrator import Narrator
 from streaming.pipeline import Pipeline
 from streaming.state import Column, StateTable
+
+BROKEN = "contributions-broken"
+"""Flag of an answer whose contributions do not sum to its logit."""
 
 STATE_FLOATS = 64
 """Room for a model's recurrent state per match; a smaller model leaves the rest at zero."""
@@ -44,15 +52,20 @@ class Prediction:
 Predict = Callable[[str, Arrays], Prediction]
 """(title, request) to prediction. Request: features (N, F) float32 in the title's column order, NaN where unknown;
 clock_s (N,) float32; match (N,) int64, row of hidden, rows of one match in time order; hidden (M, STATE_FLOATS)
-float32.
+float32; heroes (M, 2) of str, the names of camp A's and of camp B's heroes joined by line breaks, "" where unknown.
+A frame's answer must not depend on which other matches are asked for with it.
 Raises `streaming.pipeline.DependencyUnavailable` while the model cannot be reached."""
 
-_IDLE_MS = 6 * 3600 * 1000
 _TOLERANCE = 1e-4
+_UNSCORABLE = "Unscorable: the model gave no finite answer"
 
 
 class WinModel:
-    """The model as a stage: one call per title and batch, the recurrent state kept here per match."""
+    """The model as a stage: one call per title and batch, the recurrent state kept here per match.
+
+    A frame without a finite answer leaves with a `_reject`, and is as if it had never been: the match's next frame goes
+    on from the state before it.
+    """
 
     name = "model"
 
@@ -60,98 +73,146 @@ class WinModel:
         self._predict = predict
 
     def new_state(self) -> StateTable:
-        """Recurrent state per match, and the attempt it belongs to: a restarted match starts from zeros."""
-        layout = {
-            "attempt": Column(np.int32),
-            "event_time_ms": Column(np.int64),
-            "hidden": Column(np.float32, (STATE_FLOATS,)),
-        }
-        return StateTable(self.name, layout)
+        """Recurrent state per match; a new thread (`streaming.features.threads`) starts from zeros."""
+        return StateTable(self.name, {**THREAD_LAYOUT, "hidden": Column(np.float32, (STATE_FLOATS,))})
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
-        """Match frames to the same frames with logit, p, scores, weights, contributions and the model's name. A frame
-        without a finite answer leaves with a `_reject`."""
-        rows = rows.with_row_index("_order")
-        titles = rows["title"].unique(maintain_order=True).to_list()
-        parts = [rows if len(titles) == 1 else rows.filter(pl.col("title") == title) for title in titles]
-        scored = [self._score(title, part, state) for title, part in zip(titles, parts, strict=True)]
-        for _, advance in scored:  # only now, when no call can fail any more
-            advance()
-        _forget(rows, state)
-        answered = scored[0][0] if len(scored) == 1 else pl.concat([frame for frame, _ in scored]).sort("_order")
-        return answered.drop("_order")
+        """Match frames to the same frames with logit, p, scores, weights, contributions and the model's name."""
+        if rows.is_empty():
+            return _Answers(0).beside(rows)
+        threads = Threads.of(rows, state)
+        batch = _Batch.of(rows, threads, state["hidden"][state.slots(threads.ids)])
+        for now in threads.waves(threads.begins | batch.another_line_up):
+            for title in batch.titles:
+                self._ask(title, now[batch.title[now] == title], batch)
+        # Only now, when no call can fail any more:
+        state["hidden"][state.slots(threads.ids)] = batch.hidden
+        threads.remember(rows, state)
+        return batch.answers.beside(rows)
 
-    def _score(self, title: str, rows: pl.DataFrame, state: StateTable) -> tuple[pl.DataFrame, Callable[[], None]]:
-        """Frames of one title with their answers, and how to move the state on."""
-        runs = rows.select("match_id", "attempt", "frame", "event_time_ms").with_columns(
-            pl.struct("match_id", "attempt").rank("dense").cast(pl.Int64).sub(1).alias("run")
-        )
-        first = runs.unique("run", keep="first").sort("run")
-        last = runs.unique("run", keep="last").sort("run")
-        ids = first["match_id"].to_list()
-        slots = state.slots(ids)
-        goes_on = (first["frame"].to_numpy() > 0) & (state["attempt"][slots] == first["attempt"].to_numpy())
-        hidden = np.where(goes_on[:, None], state["hidden"][slots], np.float32(0))
+    def _ask(self, title: str, now: Ints, batch: _Batch) -> None:
+        """Have these frames of one title answered, a stretch of one thread per match."""
+        if not len(now):
+            return
+        matches, first, index = np.unique(batch.match[now], return_index=True, return_inverse=True)
+        batch.hidden[matches[batch.begins[now[first]]]] = 0.0
         prediction = self._predict(
             title,
             {
-                "features": rows.select(title_spec(title).features).to_numpy().astype(np.float32, copy=False),
-                "clock_s": rows["clock_s"].to_numpy().astype(np.float32),
-                "match": runs["run"].to_numpy(),
-                "hidden": hidden,
+                "features": batch.features(title)[now],
+                "clock_s": batch.clock_s[now],
+                "match": index,
+                "hidden": batch.hidden[matches],
+                "heroes": batch.heroes[now[first]],
             },
         )
-
-        def advance() -> None:
-            slots = state.slots(ids)  # runs are sorted by attempt: of two runs of one match the later one stays
-            state["attempt"][slots] = last["attempt"].to_numpy()
-            state["event_time_ms"][slots] = last["event_time_ms"].dt.epoch("ms").to_numpy()
-            state["hidden"][slots] = prediction.hidden
-            state.touch(ids)
-
-        return _with_answers(rows, prediction), advance
-
-
-def _with_answers(rows: pl.DataFrame, prediction: Prediction) -> pl.DataFrame:
-    logit = prediction.logit.astype(np.float64)
-    flags = rows["flags"]
-    broken = np.abs(prediction.contributions.sum(axis=1, dtype=np.float64) - logit) > _TOLERANCE
-    if broken.any():
-        flags = pl.Series("flags", [_with_flag(f, b) for f, b in zip(flags, broken.tolist(), strict=True)], pl.String)
-    columns: dict[str, Any] = {
-        "logit": logit,
-        "p": 1.0 / (1.0 + np.exp(-logit)),
-        "flags": flags,
-        "model_name": pl.lit(prediction.model_name),
-        "model_version": pl.lit(prediction.model_version),
-        "weight_hash": pl.lit(prediction.weight_hash),
-    }
-    for number, group in enumerate(GROUPS):
-        columns[f"score_{group}"] = prediction.scores[:, number]
-        columns[f"weight_{group}"] = prediction.weights[:, number]
-        columns[f"contribution_{group}"] = prediction.contributions[:, number]
-    frame = rows.with_columns(
-        **{name: value if isinstance(value, pl.Expr) else pl.Series(name, value) for name, value in columns.items()}
-    )
-    if np.isfinite(logit).all():
-        return frame
-    reason = (
-        pl.when(pl.col("logit").is_finite()).then(None).otherwise(pl.lit("Unscorable: the model gave no finite answer"))
-    )
-    return frame.with_columns(reason.alias("_reject"))
+        good = _is_finite(prediction)
+        unspoilt: Bools = np.asarray(np.isfinite(prediction.hidden).all(axis=1))
+        unspoilt[index[~good]] = False
+        spoilt = ~unspoilt[index]
+        single = np.bincount(index)[index] == 1
+        settled = ~spoilt | single
+        batch.answers.take(now[settled], prediction, settled, good[settled])
+        batch.hidden[matches[unspoilt]] = prediction.hidden[unspoilt]
+        # One frame that cannot be answered must not take those after it along, nor may it matter how batches are cut.
+        for frame in _one_by_one(now[~settled], batch.match):
+            self._ask(title, frame, batch)
 
 
-def _with_flag(flags: str, broken: bool) -> str:
-    return f"{flags} contributions-broken".strip() if broken else flags
+@dataclass(slots=True)
+class _Batch:
+    """What is asked, and answered so far; N frames of M matches."""
+
+    rows: pl.DataFrame
+    match: Ints  # (N,)
+    begins: Bools  # (N,)
+    title: npt.NDArray[np.object_]  # (N,)
+    titles: list[str]
+    clock_s: npt.NDArray[np.float32]
+    heroes: npt.NDArray[np.object_]  # (N, 2)
+    another_line_up: Bools  # (N,) than the match's frame before it in the batch
+    hidden: npt.NDArray[np.float32]  # (M, STATE_FLOATS) as far as asked
+    answers: _Answers
+    by_title: dict[str, npt.NDArray[np.float32]]
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, threads: Threads, hidden: npt.NDArray[np.float32]) -> _Batch:
+        lines = [rows[name].list.join("\n").to_list() for name in HEROES]
+        heroes = np.array(lines, dtype=object).T
+        return cls(
+            rows=rows,
+            match=threads.match,
+            begins=threads.begins,
+            title=np.array(rows["title"].to_list(), dtype=object),
+            titles=rows["title"].unique(maintain_order=True).to_list(),
+            clock_s=rows["clock_s"].to_numpy().astype(np.float32),
+            heroes=heroes,
+            another_line_up=(heroes != threads.before(heroes, heroes[threads.order[threads.heads]])).any(axis=1),
+            hidden=hidden,
+            answers=_Answers(rows.height),
+            by_title={},
+        )
+
+    def features(self, title: str) -> npt.NDArray[np.float32]:
+        """(N, F) in the title's column order."""
+        if title not in self.by_title:
+            self.by_title[title] = self.rows.select(title_spec(title).features).to_numpy().astype(np.float32)
+        return self.by_title[title]
 
 
-def _forget(rows: pl.DataFrame, state: StateTable) -> None:
-    """Let go of matches that are over, and of those silent for hours: the fold starts such a match anew."""
-    closed = rows.filter(pl.col("status") != "live")
-    if closed.height:
-        state.delete(closed["match_id"].to_list())
-    now_ms = int(rows["event_time_ms"].dt.epoch("ms").to_numpy().max())
-    state.delete(state.keys_where(state["event_time_ms"] < now_ms - _IDLE_MS))
+class _Answers:
+    """The columns that are added to N frames."""
+
+    def __init__(self, frames: int) -> None:
+        self.good = np.zeros(frames, bool)
+        self.logit = np.full(frames, np.nan)
+        self.groups = {name: np.zeros((frames, len(GROUPS)), np.float32) for name in _PER_GROUP}
+        self.model = np.full((frames, len(_MODEL)), "", dtype=object)
+
+    def take(self, rows: Ints, prediction: Prediction, chosen: Bools, good: Bools) -> None:
+        """Fill in these rows with the chosen ones of a prediction."""
+        self.good[rows] = good
+        self.logit[rows] = prediction.logit[chosen]
+        for name, values in self.groups.items():
+            values[rows] = getattr(prediction, name)[chosen]
+        self.model[rows] = [getattr(prediction, name) for name in _MODEL]
+
+    def beside(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with their answers, and a reason in `_reject` for those that have none."""
+        flags = rows["flags"]
+        gap = np.abs(self.groups["contributions"].sum(axis=1, dtype=np.float64) - self.logit)
+        broken = self.good & ~(gap <= _TOLERANCE)
+        if broken.any():
+            both = zip(flags, broken.tolist(), strict=True)
+            flags = pl.Series("flags", [f"{said} {BROKEN}".strip() if is_so else said for said, is_so in both])
+        with np.errstate(over="ignore"):
+            p = 1.0 / (1.0 + np.exp(-self.logit))
+        parts = [pl.Series("logit", self.logit), pl.Series("p", p), flags]
+        parts += [pl.Series(name, self.model[:, i].tolist(), pl.String) for i, name in enumerate(_MODEL)]
+        for name, values in self.groups.items():
+            parts += [pl.Series(f"{name[:-1]}_{group}", values[:, i]) for i, group in enumerate(GROUPS)]
+        reason = pl.Series("_reject", [None if is_so else _UNSCORABLE for is_so in self.good.tolist()], pl.String)
+        return rows.with_columns(*parts, reason)
+
+
+_PER_GROUP = ("scores", "weights", "contributions")
+_MODEL = ("model_name", "model_version", "weight_hash")
+
+
+def _is_finite(prediction: Prediction) -> Bools:
+    """(N,) frames with an answer."""
+    finite: Bools = np.isfinite(prediction.logit)
+    for name in _PER_GROUP:
+        finite = finite & np.isfinite(getattr(prediction, name)).all(axis=1)
+    return finite
+
+
+def _one_by_one(rows: Ints, match: Ints) -> Iterator[Ints]:
+    """The first of these rows of every match, then the second, and so on."""
+    while len(rows):
+        _, first = np.unique(match[rows], return_index=True)
+        yield rows[first]
+        rows = np.delete(rows, first)
 
 
 def win_prediction(predict: Predict, narrator: Narrator | None = None) -> Pipeline:
@@ -160,6 +221,6 @@ def win_prediction(predict: Predict, narrator: Narrator | None = None) -> Pipeli
         name="win-prediction",
         source=topics.MATCH_EVENTS,
         transforms=(match.validate,),
-        stages=(MatchFold(), WinModel(predict), narrator or Narrator()),
+        stages=(MatchFold(), WinModel(predict), ModelGuard(packaged_baselines()), narrator or Narrator()),
         sink=topics.MATCH_INSIGHTS,
     )

@@ -8,8 +8,11 @@ Whatever cuts the stream into batches, the rows that come out are the same; a ru
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +21,22 @@ import pyarrow as pa
 
 from streaming.codec import Decoder, Encoder, SchemaRegistry, load_schema
 from streaming.kafka.dead_letters import dead_letter_output
-from streaming.pipeline import DependencyUnavailable, Pipeline, Stage
+from streaming.pipeline import DependencyUnavailable, FactualStage, Pipeline
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import Batch, Rejected
 from streaming.state import StateTable
 from streaming.topics import state_topic
-from streaming.transport import Output
+from streaming.transport import Output, TransportUnavailable
 
 Clock = Callable[[], int]  # milliseconds, UTC
-Reread = Callable[[int, int], Records]  # (partition, offset) to the one record there
+Reread = Callable[[int, Sequence[int]], Records]
+"""(partition, offsets in ascending order) to the records there, again. Raises `TransportUnavailable` while the log is
+away: it is called again."""
+
+T = TypeVar("T")
+
+COUNTED_FLAGS = ("contributions-broken", "degraded")
+"""Flags of answers that are counted from commit to commit."""
 
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0)
 
@@ -46,7 +56,8 @@ class Commit:
     records: int  # good and bad, as the planner counted them
     answered: int
     rejected: list[tuple[str, str]]  # topic/partition/offset of each dead letter, and why
-    late: int
+    counts: dict[str, int]  # what stages say has grown since the last commit (late, repeated), and flags of answers
+    alerts: tuple[str, ...]  # what stages say is wrong now
     ingest_time_ms: npt.NDArray[np.int64]  # of the events that made the answers, (answered,)
     took_ms: dict[str, float]  # by stage, and for encoding
 
@@ -82,6 +93,7 @@ class Flow:
         self._answer_columns = [field["name"] for field in schema["fields"]]
         self._answer_encoder = Encoder(schema, registry.id_of(pipeline.sink.schema))
         self._state_topic = state_topic(pipeline.name).name
+        self._totals: Counter[str] = Counter()  # as stages said last
 
     def restore(self, changelog: Iterable[Records]) -> int:
         """Take the state back from its changelog, record by record in log order; the number of keys held after it.
@@ -100,6 +112,7 @@ class Flow:
                 if len(live):
                     table.restore(self._decode_state(table, records.take(live)))
                 table.drain()
+        self._facts()  # what was counted before this run is not news
         return sum(len(table) for table in self.tables.values())
 
     def process(self, batches: Sequence[Batch]) -> Commit:
@@ -114,18 +127,23 @@ class Flow:
         for stage in self._pipeline.stages:
             if rows.is_empty():
                 break
-            rows = self._run(stage, rows)
+            rows = self._patiently(partial(stage, rows, self.tables[stage.name]))
             took.lap(stage.name)
             if "_reject" in rows.columns:
-                refused = rows.filter(pl.col("_reject").is_not_null())
-                rejected.extend(self._refetch(refused))
-                rows = rows.filter(pl.col("_reject").is_null()).drop("_reject")
+                if rows["_reject"].null_count() < rows.height:
+                    rejected.extend(self._refetch(rows.filter(pl.col("_reject").is_not_null())))
+                    rows = rows.filter(pl.col("_reject").is_null())
+                rows = rows.drop("_reject")
         else:
             answered = rows.height
         now_ms = self._clock()
         answers = [self._encode_answers(rows, now_ms)] if answered else []
         state = [out for table in self.tables.values() if (out := self._encode_state(table, now_ms)) is not None]
         took.lap("encode")
+        counts, alerts = self._facts()
+        if answered and "flags" in rows.columns:
+            flags = rows["flags"]
+            counts.update({flag: int(flags.str.contains(flag, literal=True).sum()) for flag in COUNTED_FLAGS})
         ingest = rows["ingest_time_ms"].dt.epoch("ms").to_numpy() if answered else np.empty(0, np.int64)
         return Commit(
             answers=answers,
@@ -135,19 +153,25 @@ class Flow:
             records=sum(batch.records for batch in batches),
             answered=answered,
             rejected=[line for part in rejected for line in self._named(part)],
-            late=int(rows["flags"].str.contains("late").sum()) if answered and "flags" in rows.columns else 0,
+            counts=dict(counts),
+            alerts=alerts,
             ingest_time_ms=ingest,
             took_ms=took.laps_ms,
         )
 
-    def _run(self, stage: Stage, rows: pl.DataFrame) -> pl.DataFrame:
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Try until a dependency or the log answers, and say what is waited for.
+
+        Raises:
+            DependencyUnavailable: the run is to stop.
+        """
         attempt = 0
         while True:
             try:
-                result = stage(rows, self.tables[stage.name])
-            except DependencyUnavailable as away:
+                result = act()
+            except (DependencyUnavailable, TransportUnavailable) as away:
                 if not self._keep_waiting():
-                    raise
+                    raise DependencyUnavailable(str(away)) from away
                 self._on_wait(str(away))
                 time.sleep(_BACK_OFF_S[min(attempt, len(_BACK_OFF_S) - 1)])
                 attempt += 1
@@ -156,15 +180,34 @@ class Flow:
                 self._on_wait("")
             return result
 
+    def _facts(self) -> tuple[Counter[str], tuple[str, ...]]:
+        """How much the stages' totals have grown since the last call, and their alerts."""
+        said = [
+            stage.facts(self.tables[stage.name]) for stage in self._pipeline.stages if isinstance(stage, FactualStage)
+        ]
+        totals: Counter[str] = Counter()
+        for facts in said:
+            totals.update(facts.totals)
+        grown, self._totals = totals - self._totals, totals
+        return grown, tuple(alert for facts in said for alert in facts.alerts)
+
     def _refetch(self, refused: pl.DataFrame) -> list[Rejected]:
-        """The records behind rows that a stage refused; their bytes stayed in the log."""
-        parts = []
-        for partition, offset, schema_id, reason in refused.select(
-            "_partition", "_offset", "_schema_id", "_reject"
-        ).iter_rows():
-            error, _, message = reason.partition(": ")
-            parts.append(Rejected(partition, self._reread(partition, offset), [error], [message], [schema_id]))
-        return parts
+        """The records behind rows that a stage refused; their bytes stayed in the log. One record, one reason: that of
+        its first row."""
+        wanted = refused.unique(("_partition", "_offset"), keep="first").sort("_partition", "_offset")
+        return [self._reread_part(part) for part in wanted.partition_by("_partition")]
+
+    def _reread_part(self, refused: pl.DataFrame) -> Rejected:
+        partition, offsets = int(refused.item(0, "_partition")), refused["_offset"].to_list()
+        records = self._patiently(partial(self._reread, partition, offsets))
+        reasons = [reason.partition(": ") for reason in refused["_reject"].to_list()]
+        return Rejected(
+            partition=partition,
+            records=records,
+            errors=[error for error, _, _ in reasons],
+            messages=[message for _, _, message in reasons],
+            schema_ids=refused["_schema_id"].to_list(),
+        )
 
     def _named(self, part: Rejected) -> list[tuple[str, str]]:
         topic, reasons = self._pipeline.source.name, zip(part.errors, part.messages, strict=True)

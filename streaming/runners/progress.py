@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,7 +49,8 @@ class Progress:
     def __init__(self, now_ms: int) -> None:
         self.started_ms = now_ms
         self._lock = threading.Lock()
-        self._totals = {"events": 0, "answers": 0, "dead_letters": 0, "late": 0, "batches": 0}
+        self._totals: Counter[str] = Counter()
+        self._alerts: tuple[str, ...] = ()
         self._commits: deque[tuple[int, int, int]] = deque()  # (time_ms, events, answers)
         self._latencies: deque[tuple[int, npt.NDArray[np.float64]]] = deque(maxlen=4_096)
         self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
@@ -70,20 +71,28 @@ class Progress:
         events: int,
         answers: int,
         dead_letters: int,
-        late: int,
+        counts: Mapping[str, int],
+        alerts: Sequence[str],
         offsets: Mapping[int, int],
         ingest_time_ms: npt.NDArray[np.int64],
     ) -> None:
-        """One transaction became visible."""
+        """One transaction became visible.
+
+        Args:
+            now_ms: when, UTC.
+            events: records that it answers for.
+            answers: rows that it made.
+            dead_letters: records that it refused.
+            counts: what else grew by how much: `late` and `repeated` events, answers by flag.
+            alerts: what stages say is wrong as of this commit.
+            offsets: next unread offset by partition.
+            ingest_time_ms: when the events of the answers reached the log, (answers,).
+        """
         with self._lock:
-            for name, count in (
-                ("events", events),
-                ("answers", answers),
-                ("dead_letters", dead_letters),
-                ("late", late),
-                ("batches", 1),
-            ):
-                self._totals[name] += count
+            self._totals.update(
+                {"events": events, "answers": answers, "dead_letters": dead_letters, "batches": 1, **counts}
+            )
+            self._alerts = tuple(alerts)
             self._commits.append((now_ms, events, answers))
             while self._commits[0][0] < now_ms - _RATE_WINDOW_MS:
                 self._commits.popleft()
@@ -114,8 +123,7 @@ class Progress:
             span_s = max(1.0, min(_RATE_WINDOW_MS, now_ms - self.started_ms) / 1e3)
             while self._latencies and self._latencies[0][0] < now_ms - _WINDOW_MS:
                 self._latencies.popleft()
-            latency = np.concatenate([values for _, values in self._latencies]) if self._latencies else np.zeros(1)
-            p50, p99 = np.percentile(latency, [50, 99])
+            p50, p99 = self._latency_ms()
             lag_s = self._lag.seconds(now_ms, self._committed)
             behind = {p: max(0, end - self._committed.get(p, 0)) for p, end in self._end.items()}
             return {
@@ -125,13 +133,17 @@ class Progress:
                 "answers_total": self._totals["answers"],
                 "dead_letters_total": self._totals["dead_letters"],
                 "late_total": self._totals["late"],
+                "repeated_total": self._totals["repeated"],
                 "batches_total": self._totals["batches"],
+                "broken_total": self._totals["contributions-broken"],
+                "degraded_total": self._totals["degraded"],
+                "alerts": list(self._alerts),
                 "events_per_s": sum(c[1] for c in recent) / span_s,
                 "answers_per_s": sum(c[2] for c in recent) / span_s,
                 "lag_records": sum(behind.values()),
                 "lag_s": max(lag_s.values(), default=0.0),
-                "latency_p50_ms": float(p50),
-                "latency_p99_ms": float(p99),
+                "latency_p50_ms": p50,
+                "latency_p99_ms": p99,
                 "partitions": [
                     {
                         "partition": partition,
@@ -143,3 +155,10 @@ class Progress:
                 ],
                 "errors": list(self._errors),
             }
+
+    def _latency_ms(self) -> tuple[float | None, float | None]:
+        """Median and 99th percentile of the last minute; None where nothing was answered: 0 ms would be a claim."""
+        if not self._latencies:
+            return None, None
+        p50, p99 = np.percentile(np.concatenate([values for _, values in self._latencies]), [50, 99])
+        return float(p50), float(p99)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 import pytest
@@ -14,6 +17,9 @@ from streaming.runners.batch import Batch
 from streaming.runners.epoch import preprocess
 from streaming.runners.flow import Flow, StateLayoutChanged
 from streaming.simulators.match import simulate
+from streaming.state import StateTable
+from streaming.testing import every_row
+from streaming.transport import TransportUnavailable
 
 NOW_MS = 1_700_000_000_000
 
@@ -28,7 +34,7 @@ def predict(title: str, request: Arrays) -> Prediction:
 
 
 def flow(model: object = predict, **options: object) -> Flow:
-    settings = {"clock": lambda: NOW_MS, "reread": lambda partition, offset: Records.of([], [])} | options
+    settings = {"clock": lambda: NOW_MS, "reread": reread} | options
     return Flow(win_prediction(model), PackagedRegistry(), **settings)  # type: ignore[arg-type]
 
 
@@ -64,7 +70,7 @@ def test_answers_do_not_depend_on_how_the_stream_was_cut() -> None:
     in_pieces = answers([pieces.process([batch]) for batch in batches(7)])
     assert at_once.equals(in_pieces)
     for name, table in whole.tables.items():
-        assert table.snapshot().equals(pieces.tables[name].snapshot()), name
+        assert every_row(table).equals(every_row(pieces.tables[name])), name
 
 
 def test_a_restart_from_the_changelog_goes_on_as_if_nothing_had_happened() -> None:
@@ -106,23 +112,94 @@ def test_a_record_that_cannot_be_decoded_is_a_dead_letter_and_the_rest_is_answer
     assert commit.offsets == {0: made[0].ranges[0].end}
 
 
-def test_a_frame_the_model_cannot_answer_is_a_dead_letter_with_its_record() -> None:
+def lost_at(*clocks_s: float) -> object:
+    """A model that has no answer for the frames at these clocks."""
+
     def lost(title: str, request: Arrays) -> Prediction:
         fine = predict(title, request)
-        return Prediction(
-            np.where(np.arange(len(fine.logit)) == 3, np.nan, fine.logit).astype(np.float32),
-            fine.scores, fine.weights, fine.contributions, fine.hidden, "fake", "1", "0" * 12,
-        )  # fmt: skip
+        logit = np.where(np.isin(np.floor(request["clock_s"] / 30), clocks_s), np.nan, fine.logit).astype(np.float32)
+        return dataclasses.replace(fine, logit=logit)
 
-    def reread(partition: int, offset: int) -> Records:
-        return Records.of([b"m"], [b"bytes at %d" % offset], [offset])
+    return lost
 
-    commit = flow(lost, reread=reread).process(batches(10_000))
+
+def reread(partition: int, offsets: Sequence[int]) -> Records:
+    return Records.of([b"m"] * len(offsets), [b"bytes at %d" % offset for offset in offsets], list(offsets))
+
+
+def test_frames_the_model_cannot_answer_are_dead_letters_with_their_records_read_in_one_go() -> None:
+    asked = []
+
+    def noting(partition: int, offsets: Sequence[int]) -> Records:
+        asked.append((partition, len(offsets)))
+        return reread(partition, offsets)
+
+    commit = flow(lost_at(3, 7, 11), reread=noting).process(batches(10_000))
     (letter,) = commit.dead_letters
-    ((record, reason),) = commit.rejected
-    assert letter.records.values.to_pylist() == [b"bytes at %d" % int(record.rpartition("/")[2])]
-    assert reason == "Unscorable: the model gave no finite answer"
-    assert commit.answered == flow().process(batches(10_000)).answered - 1
+    assert asked == [(0, 3)]
+    assert letter.records.values.to_pylist() == [
+        b"bytes at %d" % int(record.rpartition("/")[2]) for record, _ in commit.rejected
+    ]
+    assert {reason for _, reason in commit.rejected} == {"Unscorable: the model gave no finite answer"}
+    assert commit.answered == flow().process(batches(10_000)).answered - 3
+
+
+def test_a_log_that_is_away_is_waited_for_when_a_refused_record_is_read_again() -> None:
+    reasons: list[str] = []
+
+    def away_at_first(partition: int, offsets: Sequence[int]) -> Records:
+        if len(reasons) < 2:
+            raise TransportUnavailable("the log is away")
+        return reread(partition, offsets)
+
+    commit = flow(lost_at(3), reread=away_at_first, on_wait=reasons.append).process(batches(10_000))
+    assert len(commit.rejected) == 1
+    assert reasons == ["the log is away", "the log is away", ""]
+
+
+def test_a_run_that_stops_does_not_wait_for_the_log() -> None:
+    def away(partition: int, offsets: Sequence[int]) -> Records:
+        raise TransportUnavailable("the log is away")
+
+    with pytest.raises(DependencyUnavailable, match="the log is away"):
+        flow(lost_at(3), reread=away, keep_waiting=lambda: False).process(batches(10_000))
+
+
+class RefuseTwice:
+    """Makes two rows of each, and refuses both with a reason of their own."""
+
+    name = "twice"
+
+    def new_state(self) -> StateTable:
+        return StateTable(self.name, {})
+
+    def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
+        parts = [rows.with_columns(_reject=pl.lit(f"Refused: {number}")) for number in ("first", "second")]
+        return pl.concat(parts)
+
+
+def test_two_rows_of_one_record_make_one_dead_letter() -> None:
+    pipeline = dataclasses.replace(win_prediction(predict), stages=(RefuseTwice(),))  # type: ignore[arg-type]
+    made = batches(10)[:1]
+    commit = Flow(pipeline, PackagedRegistry(), clock=lambda: NOW_MS, reread=reread).process(made)
+    assert [reason for _, reason in commit.rejected] == ["Refused: first"] * made[0].rows.height
+    assert sum(len(letter.records) for letter in commit.dead_letters) == made[0].rows.height
+
+
+def test_late_and_repeated_events_and_broken_answers_are_counted_once() -> None:
+    def broken(title: str, request: Arrays) -> Prediction:
+        fine = predict(title, request)
+        return dataclasses.replace(fine, logit=fine.logit + 1)
+
+    made, running = batches(20), flow(broken)
+    first = running.process(made)
+    assert first.counts["contributions-broken"] == first.answered
+    assert (first.counts.get("late", 0), first.counts.get("repeated", 0)) == (0, 0)
+    again = running.process(made[-1:])  # the log's last 20 records once more
+    assert again.counts.get("late", 0) + again.counts.get("repeated", 0) == made[-1].rows.height
+    resumed = flow(broken)
+    resumed.restore([out.records for commit in (first, again) for out in commit.state])
+    assert resumed.process(made[-1:]).counts.get("repeated", 0) <= made[-1].rows.height  # not those before the restart
 
 
 def test_state_of_another_layout_is_refused_with_the_remedy() -> None:

@@ -13,6 +13,7 @@ from streaming.features.form import Elo
 from streaming.features.match import events_frame
 from streaming.features.match_fold import FRAME_SCHEMA, MatchFold, fold_events
 from streaming.state import StateTable
+from streaming.testing import every_row
 
 T0 = 1_700_000_000_000
 
@@ -68,7 +69,7 @@ def fold(feed: Feed, state: StateTable | None = None) -> list[dict[str, Any]]:
 
 
 def counted(state: StateTable) -> tuple[int, int]:
-    totals = state.snapshot().select(pl.col("late_total", "repeated_total").sum())
+    totals = every_row(state).select(pl.col("late_total", "repeated_total").sum())
     return totals.row(0)
 
 
@@ -80,8 +81,9 @@ def test_the_columns_are_those_of_the_contract(feed: Feed, state: StateTable) ->
         "match_id", "title", "attempt", "frame", "clock_s", "event_time_ms", "status", "origin", "team_a", "team_b",
         "league", "patch",
     ]  # fmt: skip
-    assert frames.columns[12:-7] == list(FEATURES)
-    assert frames.columns[-7:] == [
+    assert frames.columns[12:14] == ["heroes_a", "heroes_b"]
+    assert frames.columns[14:-8] == list(FEATURES)
+    assert frames.columns[-8:] == [
         "moment",
         "winner",
         "flags",
@@ -89,6 +91,7 @@ def test_the_columns_are_those_of_the_contract(feed: Feed, state: StateTable) ->
         "_offset",
         "_ingest_time_ms",
         "_schema_id",
+        "_elapsed_ms",
     ]
     assert stage(frames.clear(), state).schema == FRAME_SCHEMA
     assert stage.name == state.name == "fold"
@@ -363,3 +366,34 @@ def test_recorded_events_that_cannot_be_believed_are_left_out_and_said(
     frames = fold_events(feed.take())
     assert frames["gold"].to_list()[1:] == [5.0]
     assert "left out 1 of 3 events; the first, of match m: InvalidEvent: gold is NaN" in caplog.text
+
+
+def test_heroes_are_those_of_the_start_and_unknown_before_it(feed: Feed) -> None:
+    feed.send("snapshot", 0, gold=0.0, sequence=1)
+    feed.start(heroes_a=["Ahri", " Lee\nSin "], heroes_b=["", "Jinx"], sequence=0)
+    feed.send("snapshot", 60, gold=1.0, sequence=2)
+    stage, state = MatchFold(), MatchFold().new_state()
+    before, after = stage(feed.take(), state).to_dicts()
+    assert (before["heroes_a"], before["heroes_b"]) == ([], [])
+    assert (after["heroes_a"], after["heroes_b"]) == (["Ahri", "Lee Sin"], ["Jinx"])
+    (later,) = stage(feed.send("snapshot", 90, gold=1.0).take(), state).to_dicts()
+    assert later["heroes_a"] == ["Ahri", "Lee Sin"]
+
+
+def test_a_restart_forgets_the_heroes_of_the_attempt_before(feed: Feed) -> None:
+    feed.start(heroes_a=["Ahri"]).send("snapshot", 60, gold=1.0).start(at_s=300)
+    assert [frame["heroes_a"] for frame in fold(feed)] == [["Ahri"], ["Ahri"], []]
+
+
+def test_a_frame_says_how_far_event_time_has_come_in_its_partition(feed: Feed) -> None:
+    feed.start().send("snapshot", 30, gold=1.0).send("snapshot", 60, gold=1.0).send("snapshot", 90, gold=1.0)
+    # The watermark is the newest time that two rows running have reached, and its first value counts from 0.
+    assert [frame["_elapsed_ms"] for frame in fold(feed)] == [0, 0, 30_000, 60_000]
+
+
+def test_the_totals_of_late_and_repeated_rows_are_facts(feed: Feed, state: StateTable) -> None:
+    stage = MatchFold()
+    feed.start().send("snapshot", 60, gold=1.0).send("snapshot", 60, gold=1.0, sequence=1)  # a repeat
+    feed.send("snapshot", 30, gold=1.0)  # late
+    stage(feed.take(), state)
+    assert stage.facts(state).totals == {"late": 1, "repeated": 1}

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from streaming.features.catalogue import COUNTS, FEATURES, LEVELS, title_spec
 from streaming.features.form import Elo, rating_key
-from streaming.features.match import TEXTS, events_frame, validate
+from streaming.features.match import HEROES, TEXTS, events_frame, validate
 from streaming.features.match_fold import FLAGS, HERO_CLASSES, MOMENTS, MatchFold
 from streaming.state import StateTable
+from streaming.testing import every_row
 
 T0 = 1_700_000_000_000
 MINUTE = 60_000
@@ -43,6 +44,7 @@ class PlainFold:
         if not match:
             match = self.matches[key] = self.new() | {"attempt": 0, "floor": -1, "top": -1, "seen": set(), "newest": -1}
         match["spoke"] = after
+        row["elapsed"] = after
         return self.take(match, row)
 
     @staticmethod
@@ -51,6 +53,7 @@ class PlainFold:
             "status": "live", "started": False, "clock": -1, "frame": 0, "form": math.nan, "named": False,
             "heroes": False, "level": {}, "level_clock": {}, "total": {}, "score": dict.fromkeys(COUNTS, 0),
             "moved": dict.fromkeys(COUNTS, 0), "flags": set(), **dict.fromkeys(TEXTS, ""),
+            **{name: [] for name in HEROES},
         }  # fmt: skip
 
     def take(self, match: dict[str, Any], row: dict[str, Any]) -> dict[str, Any] | None:
@@ -82,6 +85,7 @@ class PlainFold:
                 self.repeated += 1
             else:
                 match |= {"started": True, **{name: row[name] or "" for name in TEXTS}}
+                match |= {name: row[name] or [] for name in HEROES}
                 match["form"] = self.form_of(match, row)
         for name in LEVELS:
             if row[name] is not None:
@@ -142,7 +146,8 @@ class PlainFold:
             values[name] = value if known and name in title_spec(row["title"]).features else math.nan
         moved = [(name, match["moved"][name]) for name in MOMENTS if match["moved"][name]]
         made = {
-            **{name: match[name] for name in ("attempt", "frame", "status", *TEXTS)},
+            **{name: match[name] for name in ("attempt", "frame", "status", *TEXTS, *HEROES)},
+            "_elapsed_ms": row["elapsed"],
             "match_id": row["match_id"],
             "clock_s": match["clock"],
             "moment": f"{'A' if moved[0][1] > 0 else 'B'}:{moved[0][0]}" if moved else "",
@@ -194,6 +199,7 @@ ROW = st.fixed_dictionaries(
         "team_a": maybe(st.sampled_from(["TSM", "tsm", "C9"])),
         "team_b": st.sampled_from(["C9", "G2"]),
         "league": maybe(st.just("LCS")),
+        "heroes_a": st.sampled_from([[], ["Ahri"], ["Ahri", "Lee Sin"]]),
     }
 )
 
@@ -208,7 +214,7 @@ def frame_of(drawn: list[dict[str, Any]]) -> pl.DataFrame:
         following[match_id] = max(following[match_id], sequence + 1)
         fields = {name: value for name, value in row.items() if name not in ("back", "forward", "pause", "jitter")}
         if row["kind"] != "start":
-            fields |= {"team_a": None, "team_b": None, "league": None}
+            fields |= {"team_a": None, "team_b": None, "league": None, "heroes_a": []}
         if row["kind"] != "snapshot":
             fields |= {name: None for name in ("xp", "kills_a", "kills_b", "towers_a")}
         time = now + row["jitter"] * MINUTE
@@ -239,7 +245,7 @@ def test_the_fold_says_what_a_plain_one_says(drawn: list[dict[str, Any]]) -> Non
         for name, value in wanted.items():
             same = got[name] == value or (isinstance(value, float) and math.isnan(value) and math.isnan(got[name]))
             assert same, f"offset {got['_offset']}: {name} is {got[name]}, expected {value}"
-    assert (state.snapshot()["late_total"].sum(), state.snapshot()["repeated_total"].sum()) == (
+    assert (every_row(state)["late_total"].sum(), every_row(state)["repeated_total"].sum()) == (
         plain.late,
         plain.repeated,
     )
@@ -257,10 +263,10 @@ def test_frames_and_state_do_not_depend_on_how_rows_are_cut(drawn: list[dict[str
     for first, end in pairwise([0, *cuts, rows.height]):
         parts.append(fold(rows.slice(first, end - first), state))
         if data.draw(st.booleans()):  # a restart of the process in between
-            snapshot, state = state.snapshot(), fold.new_state()
+            snapshot, state = every_row(state), fold.new_state()
             state.restore(snapshot)
     assert bytes_of(pl.concat(parts)) == bytes_of(whole)
-    assert bytes_of(state.snapshot()) == bytes_of(whole_state.snapshot())
+    assert bytes_of(every_row(state)) == bytes_of(every_row(whole_state))
 
 
 @EXAMPLES
@@ -276,5 +282,5 @@ def test_the_changelog_alone_rebuilds_the_state(drawn: list[dict[str, Any]]) -> 
             log.pop(key, None)
     restored = fold.new_state()
     if log:
-        restored.restore(pl.DataFrame(list(log.values()), schema=state.snapshot().schema))
-    assert bytes_of(restored.snapshot()) == bytes_of(state.snapshot())
+        restored.restore(pl.DataFrame(list(log.values()), schema=every_row(state).schema))
+    assert bytes_of(every_row(restored)) == bytes_of(every_row(state))

@@ -28,7 +28,8 @@ def commit(progress: Progress, now_ms: int, ingest_ms: list[int], end: int) -> N
         events=len(ingest_ms),
         answers=len(ingest_ms),
         dead_letters=1,
-        late=0,
+        counts={"late": 2, "repeated": 1, "contributions-broken": 3},
+        alerts=[f"at {end}"],
         offsets={0: end},
         ingest_time_ms=np.asarray(ingest_ms, np.int64),
     )
@@ -49,6 +50,17 @@ def test_the_report_counts_commits_and_latency_of_the_last_minute() -> None:
     assert report["state"] == "running"
 
 
+def test_counts_add_up_over_commits_and_alerts_are_those_of_the_last() -> None:
+    progress = Progress(now_ms=0)
+    assert (progress.report(0)["broken_total"], progress.report(0)["alerts"]) == (0, [])
+    commit(progress, 1_000, [0], 10)
+    commit(progress, 2_000, [0], 20)
+    report = progress.report(3_000)
+    totals = [report[f"{name}_total"] for name in ("late", "repeated", "broken", "degraded")]
+    assert totals == [4, 2, 6, 0]
+    assert report["alerts"] == ["at 20"]
+
+
 def test_waiting_says_why_until_it_is_over() -> None:
     progress = Progress(now_ms=0)
     progress.waits("commit", "Kafka at x does not answer")
@@ -60,3 +72,11 @@ def test_waiting_says_why_until_it_is_over() -> None:
     report = progress.report(2_000)
     assert (report["state"], report["reason"]) == ("running", "")
     assert report["errors"] == ["Kafka at x does not answer"]
+
+
+def test_there_is_no_latency_where_nothing_was_answered() -> None:
+    progress = Progress(now_ms=0)
+    assert (progress.report(0)["latency_p50_ms"], progress.report(0)["latency_p99_ms"]) == (None, None)
+    commit(progress, 1_000, [900], 1)
+    assert progress.report(2_000)["latency_p99_ms"] == pytest.approx(100.0)
+    assert progress.report(62_000)["latency_p50_ms"] is None  # more than a minute ago

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.state import Column, StateTable
+from streaming.testing import every_row
 
 LAYOUT = {
     "clock_s": Column(np.float64, default=-1.0),
@@ -90,9 +91,9 @@ def test_a_key_deleted_and_made_again_is_no_tombstone(table: StateTable) -> None
 def test_the_last_row_of_a_key_wins_on_restore(table: StateTable) -> None:
     slots = table.slots(["a"])
     table["total"][slots] = 1
-    first = table.snapshot()
+    first = every_row(table)
     table["total"][slots] = 2
-    second = table.snapshot()
+    second = every_row(table)
     other = StateTable("fold", LAYOUT)
     other.restore(pl.concat([first, second]))
     assert other["total"][other.slots(["a"])].tolist() == [2]
@@ -118,10 +119,10 @@ def test_a_snapshot_restores_every_value(rows: dict[str, dict[str, Any]]) -> Non
         (slot,) = table.slots([key])
         for name, value in values.items():
             table[name][slot] = value
-    snapshot = table.snapshot()
+    snapshot = every_row(table)
     other = StateTable("fold", LAYOUT)
     other.restore(snapshot)
-    assert other.snapshot().equals(snapshot)
+    assert every_row(other).equals(snapshot)
     assert snapshot["key"].to_list() == sorted(rows)
 
 

@@ -18,15 +18,18 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Child:
-    """One Python module run as `python -m MODULE ARGS`, its output in a log file."""
+    """One Python module run as `python -m MODULE ARGS`, its output in a log file.
 
-    def __init__(self, name: str, module: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    `environment` is set on top of this process's own; None takes a variable away.
+    """
+
+    def __init__(self, name: str, module: Sequence[str], environment: Mapping[str, str | None], log: Path) -> None:
         self.name = name
         self.log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *module],
-                env={**os.environ, **environment},
+                env={name: value for name, value in {**os.environ, **environment}.items() if value is not None},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -2,6 +2,8 @@
 
 feed (this process) ─► Kafka ─► `jobs.run win-prediction` ─► Kafka ─► gateway ─► your browser
 └─► meter (this process) ─► report
+
+Broker, pipeline and gateway start at the same time, each waiting for those that it needs.
 """
 
 from __future__ import annotations
@@ -9,18 +11,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
+from jobs.demo_home import demo_home
 from jobs.signals import signals_set
 
 if TYPE_CHECKING:
@@ -29,11 +31,14 @@ if TYPE_CHECKING:
     from jobs.children import Child
     from jobs.measure import InsightMeter
     from jobs.settings import Settings
+    from streaming.kafka.broker import EmbeddedBroker
+    from streaming.kafka.publisher import Publisher
+    from streaming.kafka.settings import KafkaSettings
     from streaming.simulators.feed import MatchFeed
 
-_PREFIX = "demo-"
-_DRAIN_S = 15.0
-_GATEWAY_GROUP = "sightline-gateway"
+_PIPELINE = "win-prediction"
+_DRAIN_S, _DRAIN_WHEN_STOPPED_S = 15.0, 3.0
+_LOGS = "last-demo"  # in the home folder: what a demo that failed has left to read
 
 Say = Callable[[str], None]
 
@@ -44,12 +49,12 @@ class DemoFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What to show, for how long, and where."""
+    """What to show, and for how long. Where the pages are is a setting."""
 
     duration_s: float | None = None  # None: until Ctrl-C
     report: Path | None = None
-    port: int = 8600  # 0 takes a free one
     replay: Path | None = None
+    any_map: bool = False  # of a replay: Riot timelines of other maps than Summoner's Rift, too
     speed: float = 20.0  # game seconds per second
     matches: int = 8  # on air at a time
     titles: tuple[str, ...] = ("lol", "dota2", "hok")
@@ -65,16 +70,18 @@ def run_demo(options: DemoOptions, settings: Settings, say: Say) -> dict[str, An
         DemoFailed: a part ended by itself.
     """
     began = time.monotonic()
-    feed = _feed(options)  # first: a wrong file must not cost a broker
+    replay = None if options.replay is None else replayed(options, say)  # a wrong file must not cost a broker
     stopping = threading.Event()
     with ExitStack() as stack:
         stack.enter_context(signals_set(stopping))
-        home = stack.enter_context(_home(settings.home))
-        demo = _Demo(options, settings, home, feed, say, began)
+        home = stack.enter_context(demo_home(settings.home, say))
+        demo = _Demo(options, settings, home, say, began)
         stack.callback(demo.stop)
-        demo.start(stopping)
-        demo.show(stopping)
-        demo.drain()
+        demo.launch()
+        feed = replay or _simulated(options)  # while broker, Ray and gateway start
+        if demo.connect(stopping):
+            demo.show(feed, stopping)
+            demo.drain(_DRAIN_WHEN_STOPPED_S if stopping.is_set() else _DRAIN_S)
         report = demo.report()
     if options.report is not None:
         _write(options.report, report)
@@ -84,61 +91,62 @@ def run_demo(options: DemoOptions, settings: Settings, say: Say) -> dict[str, An
 class _Demo:
     """The parts that run, and their figures."""
 
-    def __init__(
-        self, options: DemoOptions, settings: Settings, home: Path, feed: MatchFeed, say: Say, began: float
-    ) -> None:
-        self._options, self._settings, self._home, self._feed = options, settings, home, feed
+    def __init__(self, options: DemoOptions, settings: Settings, home: Path, say: Say, began: float) -> None:
+        self._options, self._settings, self._home = options, settings, home
         self._say, self._began = say, began
         self._children: list[Child] = []
         self._undo = ExitStack()
-        self._meter: InsightMeter | None = None
+        self._steps_s: dict[str, float] = {}
+        self._connected: _Connected | None = None
         self._events = 0
 
-    def start(self, stopping: threading.Event) -> None:
-        """Bring everything up, and return when the first page can be looked at."""
+    def launch(self) -> None:
+        """Start broker, pipeline and gateway; nothing is waited for."""
+        from jobs.settings import to_toml
+        from streaming.kafka.broker import EmbeddedBroker
+
+        port = self._settings.kafka.port or _free_port()  # known before the broker runs: the others are told it
+        self._broker = _BrokerStart(EmbeddedBroker(self._home / "kafka", port=port), self._say)
+        self._undo.callback(self._broker.stop)
+        file = self._home / "settings.toml"
+        own = settings_of_children(self._settings, f"127.0.0.1:{port}", self._home / "gateway.url")
+        file.write_text(to_toml(own), "utf-8")
+        environment = environment_of_children(file)
+        self._child("pipeline", ["jobs.run", _PIPELINE], environment)
+        self._child("gateway", ["jobs.cli", "gateway"], environment)
+
+    def connect(self, stopping: threading.Event) -> bool:
+        """Wait for the broker and make the topics; False when it was stopped meanwhile."""
         from jobs.measure import InsightMeter
         from streaming.kafka.admin import ensure_topics
-        from streaming.kafka.broker import EmbeddedBroker
         from streaming.kafka.publisher import Publisher
         from streaming.kafka.settings import KafkaSettings
         from streaming.kafka.source import KafkaSource
         from streaming.topics import MATCH_INSIGHTS, TOPICS, state_topic
 
-        broker = EmbeddedBroker(self._home / "kafka")
-        self._undo.callback(broker.stop)
-        bootstrap = str(broker.start(on_progress=self._say).bootstrap_servers)
-        self._step("Kafka", bootstrap)
+        bootstrap = self._broker.wait(stopping, self._raise_if_ended)
+        if bootstrap is None:
+            return False
+        self._step("broker", f"Kafka: {bootstrap}")
         kafka = KafkaSettings(bootstrap_servers=bootstrap)
-        environment = {
-            "SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": bootstrap,
-            "SIGHTLINE_GATEWAY__PORT": str(self._options.port),
-            "SIGHTLINE_GATEWAY__READY_FILE": str(self._home / "gateway.url"),
-            "OMP_NUM_THREADS": "1",
-        }
-        self._child("pipeline", ["jobs.run", "win-prediction"], environment)
-        ensure_topics(kafka, [*TOPICS, state_topic("win-prediction")])
-        self._child("gateway", ["jobs.cli", "gateway"], environment)
-        self._kafka = kafka
-        self._publisher = Publisher(kafka)
-        self._undo.callback(self._publisher.close)
-        self._meter = InsightMeter(KafkaSource(kafka, MATCH_INSIGHTS.name, "sightline-demo-meter"))
-        self._meter.start()
-        self._undo.callback(self._meter.stop)
-        url = self._wait_for_gateway(stopping)
-        if url:
-            self._step("pages", url)
-            self._say(f"open {url}")
+        ensure_topics(kafka, [*TOPICS, state_topic(_PIPELINE)])
+        publisher = Publisher(kafka)
+        self._undo.callback(publisher.close)
+        meter = InsightMeter(KafkaSource(kafka, MATCH_INSIGHTS.name, "sightline-demo-meter"))
+        meter.start()
+        self._undo.callback(meter.stop)
+        self._connected = _Connected(kafka, publisher, meter)
+        return not stopping.is_set()
 
-    def show(self, stopping: threading.Event) -> None:
+    def show(self, feed: MatchFeed, stopping: threading.Event) -> None:
         """Stream matches until the time is over, the matches are, or someone stops it."""
         from streaming.simulators.feed import Pacer
 
-        ends_at = None if self._options.duration_s is None else time.monotonic() + self._options.duration_s
         over = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(stopping, over, ends_at), name="watch", daemon=True)
+        watch = threading.Thread(target=self._watch, args=(stopping, over), name="watch", daemon=True)
         watch.start()
         try:
-            for chunk in Pacer(self._feed, sleep=over.wait):
+            for chunk in Pacer(feed, sleep=over.wait):
                 if over.is_set():
                     break
                 self._publish(chunk)
@@ -150,35 +158,46 @@ class _Demo:
             watch.join()
         self._raise_if_ended()
 
-    def drain(self) -> None:
-        """Let the pipeline answer what was sent, for a while."""
+    def drain(self, within_s: float) -> None:
+        """Let the pipeline answer what was sent, for a while; not when it has answered nothing so far."""
+        from jobs.run import identity
         from streaming.kafka.source import KafkaSource
         from streaming.topics import MATCH_EVENTS
 
-        self._publisher.flush(5.0)
-        deadline = time.monotonic() + _DRAIN_S
-        with closing(KafkaSource(self._kafka, MATCH_EVENTS.name, self._settings.pipeline.group)) as source:
+        assert self._connected is not None
+        kafka, publisher, meter = self._connected.kafka, self._connected.publisher, self._connected.meter
+        if not meter.received:
+            return
+        deadline = time.monotonic() + within_s
+        publisher.flush(within_s)
+        with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(_PIPELINE))) as source:
             while time.monotonic() < deadline and dict(source.committed()) != dict(source.end_offsets()):
                 time.sleep(0.2)
         time.sleep(0.5)  # the meter's last poll
 
     def report(self) -> dict[str, Any]:
-        """The figures, all measured from outside the pipeline."""
+        """The figures, all measured from outside the pipeline; `steps_s` says when what was ready."""
         from streaming.kafka.source import KafkaSource
         from streaming.topics import MATCH_EVENTS
 
-        assert self._meter is not None
-        measured = self._meter.measured()
-        with closing(KafkaSource(self._kafka, MATCH_EVENTS.dead_letters.name, "sightline-demo-meter")) as source:
-            dead = source.end_offsets()
-        return {
-            "events_in": self._publisher.acknowledged,
-            "insights_out": measured.insights,
-            "dead_letters": sum(dead.values()),
-            "matches": measured.matches,
-            "first_insight_s": None if measured.first_at is None else round(measured.first_at - self._began, 2),
-            "latency_ms": measured.percentiles(),
-        }
+        began = time.time() - (time.monotonic() - self._began)
+        steps_s = self._steps_s | pipeline_steps_s(self._home / "pipeline.log", began)
+        told: dict[str, Any] = {"events_in": 0, "insights_out": 0, "dead_letters": 0, "matches": 0}
+        told |= {"first_insight_s": None, "latency_ms": {"p50": None, "p99": None}}
+        if self._connected is not None:
+            kafka, publisher, meter = self._connected.kafka, self._connected.publisher, self._connected.meter
+            measured = meter.measured()
+            with closing(KafkaSource(kafka, MATCH_EVENTS.dead_letters.name, "sightline-demo-meter")) as source:
+                dead = source.end_offsets()
+            told = {
+                "events_in": publisher.acknowledged,
+                "insights_out": measured.insights,
+                "dead_letters": sum(dead.values()),
+                "matches": measured.matches,
+                "first_insight_s": self._steps_s.get("first_insight"),
+                "latency_ms": measured.percentiles(),
+            }
+        return told | {"steps_s": dict(sorted(steps_s.items(), key=lambda step: step[1]))}
 
     def stop(self) -> None:
         """Stop all that was started, last first, and leave nothing behind."""
@@ -187,7 +206,7 @@ class _Demo:
             child.stop(timeout_s=20.0)
         self._undo.close()
 
-    def _child(self, name: str, module: Sequence[str], environment: dict[str, str]) -> None:
+    def _child(self, name: str, module: Sequence[str], environment: Mapping[str, str | None]) -> None:
         from jobs.children import Child
 
         self._children.append(Child(name, module, environment, self._home / f"{name}.log"))
@@ -195,88 +214,195 @@ class _Demo:
     def _publish(self, chunk: pl.DataFrame) -> None:
         from streaming.codec import Encoder, PackagedRegistry, load_schema
 
+        assert self._connected is not None
         if not self._events:
             self._encoder = Encoder(load_schema("match-events"), PackagedRegistry().id_of("match-events"))
         values = self._encoder.encode(chunk).to_pylist()
         keys = [match_id.encode() for match_id in chunk["match_id"]]
-        self._publisher.send("match.events", keys, values)
+        self._connected.publisher.send("match.events", keys, values)
         self._events += len(values)
 
-    def _wait_for_gateway(self, stopping: threading.Event) -> str:
-        ready = self._home / "gateway.url"
-        while not stopping.is_set():
-            self._raise_if_ended()
-            if ready.exists() and (url := ready.read_text().strip()):
-                return url
-            stopping.wait(0.1)
-        return ""
-
-    def _watch(self, stopping: threading.Event, over: threading.Event, ends_at: float | None) -> None:
+    def _watch(self, stopping: threading.Event, over: threading.Event) -> None:
         """Say how it goes, and end the show on time, on a signal, or when a part has ended by itself."""
-        assert self._meter is not None
-        said_first = False
-        last_said = time.monotonic()
-        while not over.wait(0.2):
-            now = time.monotonic()
-            if stopping.is_set() or (ends_at is not None and now >= ends_at) or self._ended():
+        assert self._connected is not None
+        meter, last_said = self._connected.meter, time.monotonic()
+        while not over.wait(0.1):
+            if stopping.is_set() or self._is_time_over() or self._ended():
                 over.set()
                 return
-            measured = self._meter.measured(last=2_000)
-            if measured.first_at is not None and not said_first:
-                said_first = True
-                self._step("first insight", f"after {measured.first_at - self._began:.1f} s")
-            if now - last_said >= 10.0:
-                last_said = now
+            self._look_for_pages()
+            measured = meter.measured(last=2_000)
+            if measured.first_at is not None and "first_insight" not in self._steps_s:
+                self._step("first_insight", "first insight:", measured.first_at)
+            if time.monotonic() - last_said >= 10.0:
+                last_said = time.monotonic()
                 p = measured.percentiles()
+                told = "" if p["p50"] is None else f", latency p50 {p['p50']:.0f} ms, p99 {p['p99']:.0f} ms"
                 self._say(
-                    f"{self._events:,} events in, {measured.insights:,} insights out, {measured.matches} matches, "
-                    f"latency p50 {p['p50']:.0f} ms, p99 {p['p99']:.0f} ms"
+                    f"{self._events:,} events in, {measured.insights:,} insights out, {measured.matches} matches{told}"
                 )
+
+    def _is_time_over(self) -> bool:
+        """The show lasts as long as it was asked to from when it could be looked at."""
+        shown_since_s = self._steps_s.get("pages")
+        if self._options.duration_s is None or shown_since_s is None:
+            return False
+        return time.monotonic() - self._began >= shown_since_s + self._options.duration_s
+
+    def _look_for_pages(self) -> None:
+        if "pages" in self._steps_s:
+            return
+        with suppress(FileNotFoundError):
+            if url := (self._home / "gateway.url").read_text("utf-8").strip():
+                self._step("pages", f"pages: {url}")
+                self._say(f"open {url}")
 
     def _ended(self) -> list[Child]:
         return [child for child in self._children if child.ended is not None]
 
     def _raise_if_ended(self) -> None:
         for child in self._ended():
-            kept = Path(tempfile.gettempdir()) / f"sightline-{child.name}.log"
+            raise DemoFailed(f"the {child.name} ended by itself: {child.last_line}{self._kept(child)}")
+
+    def _kept(self, child: Child) -> str:
+        """Save the log of a child from the end of this demo's folder, in the user's own."""
+        try:
+            kept = self._settings.home / _LOGS / f"{child.name}.log"
+            kept.parent.mkdir(exist_ok=True)
             shutil.copyfile(child.log, kept)
-            raise DemoFailed(f"the {child.name} ended by itself: {child.last_line} (its log: {kept})")
+        except OSError as failure:
+            return f" (its log could not be kept: {failure.strerror})"
+        return f" (its log: {kept})"
 
-    def _step(self, what: str, detail: str) -> None:
-        self._say(f"{what}: {detail} ({time.monotonic() - self._began:.1f} s)")
+    def _step(self, name: str, words: str, at: float | None = None) -> None:
+        self._steps_s[name] = round((time.monotonic() if at is None else at) - self._began, 2)
+        self._say(f"{words} after {self._steps_s[name]:.1f} s")
 
 
-def _feed(options: DemoOptions) -> MatchFeed:
-    from streaming.simulators.feed import MatchFeed, live_matches
+@dataclass(frozen=True)
+class _Connected:
+    """What this process has to do with the broker."""
 
-    now_ms = time.time_ns() // 1_000_000
-    if options.replay is None:
-        return live_matches(
-            options.titles, options.seed, concurrent=options.matches, speed=options.speed, epoch_ms=now_ms
-        )
+    kafka: KafkaSettings
+    publisher: Publisher
+    meter: InsightMeter
+
+
+class _BrokerStart:
+    """The embedded broker, started in a thread: fetching its jars may take a minute, and can be given up."""
+
+    def __init__(self, broker: EmbeddedBroker, say: Say) -> None:
+        self._broker, self._say = broker, say
+        self._given_up = threading.Event()
+        self._bootstrap: str | None = None
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
+        self._thread.start()
+
+    def wait(self, stopping: threading.Event, check: Callable[[], None]) -> str | None:
+        """The address once it answers; None when it is time to stop before that. `check` may raise meanwhile."""
+        while self._thread.is_alive() and not stopping.is_set():
+            self._thread.join(0.05)
+            check()
+        if self._failure is not None:
+            raise self._failure
+        return self._bootstrap
+
+    def stop(self) -> None:
+        """Stop it, whether it runs, starts, or was about to."""
+        self._given_up.set()
+        while self._thread.is_alive():
+            self._broker.stop()  # the process, if there is one already: `start` waits for it
+            self._thread.join(0.1)
+        self._broker.stop()
+
+    def _run(self) -> None:
+        try:
+            self._bootstrap = self._broker.start(on_progress=self._progress).bootstrap_servers
+        except Exception as failure:
+            self._failure = failure
+
+    def _progress(self, words: str) -> None:
+        if self._given_up.is_set():
+            raise InterruptedError("given up")
+        self._say(words)
+
+
+def settings_of_children(settings: Settings, bootstrap: str, ready_file: Path) -> Settings:
+    """The effective settings, but with the embedded broker, the packaged schemas and a Ray of the demo's own: whatever
+    is set about a real cluster, a demo must not reach it."""
+    from jobs.settings import KafkaSection, RegistrySection
+
+    return settings.model_copy(
+        update={
+            "kafka": KafkaSection(bootstrap_servers=bootstrap),
+            "registry": RegistrySection(),
+            "ray": settings.ray.model_copy(update={"address": None}),
+            "gateway": settings.gateway.model_copy(update={"ready_file": ready_file}),
+        }
+    )
+
+
+def environment_of_children(file: Path) -> dict[str, str | None]:
+    """So that this settings file alone counts; None takes a variable away."""
+    from jobs.settings import PREFIX
+
+    ours: dict[str, str | None] = {name: None for name in os.environ if name.upper().startswith(PREFIX)}
+    return ours | {"RAY_ADDRESS": None, "SIGHTLINE_CONFIG": str(file), "OMP_NUM_THREADS": "1"}
+
+
+def pipeline_steps_s(log: Path, began: float) -> dict[str, float]:
+    """When each step of the pipeline's start was reached, in seconds after `began` (Unix time), from its log."""
+    steps_s: dict[str, float] = {}
+    with suppress(OSError), log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if not line.startswith("{"):
+                continue
+            with suppress(ValueError, KeyError):
+                told = json.loads(line)
+                first_commit = told["message"] == "committed"
+                name = "first_commit" if first_commit else told["step"]
+                moment = datetime.fromisoformat(told["time"]).timestamp()
+                steps_s.setdefault(f"pipeline_{name}", round(moment - began, 2))
+                if first_commit:
+                    break
+    return steps_s
+
+
+def replayed(options: DemoOptions, say: Say) -> MatchFeed:
+    """Real matches as a feed; what had to be left out is said, file by file.
+
+    Raises:
+        ImportProblem: nothing can be replayed.
+    """
     from streaming.importers import import_matches
+    from streaming.simulators.feed import MatchFeed
 
-    imported = import_matches(options.replay)
-    return MatchFeed([imported.events], concurrent=options.matches, speed=options.speed, epoch_ms=now_ms)
+    assert options.replay is not None
+    imported = import_matches(options.replay, any_map=options.any_map)
+    for problem in imported.skipped:
+        say(f"left out: {problem}")
+    if imported.skipped:
+        say(f"replaying {imported.matches} matches; {len(imported.skipped)} files were left out")
+    return MatchFeed([imported.events], concurrent=options.matches, speed=options.speed, epoch_ms=_now_ms())
 
 
-@contextmanager
-def _home(parent: Path) -> Iterator[Path]:
-    """A folder of this demo's own; those of demos that were killed are cleared, with their brokers."""
-    from streaming.kafka.broker import EmbeddedBroker
+def _simulated(options: DemoOptions) -> MatchFeed:
+    from streaming.simulators.feed import live_matches
 
-    parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.glob(f"{_PREFIX}*"):
-        owner = left / "owner.pid"
-        if owner.exists() and not psutil.pid_exists(int(owner.read_text())):
-            EmbeddedBroker(left / "kafka").stop()
-            shutil.rmtree(left, ignore_errors=True)
-    home = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    (home / "owner.pid").write_text(str(os.getpid()))
-    try:
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    return live_matches(
+        options.titles, options.seed, concurrent=options.matches, speed=options.speed, epoch_ms=_now_ms()
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line, on stderr. `range` and `record` hold the one id from event to answer: an answer
+"""Logs as one JSON object a line, on stderr. `ranges` and `record` hold the one id from event to answer: an answer
 carries the topic, partition and offset of the event that made it, and so do the lines about that event here.
 
     {"time": "…Z", "level": "info", "logger": "…", "message": "committed", "ranges": ["match.events/0[10,15)"], …}

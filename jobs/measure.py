@@ -35,10 +35,10 @@ class Measured:
     first_at: float | None  # time.monotonic() of the first answer
     latency_ms: npt.NDArray[np.float64]  # event reached Kafka to answer received; events after the first answer only
 
-    def percentiles(self) -> dict[str, float]:
-        """p50 and p99 of the latency in ms; 0 where nothing was received."""
+    def percentiles(self) -> dict[str, float | None]:
+        """p50 and p99 of the latency in ms; None where nothing was received."""
         if not len(self.latency_ms):
-            return {"p50": 0.0, "p99": 0.0}
+            return {"p50": None, "p99": None}
         p50, p99 = np.percentile(self.latency_ms, [50, 99])
         return {"p50": round(float(p50), 1), "p99": round(float(p99), 1)}
 

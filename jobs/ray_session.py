@@ -15,7 +15,9 @@ PACKAGES = ("streaming", "models", "serve", "jobs")
 ENVIRONMENT = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # a handle call takes 1.2 ms instead of 4.2 ms
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "1",  # which the line above turns off, but a driver without asyncio needs
+    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",  # the same: an HTTP proxy, and a server in each replica
     "RAY_enable_metrics_collection": "0",  # else Ray's metric processes grow by about 1 MB per dataset execution
+    "RAY_task_events_report_interval_ms": "0",  # else the GCS keeps an event of every actor call, 6 MB a minute
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray Data's scheduling loop sleeps up to 100 ms after handing a block's metadata to its prefetch thread; fetched
     # in the loop itself a batch takes 11 ms from yield to driver instead of 59-118 ms (1 task, 20-4 batches/s).
@@ -23,6 +25,7 @@ ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # by default workers yield to everything else, and answers would wait
     "POLARS_MAX_THREADS": "1",  # batches are small: threads would cost more than they bring
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread that still asks something at the end must not start a second Ray
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
 }
@@ -31,8 +34,8 @@ ENVIRONMENT = {
 @contextmanager
 def ray_session(
     address: str | None, *, logical_cpus: int, object_store_mb: int, dashboard: bool = False
-) -> Iterator[None]:
-    """Ray for the body of the `with`.
+) -> Iterator[bool]:
+    """Ray for the body of the `with`, which is told whether it is a cluster that outlives it.
 
     Args:
         address: of a running cluster; None starts one on this machine, with `logical_cpus` (many small actors and read
@@ -60,7 +63,7 @@ def ray_session(
         )
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     try:
-        yield
+        yield bool(address)
     finally:
         ray.shutdown()
 

@@ -5,12 +5,12 @@ ray job submit --working-dir . -- python -m jobs.run win-prediction
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobs.ray_session import ray_session
@@ -18,70 +18,182 @@ from jobs.signals import signals_set
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
+    from serve.win import Loading
+    from serve.win_app import AppKeeper
+    from streaming.codec import SchemaRegistry
+    from streaming.kafka.settings import KafkaSettings
+    from streaming.kafka.source import KafkaSource
+    from streaming.records import Records
     from streaming.runners.micro_batch import MicroBatchRunner
 
 log = logging.getLogger(__name__)
 
 PIPELINES = ("win-prediction",)
 
-Step = Callable[[str], None]
-"""Told what is being done now, in words."""
+_KAFKA_PATIENCE_S = 60.0
+_RETRY_S = 0.2
 
 
-def run_pipeline(name: str, settings: Settings, on_step: Step = log.info) -> None:
+def identity(pipeline: str) -> str:
+    """Consumer group and transactional id of a pipeline. Both hang on its name alone, as the topic of its state does:
+    progress and state of different names would contradict each other."""
+    return f"sightline.{pipeline}"
+
+
+def run_pipeline(name: str, settings: Settings) -> None:
     """Run one pipeline until SIGTERM or SIGINT; everything under way is finished or left untouched on the log.
 
     Raises:
         KeyError: no pipeline of that name.
-        Fenced, OffsetsExpired, StateLayoutChanged: as `MicroBatchRunner.run`.
+        TransportUnavailable: Kafka did not answer for a minute.
+        TopicMissing: a topic cannot be created.
+        ModelNotFoundError, BrokenModelError, DeploymentFailed: the models cannot be served.
+        Fenced, OffsetsExpired, LogCorrupt, CommitRefused, StateLayoutChanged: as `MicroBatchRunner.run`.
     """
     if name not in PIPELINES:
         raise KeyError(f"no pipeline {name!r}; there are: {', '.join(PIPELINES)}")
     stopping = threading.Event()
+    where = "starting Ray" if settings.ray.address is None else f"connecting to Ray at {settings.ray.address}"
+    log.info(where, extra={"step": "process"})
     with (
         ray_session(
             settings.ray.address,
             logical_cpus=settings.ray.num_cpus,
             object_store_mb=settings.ray.object_store_mb,
-        ),
+        ) as shared,
         signals_set(stopping),  # after Ray's start, which sets handlers of its own
     ):
-        _run_win_prediction(settings, on_step, stopping)
+        _run_win_prediction(settings, stopping, shared=shared)
 
 
-def _run_win_prediction(settings: Settings, on_step: Step, stopping: threading.Event) -> None:
-    import ray
+def _run_win_prediction(settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
+    """Models load on the cluster while topics are prepared, state is restored and the first events are read."""
+    from serve.win_app import AppKeeper, WinApp, app_name
 
-    from jobs.status import StatusReporter
-    from serve.win import ServePredict, deploy
-    from streaming import topics
-    from streaming.kafka.admin import ensure_topics, read_all
-    from streaming.kafka.publisher import Publisher
-    from streaming.kafka.sink import KafkaSink
-    from streaming.kafka.source import KafkaSource
-    from streaming.pipelines.win_prediction import win_prediction
-    from streaming.runners.epoch import ReadLimits
-    from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
-
-    on_step("loading the models into Ray Serve")
-    handle = deploy(
-        settings.models.store_roots,
+    name, kafka = "win-prediction", settings.kafka.connection()
+    app = WinApp(
+        app_name(name, kafka.bootstrap_servers),
         settings.models.titles,
+        settings.models.store,
         replicas=settings.serve.replicas,
         gpus_per_replica=settings.serve.gpus_per_replica,
     )
-    on_step("preparing topics")
-    pipeline = win_prediction(ServePredict(handle, max_batch=settings.serve.max_batch))
-    kafka = settings.kafka.connection()
-    state_topic = topics.state_topic(pipeline.name)
-    ensure_topics(kafka, [*topics.TOPICS, state_topic]).require_agreement()
-    source = KafkaSource(kafka, pipeline.source.name, settings.pipeline.group)
-    runner = MicroBatchRunner(
+    keeper = AppKeeper(app, on_failure=stopping.set)
+    log.info("loading the models into Ray Serve", extra={"step": "ray"})
+    keeper.start()
+    try:
+        if prepare_topics(kafka, name, stopping):
+            _answer(name, settings, kafka, keeper, stopping)
+    finally:
+        keeper.stop(delete=shared)
+    if keeper.failure is not None:
+        raise keeper.failure
+
+
+def prepare_topics(kafka: KafkaSettings, pipeline: str, stopping: threading.Event) -> bool:
+    """Create the topics that are missing, and wait for a Kafka that is not up yet; False when it is time to stop.
+
+    A topic with another number of partitions than ours is used as it is: the number only matters where it changes.
+
+    Raises:
+        TransportUnavailable: Kafka did not answer for a minute.
+        TopicMissing: a topic cannot be created.
+    """
+    from streaming import topics
+    from streaming.kafka.admin import ensure_topics
+    from streaming.transport import TransportUnavailable
+
+    deadline, said = time.monotonic() + _KAFKA_PATIENCE_S, False
+    while not stopping.is_set():
+        try:
+            report = ensure_topics(kafka, [*topics.TOPICS, topics.state_topic(pipeline)])
+        except TransportUnavailable as away:
+            if time.monotonic() > deadline:
+                raise
+            if not said:
+                log.warning("waiting: %s", away)
+                said = True
+            stopping.wait(_RETRY_S)
+            continue
+        for line in report.mismatched:
+            log.warning("%s", line)
+        log.info("topics are there", extra={"step": "topics"})
+        return True
+    return False
+
+
+def _answer(name: str, settings: Settings, kafka: KafkaSettings, keeper: AppKeeper, stopping: threading.Event) -> None:
+    """Read, answer and report until it is time to stop."""
+    from jobs.status import StatusReporter
+    from streaming.kafka.publisher import Publisher
+    from streaming.kafka.source import KafkaSource
+    from streaming.topics import MATCH_EVENTS
+
+    registry, restored = settings.registry.open(), threading.Event()
+    with ExitStack() as stack:
+        source = stack.enter_context(closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))))
+        publisher = stack.enter_context(closing(Publisher(kafka)))
+        runner = _runner(name, settings, kafka, registry, source, keeper.loading, restored)
+
+        def starting() -> str:
+            return "" if keeper.loading.done() and restored.is_set() else keeper.waits_for or "restoring the state"
+
+        reporter = StatusReporter(
+            name,
+            source,
+            runner.progress,
+            publisher,
+            registry,
+            cluster=lambda: _cluster(keeper),
+            starting=starting,
+            clock=lambda: time.time_ns() // 1_000_000,
+        )
+        reporter.start()
+        state, reason = "stopped", ""
+        try:
+            with _stops_on(stopping, runner):
+                runner.run()
+            if keeper.failure is not None:
+                raise keeper.failure
+        except BaseException as failure:
+            state, reason = "failed", f"{type(failure).__name__}: {failure}"
+            raise
+        finally:
+            reporter.stop(state, reason)
+
+
+def _runner(
+    name: str,
+    settings: Settings,
+    kafka: KafkaSettings,
+    registry: SchemaRegistry,
+    source: KafkaSource,
+    loading: Loading,
+    restored: threading.Event,
+) -> MicroBatchRunner:
+    from serve.win import ServePredict
+    from streaming.insights.narrator import Narrator
+    from streaming.kafka.admin import read_all
+    from streaming.kafka.sink import KafkaSink
+    from streaming.pipelines.win_prediction import win_prediction
+    from streaming.runners.epoch import ReadLimits
+    from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
+    from streaming.topics import state_topic
+
+    predict = ServePredict(loading, max_batch=settings.serve.max_batch)
+    pipeline = win_prediction(predict, Narrator(settings.insights.wording))
+
+    def changelog() -> Iterator[Records]:
+        yield from read_all(kafka, state_topic(name).name).values()
+        restored.set()
+        log.info("state restored", extra={"step": "state"})
+
+    return MicroBatchRunner(
         pipeline,
         source,
-        KafkaSink(kafka, f"sightline.{pipeline.name}", settings.pipeline.group, pipeline.source.name),
-        settings.registry.open(),
-        changelog=lambda: read_all(kafka, state_topic.name).values(),
+        KafkaSink(kafka, identity(name), identity(name), pipeline.source.name),
+        registry,
+        changelog=changelog,
         config=MicroBatchConfig(
             epoch_s=settings.pipeline.epoch_s,
             read_tasks=settings.pipeline.read_tasks,
@@ -91,46 +203,22 @@ def _run_win_prediction(settings: Settings, on_step: Step, stopping: threading.E
         ),
     )
 
-    def cluster() -> dict[str, Any]:
-        described = handle.describe.remote().result(timeout_s=5)
-        fields = ("title", "name", "version", "weight_hash", "trained_on")
-        return {
-            "models": [{field: model[field] for field in fields} for model in described],
-            "broken_total": sum(model["broken"] for model in described),
-            "replicas": _running_replicas(),
-            "ray_nodes": sum(bool(node["Alive"]) for node in ray.nodes()),  # type: ignore[no-untyped-call]  # untyped in Ray,
-        }
 
-    reporter = StatusReporter(
-        pipeline.name, source, runner.progress, Publisher(kafka), cluster, lambda: time.time_ns() // 1_000_000
-    )
-    reporter.start()
-    on_step("running")
-    state, reason = "stopped", ""
-    try:
-        with _stops_on(stopping, runner):
-            runner.run()
-    except BaseException as failure:
-        state, reason = "failed", f"{type(failure).__name__}: {failure}"
-        raise
-    finally:
-        reporter.stop(state, reason)
-        source.close()
+def _cluster(keeper: AppKeeper) -> dict[str, Any]:
+    """Every model that answers, and what there is to answer with."""
+    import ray
+
+    handle = keeper.loading.result(0) if keeper.loading.done() else None
+    described = [] if handle is None else handle.describe.remote().result(timeout_s=5)
+    fields = ("title", "name", "version", "weight_hash", "trained_on")
+    return {
+        "models": [{field: model[field] for field in fields} for model in described],
+        "replicas": keeper.state.replicas,
+        "ray_nodes": sum(bool(node["Alive"]) for node in ray.nodes()),  # type: ignore[no-untyped-call]  # untyped in Ray
+    }
 
 
-def _running_replicas() -> int:
-    from ray import serve as ray_serve
-
-    from serve.win import APP
-
-    app = ray_serve.status().applications.get(APP)
-    if app is None:
-        return 0
-    states = [item for deployment in app.deployments.values() for item in deployment.replica_states.items()]
-    return sum(count for state, count in states if state == "RUNNING")
-
-
-@contextlib.contextmanager
+@contextmanager
 def _stops_on(event: threading.Event, runner: MicroBatchRunner) -> Iterator[None]:
     done = threading.Event()
 

@@ -10,6 +10,7 @@ The file is the one given by `--config` or SIGHTLINE_CONFIG, else `sightline.tom
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -63,6 +64,9 @@ class KafkaSection(_Section):
     ssl_keyfile: Path | None = None
     ssl_password: SecretStr | None = Field(default=None, description="Of the key file.")
     ssl_check_hostname: bool = True
+    max_record_bytes: int = Field(
+        default=1_000_000, ge=65_536, description="Of what is written; below your topics' max.message.bytes."
+    )
     port: int = Field(
         default=0, ge=0, le=65535, description="Of the embedded broker; 0: the one it had before, or a free one."
     )
@@ -108,6 +112,7 @@ class KafkaSection(_Section):
             ssl_keyfile=_text(self.ssl_keyfile),
             ssl_password=_revealed(self.ssl_password),
             ssl_check_hostname=self.ssl_check_hostname,
+            max_record_bytes=self.max_record_bytes,
         )
 
 
@@ -156,8 +161,7 @@ class RaySection(_Section):
 class PipelineSection(_Section):
     """How a pipeline cuts the stream, and how much may be under way."""
 
-    group: str = Field(default="sightline.win-prediction", min_length=1, description="Consumer group.")
-    epoch_s: float = Field(default=300.0, gt=0, description="One Ray Data execution lasts so long.")
+    epoch_s: float = Field(default=120.0, gt=0, description="One Ray Data execution lasts so long.")
     interval_ms: float = Field(default=60.0, ge=1, le=1000, description="Events gather so long before they are read.")
     read_tasks: int = Field(default=1, ge=1, description="Read tasks at a time; each has some of the partitions.")
     max_batch_records: int = Field(default=5_000, ge=1)
@@ -175,11 +179,19 @@ class ServeSection(_Section):
 class ModelsSection(_Section):
     """Which weights."""
 
-    store: Path = Field(default_factory=lambda: data_home() / "models", description="Folder of your own models.")
+    store: Path = Field(
+        default_factory=lambda: data_home() / "models",
+        description="Folder of your own models; on a cluster, one that every node has under this path.",
+    )
     titles: dict[str, str] = Field(
         default_factory=lambda: {title: f"tsstn-{title}@live" for title in titles()},
         description="Title → NAME@ALIAS or NAME@VERSION.",
     )
+
+    @field_validator("store")
+    @classmethod
+    def _is_absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()  # replicas run in folders of their own
 
     @field_validator("titles")
     @classmethod
@@ -193,6 +205,14 @@ class ModelsSection(_Section):
     def store_roots(self) -> tuple[str, ...]:
         """Your models first, then those that ship with the project."""
         return str(self.store), str(Path(models.__file__).parent / "shipped")
+
+
+class InsightsSection(_Section):
+    """How answers are put into words."""
+
+    wording: Path | None = Field(
+        default=None, description="Your copy of streaming/insights/wording.toml; by default that file itself."
+    )
 
 
 class GatewaySection(GatewaySettings):
@@ -215,6 +235,7 @@ class Settings(BaseSettings):
     pipeline: PipelineSection = Field(default_factory=PipelineSection)
     serve: ServeSection = Field(default_factory=ServeSection)
     models: ModelsSection = Field(default_factory=ModelsSection)
+    insights: InsightsSection = Field(default_factory=InsightsSection)
     gateway: GatewaySection = Field(default_factory=lambda: GatewaySection.model_validate({}))
 
     @model_validator(mode="before")
@@ -298,6 +319,29 @@ def load_settings(options: Mapping[str, tuple[Any, str]] | None = None, config: 
 def setting_names() -> tuple[str, ...]:
     """Dotted names of all settings."""
     return tuple(_field_names(Settings, ""))
+
+
+def to_toml(settings: Settings) -> str:
+    """The settings as a file that `load_settings` reads back to the same, secrets in clear: for own processes only."""
+    lines: list[str] = []
+    sections: dict[str, list[str]] = {}
+    for name, value in _leaves(settings.model_dump(mode="python")):
+        section, _, key = name.rpartition(".")
+        if value is not None:
+            sections.setdefault(section, []).append(f"{key} = {_toml_value(value)}")
+    for section, entries in sorted(sections.items()):  # what is in no section comes first
+        lines += [f"[{section}]"] * bool(section) + entries
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    # A JSON string is a TOML string, but for one character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _chosen_file(config: Path | None) -> Path | None:

@@ -6,17 +6,17 @@ three processes. Scale is replicas; batching is the caller's, who has whole poll
 
 from __future__ import annotations
 
+import platform
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from ray import serve as ray_serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 
+from streaming.features.catalogue import FORM
 from streaming.pipeline import DependencyUnavailable
 from streaming.pipelines.win_prediction import STATE_FLOATS, Arrays, Prediction
 
@@ -25,26 +25,39 @@ if TYPE_CHECKING:
 
     from serve.predictors.win import WinPredictor
 
-APP = "win-prediction"
-
 Reply = dict[str, Any]
+Loading: TypeAlias = "Future[DeploymentHandle[Any]]"
+"""The handle, once the models are loaded."""
+
+_LOADING_S = 0.5
 
 
 class WinReplica:
     """One replica. Weights load inside it, never in the caller."""
 
-    def __init__(self, store: Sequence[str], models: Mapping[str, str], device: str) -> None:
-        """Load every title's model.
+    def __init__(self, store: str, models: Mapping[str, str], device: str, *, store_must_exist: bool = False) -> None:
+        """Load every title's model: from the store, else from those that ship with Sightline, wherever those lie here.
 
         Args:
-            store: folders to look for models in, first hit wins.
+            store: folder of the user's own models on this node.
             models: title to reference, such as {"lol": "tsstn-lol@live"}.
             device: "cpu" or "cuda".
+            store_must_exist: it is there where the pipeline was started, so without it here other weights would answer.
+
+        Raises:
+            ModelNotFoundError, BrokenModelError: a model cannot be loaded; the message says which and what to do.
         """
+        from models.store import SHIPPED, ModelNotFoundError
         from serve.predictors.win import load_win_predictor  # torch loads here, inside the replica
 
+        if store_must_exist and not Path(store).is_dir():
+            raise ModelNotFoundError(
+                f"the model store {store} is not there on {platform.node()}: put it where every node finds it under "
+                "the same path (setting models.store)"
+            )
+        roots = (store, str(SHIPPED))
         self._predictors: dict[str, WinPredictor] = {
-            title: load_win_predictor(store, reference, device) for title, reference in models.items()
+            title: load_win_predictor(roots, reference, device) for title, reference in models.items()
         }
         self._lock = threading.Lock()
 
@@ -88,6 +101,8 @@ class WinReplica:
         """
         for title, predictor in self._predictors.items():
             features = np.zeros((1, len(predictor.features)), np.float32)
+            # Without form, so that nothing is known of a home advantage.
+            features[0, [name == FORM for name in predictor.features]] = np.nan
             reply = self.predict(
                 title,
                 {
@@ -101,43 +116,11 @@ class WinReplica:
                 raise RuntimeError(f"title {title}: a level match has logit {float(reply['logit'][0]):.4f}, not 0")
 
 
-def deploy(
-    store: Sequence[str], models: Mapping[str, str], *, replicas: int = 1, gpus_per_replica: float = 0.0
-) -> DeploymentHandle[Any]:
-    """Start (or update) the app on the connected Ray cluster, without any HTTP proxy; returns when it can predict.
-
-    Raises:
-        ModelNotFoundError, BrokenModelError: a model cannot be loaded; the message says which and what to do.
-        RuntimeError: the deployment did not become healthy for another reason.
-    """
-    deployment = ray_serve.deployment(
-        name="win",
-        num_replicas=replicas,
-        max_ongoing_requests=16,
-        health_check_period_s=5,
-        ray_actor_options={"num_cpus": 0.5, "num_gpus": gpus_per_replica},
-    )(WinReplica)
-    ray_serve.start(proxy_location="Disabled")
-    app = deployment.bind(list(store), dict(models), "cuda" if gpus_per_replica else "cpu")
-    try:
-        return ray_serve.run(app, name=APP, route_prefix=None)
-    except RuntimeError:
-        _check_models(store, models)  # Serve keeps the reason in a log file of its own: find it again
-        raise
-
-
-def _check_models(store: Sequence[str], models: Mapping[str, str]) -> None:
-    from serve.predictors.win import load_win_predictor
-
-    for reference in models.values():
-        load_win_predictor(store, reference)
-
-
 class ServePredict:
     """`Predict` through a Serve handle: a large batch is cut by match, fanned out over replicas and joined in order."""
 
-    def __init__(self, handle: DeploymentHandle[Any], *, max_batch: int = 4_096, timeout_s: float = 30.0) -> None:
-        self._handle = handle
+    def __init__(self, loading: Loading, *, max_batch: int = 4_096, timeout_s: float = 30.0) -> None:
+        self._loading = loading
         self._max_batch = max_batch
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="predict")
@@ -146,7 +129,7 @@ class ServePredict:
         """One prediction for all rows.
 
         Raises:
-            DependencyUnavailable: no replica answered in time, or all are gone.
+            DependencyUnavailable: the models are still being loaded, no replica answered in time, or all are gone.
         """
         pieces = cut_by_match(request, self._max_batch)
         if len(pieces) == 1:
@@ -156,12 +139,25 @@ class ServePredict:
 
     def _call(self, title: str, request: Arrays) -> Reply:
         try:
-            return self._handle.predict.remote(title, dict(request)).result(timeout_s=self._timeout_s)  # type: ignore[no-any-return]
-        except (RayError, RayServeException, TimeoutError) as away:
+            handle = self._loading.result(_LOADING_S)
+        except TimeoutError:
+            raise DependencyUnavailable("the models are being loaded into Ray Serve") from None
+        try:
+            return handle.predict.remote(title, dict(request)).result(timeout_s=self._timeout_s)  # type: ignore[no-any-return]
+        except Exception as away:
+            if not _is_away(away):
+                raise
             cause = getattr(away, "cause", None)
             if isinstance(cause, KeyError | ValueError):
                 raise cause from away
             raise DependencyUnavailable(f"model for {title}: {type(away).__name__}: {away}".splitlines()[0]) from away
+
+
+def _is_away(failure: Exception) -> bool:
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException  # all of Serve: only where it is in use
+
+    return isinstance(failure, RayError | RayServeException | TimeoutError)
 
 
 Piece = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # rows of the request, rows of its hidden
@@ -181,11 +177,12 @@ def cut_by_match(request: Arrays, max_batch: int) -> list[Piece]:
 def _piece(request: Arrays, rows: npt.NDArray[np.int64], matches: npt.NDArray[np.int64]) -> Arrays:
     renumbered = np.empty(len(request["hidden"]), np.int64)
     renumbered[matches] = np.arange(len(matches))
+    by_match = {key: request[key][matches] for key in ("hidden", "heroes") if key in request}
     return {
         "features": request["features"][rows],
         "clock_s": request["clock_s"][rows],
         "match": renumbered[request["match"][rows]],
-        "hidden": request["hidden"][matches],
+        **by_match,
     }
 
 

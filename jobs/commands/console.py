@@ -74,7 +74,8 @@ def loaded(assignments: Sequence[str] | None = None, given: Mapping[str, tuple[A
         if not equals or not name:
             raise UsageProblem(f"--set {assignment}: write NAME=VALUE, such as kafka.port=9092")
         options[name.strip()] = (value, f"--set {name.strip()}")
-    return load_settings({**options, **(given or {})})
+    options |= {name: (value, option) for name, (value, option) in (given or {}).items() if value is not None}
+    return load_settings(options)
 
 
 def with_broker(settings: Settings) -> Settings:

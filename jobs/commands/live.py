@@ -17,10 +17,15 @@ def demo(
         str | None, typer.Option("--for", metavar="DURATION", help="Stop after 60s, 5m, …; default: at Ctrl-C.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the measured figures here as JSON; - for stdout.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the pages; 0 takes a free one.")] = 8600,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Of the pages; 0 takes a free one. Default: 8600.")
+    ] = None,
     replay: Annotated[
         Path | None, typer.Option(help="Real matches: a Riot timeline, OpenDota tables, a per-minute gold table.")
     ] = None,
+    any_map: Annotated[
+        bool, typer.Option("--any-map", help="With --replay: Riot timelines of other maps than Summoner's Rift, too.")
+    ] = False,
     speed: Annotated[float | None, typer.Option(help="Seconds of game per second.")] = None,
     matches: Annotated[int | None, typer.Option(min=1, help="Matches on air at a time.")] = None,
     title: Annotated[
@@ -30,7 +35,8 @@ def demo(
 ) -> None:
     """Show it all on this machine: broker, Ray, model, pipeline and pages, with matches to watch.
 
-    Nothing is left running when it ends.
+    Nothing is left running when it ends. It has a Kafka, a Ray and schemas of its own: what is set about real ones does
+    not count here.
 
     Example: sightline demo --replay timeline.json --speed 60
     """
@@ -42,12 +48,14 @@ def demo(
         raise UsageProblem(f"--title {unknown[0]}: unknown; there are: {', '.join(titles())}")
     if speed is not None and not 0.0 < speed <= 10_000.0:
         raise UsageProblem(f"--speed {speed:g}: must be above 0 and at most 10000")
+    if any_map and replay is None:
+        raise UsageProblem("--any-map is about --replay PATH: give both, or neither")
     writable_file(report, "--report")
     given: dict[str, Any] = {"duration_s": seconds(duration) if duration else None, "speed": speed, "matches": matches}
     given |= {"titles": tuple(title) if title else None}
     chosen = {name: value for name, value in given.items() if value is not None}
-    options = replace(DemoOptions(report=report, port=port, replay=replay), **chosen)
-    run_demo(options, loaded(assignments).settings, say)
+    options = replace(DemoOptions(report=report, replay=replay, any_map=any_map), **chosen)
+    run_demo(options, loaded(assignments, {"gateway.port": (port, "--port")}).settings, say)
 
 
 def run(
@@ -76,7 +84,7 @@ def run(
     settings = with_broker(loaded(assignments, given).settings)
     settings.kafka.connection()  # an address that is not set is said at once, not after Ray has started
     log_as_json()
-    run_pipeline(pipeline, settings, say)
+    run_pipeline(pipeline, settings)
 
 
 def gateway(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -93,14 +94,17 @@ def test_a_submitted_job_answers_from_a_clean_cluster(cluster: str, tmp_path: Pa
         publisher.close()
 
         environment = {"SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "SIGHTLINE_HOME": str(tmp_path)}
-        submitted = subprocess.run(
-            [
-                RAY, "job", "submit", "--address", cluster, "--working-dir", ".", "--no-wait",
-                "--runtime-env-json", json.dumps({"env_vars": environment}), "--submission-id", "win",
-                "--", "python", "-m", "jobs.run", "win-prediction",
-            ],
-            cwd=ROOT, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        submit = [
+            RAY, "job", "submit", "--address", cluster, "--working-dir", ".", "--no-wait",
+            "--runtime-env-json", json.dumps({"env_vars": environment}), "--submission-id", "win",
+            "--", "python", "-m", "jobs.run", "win-prediction",
+        ]  # fmt: skip
+        deadline = time.monotonic() + 90
+        while True:  # the dashboard answers before the agent that takes jobs does
+            submitted = subprocess.run(submit, cwd=ROOT, capture_output=True, text=True, timeout=120)
+            if "No available agent" not in submitted.stderr or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
         assert submitted.returncode == 0, submitted.stdout + submitted.stderr
 
         insights = KafkaSource(kafka, "match.insights", "reader")
@@ -119,6 +123,10 @@ def test_a_submitted_job_answers_from_a_clean_cluster(cluster: str, tmp_path: Pa
             [RAY, "job", "stop", "--address", cluster, "win"], capture_output=True, text=True, timeout=60
         )
         assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+        deadline = time.monotonic() + 60  # the cluster is others' too: the app goes with the run
+        while apps := httpx.get(f"{cluster}/api/serve/applications/", timeout=10).json()["applications"]:
+            assert time.monotonic() < deadline, apps
+            time.sleep(0.5)
     finally:
         for source in sources:
             source.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import resource
@@ -17,17 +18,21 @@ import typer
 from jobs import cli, demo
 from jobs.commands.console import seconds, writable_file
 from jobs.errors import Exit, SettingsError, UsageProblem, meaning
+from jobs.settings import Settings
 from models.store import ModelNotFoundError
+from serve.win_app import DeploymentFailed
+from streaming import topics
 from streaming.importers.problem import ImportProblem
+from streaming.kafka.admin import TopicMissing
 from streaming.kafka.jars import BrokerError
 from streaming.transport import Fenced, TransportUnavailable
 
 Run = Callable[..., tuple[int, str, str]]
 
 COMMANDS = [
-    ["demo"], ["run"], ["gateway"], ["train"], ["evaluate"], ["config"], ["version"],
+    ["demo"], ["run"], ["gateway"], ["train"], ["config"], ["version"],
     ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"], ["topics", "create"], ["topics", "ls"],
-    ["models", "ls"], ["models", "show"],
+    ["models", "ls"], ["models", "show"], ["evaluate", "win"], ["evaluate", "reproduce"],
 ]  # fmt: skip
 
 
@@ -96,9 +101,10 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["run", "win-predicton"], "did you mean win-prediction?"),
         (["run", "win-prediction"], "sightline kafka start"),
         (["run", "win-prediction", "--brokers", "nonsense"], "kafka.bootstrap_servers: 'nonsense' is not HOST:PORT"),
+        (["demo", "--any-map"], "--any-map is about --replay PATH"),
+        (["config", "--set", "pipeline.group=mine"], "--set pipeline.group: no such setting"),
         (["train", "win-tsst", "--data", "x"], "no recipe 'win-tsst'; there are: win-tsstn"),
-        (["evaluate", "winn", "--data", "x"], "nothing to evaluate named 'winn'"),
-        (["evaluate", "gate-lol", "--data", "x", "--title", "lol"], "leave out --title"),
+        (["evaluate", "winn"], "No such command 'winn'"),
         (["config", "--set", "kafka"], "--set kafka: write NAME=VALUE"),
         (["config", "--set", "kafka.prt=1"], "--set kafka.prt: no such setting; did you mean kafka.port?"),
         (["--config", "gone.toml", "config"], "gone.toml: no such settings file"),
@@ -163,6 +169,17 @@ def test_topics_are_made_once_and_listed(run: Run, kafka: str) -> None:
     assert "match.events" in run("topics", "ls", *brokers)[1]
 
 
+@pytest.mark.kafka
+def test_a_topic_of_another_size_is_said_and_used(run: Run, kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    brokers = ("--set", f"kafka.bootstrap_servers={kafka}")
+    assert run("topics", "create", *brokers)[0] == Exit.OK
+    larger = dataclasses.replace(topics.MATCH_EVENTS, partitions=12)
+    monkeypatch.setattr(topics, "TOPICS", (larger,))
+    code, _, err = run("topics", "create", *brokers)
+    assert code == Exit.OK
+    assert "topic match.events has 4 partitions instead of 12; it is used as it is" in err
+
+
 def test_a_broker_that_is_away_is_exit_code_3(run: Run) -> None:
     code, _, err = run("topics", "create", "--set", "kafka.bootstrap_servers=127.0.0.1:9")
     assert code == Exit.UNAVAILABLE and "127.0.0.1:9" in err and err.count("\n") == 1
@@ -176,15 +193,24 @@ def test_models_are_listed_and_a_missing_one_says_how_to_get_one(run: Run) -> No
 
 def test_demo_hands_on_what_was_asked_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[demo.DemoOptions] = []
-    monkeypatch.setattr(demo, "run_demo", lambda options, settings, say: asked.append(options))
+    ports: list[int] = []
+
+    def note(options: demo.DemoOptions, settings: Settings, say: object) -> None:
+        asked.append(options)
+        ports.append(settings.gateway.port)
+
+    monkeypatch.setattr(demo, "run_demo", note)
     line = ["demo", "--for", "1m30s", "--report", "r.json", "--port", "0", "--speed", "60", "--matches", "2"]
     assert run(*line, "--title", "lol")[0] == Exit.OK
     assert run("demo")[0] == Exit.OK
-    full, plain = asked
-    assert (full.duration_s, full.report, full.port, full.speed, full.matches, full.titles) == (
-        90.0, Path("r.json"), 0, 60.0, 2, ("lol",),
+    assert run("demo", "--set", "gateway.port=9000", "--replay", "t.json", "--any-map")[0] == Exit.OK
+    full, plain, replay = asked
+    assert (full.duration_s, full.report, full.speed, full.matches, full.titles) == (
+        90.0, Path("r.json"), 60.0, 2, ("lol",),
     )  # fmt: skip
     assert plain == demo.DemoOptions()
+    assert (replay.replay, replay.any_map) == (Path("t.json"), True)
+    assert ports == [0, 8600, 9000]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +220,8 @@ def test_demo_hands_on_what_was_asked_for(run: Run, tmp_path: Path, monkeypatch:
         (SettingsError("kafka.port: wrong"), Exit.BAD_INPUT, "kafka.port: wrong"),
         (ImportProblem(Path("a.json"), "line 3", "no clock", "mend"), Exit.BAD_INPUT, "a.json, line 3: no clock; mend"),
         (BrokerError("port 9092 is taken"), Exit.UNAVAILABLE, "port 9092 is taken"),
+        (TopicMissing("no topic"), Exit.UNAVAILABLE, "no topic"),
+        (DeploymentFailed("no device"), Exit.FAILED, "no device"),
         (TransportUnavailable("away"), Exit.UNAVAILABLE, "away"),
         (Fenced("taken over"), Exit.FAILED, "taken over"),
         (ModelNotFoundError("no model"), Exit.UNAVAILABLE, "no model"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from jobs.errors import SettingsError
-from jobs.settings import load_settings, setting_names
+from jobs.settings import load_settings, setting_names, to_toml
 
 ROOT = Path(__file__).parents[2]
 
@@ -160,12 +161,40 @@ def test_the_data_folder_of_the_tests_is_no_setting(monkeypatch: pytest.MonkeyPa
     load_settings()
 
 
+def test_settings_survive_the_way_through_a_file(tmp_path: Path) -> None:
+    given = {
+        "home": '/a folder/with "quotes" and \\ and \x7f and 火',
+        "kafka.sasl_password": "hun\tter\n2",
+        "kafka.ssl_check_hostname": "false",
+        "pipeline.epoch_s": 1e-7,
+        "serve.gpus_per_replica": 0.25,
+        "models.titles.hok": "mine@2",
+    }
+    settings = load_settings({name: (value, "--set") for name, value in given.items()}).settings
+    file = write(tmp_path, to_toml(settings), "all.toml")
+    assert load_settings(config=file).settings == settings
+
+
+def test_the_example_file_has_every_setting() -> None:
+    text = (ROOT / "deploy" / "sightline.example.toml").read_text(encoding="utf-8")
+    section, named = "", set()
+    for line in text.splitlines():
+        if header := re.match(r"\[([\w.]+)\]", line):
+            section = f"{header[1]}."
+            named.add(header[1])  # a table of names that are not ours to list
+        elif entry := re.match(r"(?:# )?(\w+) = ", line):
+            named.add(f"{section}{entry[1]}")
+    assert set(setting_names()) <= named
+
+
+def test_the_store_is_found_from_any_folder(tmp_path: Path) -> None:
+    assert load_settings({"models.store": ("mine", "--set")}).settings.models.store == tmp_path / "mine"
+
+
 def test_the_example_file_holds_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     example = ROOT / "deploy" / "sightline.example.toml"
     assert load_settings(config=example).settings == load_settings().settings
-    text = example.read_text(encoding="utf-8").replace('\n# url = "http', '\nurl = "http')
-    for line in ("home", "bootstrap_servers", "sasl_mechanism", "sasl_username", "ssl_cafile", "address", "store"):
-        text = text.replace(f"\n# {line} = ", f"\n{line} = ")
+    text = re.sub(r"^# (\w+ = )", r"\1", example.read_text(encoding="utf-8"), flags=re.MULTILINE)
     monkeypatch.setenv("SIGHTLINE_CONFIG", "all.toml")
     Path("all.toml").write_text(text, encoding="utf-8")
     load_settings()  # every commented name is a real one, too

@@ -1,0 +1,80 @@
+"""How a run begins: topics are made or taken as they are, Kafka is waited for, one name for all that must agree."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import pytest
+
+from jobs import run
+from streaming.kafka import admin
+from streaming.kafka.admin import TopicsReport
+from streaming.kafka.settings import KafkaSettings
+from streaming.topics import state_topic
+from streaming.transport import TransportUnavailable
+
+KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9")
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> list[list[str]]:
+    """Let Kafka answer so, one after another, the last for ever; the names of the topics that were asked for."""
+    asked: list[list[str]] = []
+
+    def ensure(settings: KafkaSettings, topics: list[Any]) -> TopicsReport:
+        asked.append([topic.name for topic in topics])
+        answer = answers[min(len(asked), len(answers)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, TopicsReport)
+        return answer
+
+    monkeypatch.setattr(admin, "ensure_topics", ensure)
+    monkeypatch.setattr(run, "_RETRY_S", 0.001)
+    return asked
+
+
+def test_a_topic_of_another_size_is_logged_and_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = "topic match.events has 12 partitions instead of 4; it is used as it is"
+    (names,) = [answering(monkeypatch, TopicsReport((), ("match.events",), (told,)))]
+    with caplog.at_level(logging.WARNING):
+        assert run.prepare_topics(KAFKA, "win-prediction", threading.Event())
+    assert told in caplog.messages
+    assert state_topic("win-prediction").name in names[0]
+
+
+def test_a_kafka_that_is_not_up_yet_is_waited_for_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = TransportUnavailable("Kafka at 127.0.0.1:9 does not answer")
+    asked = answering(monkeypatch, away, away, away, TopicsReport((), (), ()))
+    with caplog.at_level(logging.WARNING):
+        assert run.prepare_topics(KAFKA, "win-prediction", threading.Event())
+    assert len(asked) == 4
+    assert caplog.messages == [f"waiting: {away}"]
+
+
+def test_a_kafka_that_does_not_come_is_an_error_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, TransportUnavailable("away"))
+    monkeypatch.setattr(run, "_KAFKA_PATIENCE_S", 0.05)
+    with pytest.raises(TransportUnavailable, match="away"):
+        run.prepare_topics(KAFKA, "win-prediction", threading.Event())
+
+
+def test_a_signal_ends_the_wait_for_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping = threading.Event()
+    asked = answering(monkeypatch, TransportUnavailable("away"))
+    monkeypatch.setattr(run, "_RETRY_S", 60.0)
+    timer = threading.Timer(0.05, stopping.set)
+    timer.start()
+    assert not run.prepare_topics(KAFKA, "win-prediction", stopping)
+    timer.join()
+    assert len(asked) == 1
+
+
+def test_an_unknown_pipeline_is_refused_before_anything_starts() -> None:
+    with pytest.raises(KeyError, match="win-prediction"):
+        run.run_pipeline("win", None)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ are by match and by time, never by row.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import torch
 from torch import Tensor
@@ -25,6 +27,8 @@ from jobs.errors import UsageProblem
 from streaming.features.catalogue import TitleSpec, title_spec
 
 SIMULATOR = "simulator:"
+LineUps = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of the heroes of camp A and of camp B."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,18 @@ class MatchSet:
     mask: Tensor  # (B, T) bool, True for real frames
     won: Tensor  # (B,) float32, 1 if camp A won
     year: Tensor  # (B,) int64, UTC year of the first frame
+    teams: tuple[tuple[str, str], ...] = ()  # names of A and B, "" = unknown; made so for all if not given
+    heroes: tuple[LineUps, ...] = ()  # names of A's and of B's, () = unknown; made so for all if not given
+    skipped: tuple[str, ...] = ()  # what the source held that could not be used, one sentence each
+
+    def __post_init__(self) -> None:
+        unknown: dict[str, object] = {"teams": ("", ""), "heroes": ((), ())}
+        for name, value in unknown.items():
+            given = getattr(self, name)
+            if not given:
+                object.__setattr__(self, name, (value,) * len(self.match_ids))
+            elif len(given) != len(self.match_ids):
+                raise ValueError(f"{self.source}: {name} of {len(given)} matches, but {len(self.match_ids)} match ids")
 
     def __len__(self) -> int:
         return len(self.match_ids)
@@ -66,6 +82,9 @@ class MatchSet:
             mask=self.mask[positions, :longest],
             won=self.won[positions],
             year=self.year[positions],
+            teams=tuple(self.teams[i] for i in positions.tolist()),
+            heroes=tuple(self.heroes[i] for i in positions.tolist()),
+            skipped=self.skipped,
         )
 
     def of_years(self, *, since: int | None = None, until: int | None = None) -> MatchSet:
@@ -92,7 +111,15 @@ class MatchSet:
         digest = hashlib.sha256("\n".join((self.title, *self.spec.features, *self.match_ids)).encode())
         for tensor in (self.features, self.clock_s, self.mask, self.won):
             digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(json.dumps(self.heroes).encode())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def marks(self) -> npt.NDArray[np.uint64]:
+        """Two marks of every match, (B, 2), by which it is recognised in another set: `jobs.overlap`."""
+        from jobs.overlap import match_marks
+
+        return match_marks(self)
 
 
 class Split(NamedTuple):
@@ -127,12 +154,15 @@ def load_matches(source: str, title: str | None = None) -> MatchSet:
         ImportProblem: the path cannot be read (`streaming.importers`).
         UsageProblem: no such simulator, no finished match, or the title is left open.
     """
+    skipped: tuple[str, ...] = ()
     if source.startswith(SIMULATOR):
         events, words = _simulated(source)
     else:
         from streaming.importers import import_matches
 
-        events, words = import_matches(Path(source)).events, Path(source).name
+        imported = import_matches(Path(source))
+        events, words = imported.events, Path(source).name
+        skipped = tuple(f"left out {problem}" for problem in imported.skipped)
     present = sorted(events["title"].unique().to_list())
     chosen = title or (present[0] if len(present) == 1 else None)
     if chosen is None:
@@ -142,14 +172,15 @@ def load_matches(source: str, title: str | None = None) -> MatchSet:
 
     from streaming.features.match_fold import fold_events
 
-    return frames_to_matches(fold_events(events.filter(title=chosen)), chosen, words)
+    return frames_to_matches(fold_events(events.filter(title=chosen)), chosen, words, skipped)
 
 
-def frames_to_matches(frames: pl.DataFrame, title: str, source: str) -> MatchSet:
+def frames_to_matches(frames: pl.DataFrame, title: str, source: str, skipped: tuple[str, ...] = ()) -> MatchSet:
     """Pad match frames (columns of `streaming.features.match_fold`) to a `MatchSet`.
 
-    Of a restarted match the last attempt counts. Matches without a winner are left out, and so are the frames that
-    `end` makes: the answer must be known before.
+    Of a restarted match the last attempt counts. Matches without a winner are left out and counted in the result's
+    `skipped`, after what the caller skipped; the frames that `end` makes are left out, since the answer must be known
+    before. Frames may lack the columns of line-ups, which then are unknown.
 
     Raises:
         UsageProblem: no match has both a frame and a winner.
@@ -159,9 +190,17 @@ def frames_to_matches(frames: pl.DataFrame, title: str, source: str) -> MatchSet
     live = frames.filter(pl.col("status") == "live").join(winners, on="match_id", maintain_order="left")
     if live.is_empty():
         raise UsageProblem(f"{source}: no finished match of title {title}, nothing to learn from or to judge")
+    named = [name for name in ("heroes_a", "heroes_b") if name in frames.columns]
     matches = live.group_by("match_id", maintain_order=True).agg(
-        pl.col("won").first(), pl.col("event_time_ms").first(), frames=pl.len()
+        pl.col("won").first(),
+        pl.col("event_time_ms").first(),
+        pl.col("team_a", "team_b", *named).last(),
+        frames=pl.len(),
     )
+    if unfinished := frames["match_id"].n_unique() - matches.height:
+        skipped += (
+            f"left out {unfinished:,} match(es) of {source} without a winner or without a frame before the end",
+        )
     matches = matches.sort("event_time_ms", maintain_order=True).with_row_index("row")
     place = live.select("match_id", column=pl.int_range(pl.len()).over("match_id")).join(
         matches.select("match_id", "row"), on="match_id", maintain_order="left"
@@ -184,7 +223,16 @@ def frames_to_matches(frames: pl.DataFrame, title: str, source: str) -> MatchSet
         mask=torch.from_numpy(mask),
         won=torch.from_numpy(matches["won"].to_numpy().astype(np.float32)),
         year=torch.from_numpy(matches["event_time_ms"].dt.year().to_numpy().astype(np.int64)),
+        teams=tuple((a or "", b or "") for a, b in matches.select("team_a", "team_b").iter_rows()),
+        heroes=_line_ups(matches),
+        skipped=skipped,
     )
+
+
+def _line_ups(matches: pl.DataFrame) -> tuple[LineUps, ...]:
+    if not {"heroes_a", "heroes_b"} <= set(matches.columns):
+        return ()
+    return tuple((tuple(a or ()), tuple(b or ())) for a, b in matches.select("heroes_a", "heroes_b").iter_rows())
 
 
 def _simulated(source: str) -> tuple[pl.DataFrame, str]:

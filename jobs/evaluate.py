@@ -1,24 +1,22 @@
-"""Measure a win model on matches: python -m jobs.evaluate win --model tsstn-lol@live --data PATH [--since 2016]
+"""Measure a win model on matches, beside baselines on the same frames: the library of `sightline evaluate`.
 
-Figures over frames, overall and per five minutes of game clock, beside baselines on the same frames. Baselines learn
-from the matches of the same data before `--since`, where that is given and there are some; else from the other four
-fifths of the matches, in five folds. `python -m jobs.evaluate gate-lol --data GOLD_TABLE` trains on the years to 2015,
-judges on 2016, and fails if the figures fall short.
+    report = evaluate_win("tsstn@live", "matches.parquet", since=2016)
+    report["overall"]["tsstn"]["log_loss"], report["intervals"]["tsstn"]["log_loss"]
+
+Figures are over frames, overall and per five minutes of game clock, with 95 % intervals from resampled matches.
+Baselines learn from the matches of the same data before `since`, where that is given and there are some; else from the
+other four fifths of the matches, in five folds. A report is plain JSON values; `jobs.report` makes pages of it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import tempfile
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.errors import Exit, meaning
-from jobs.train import user_store
+from jobs.intervals import ECE_BINS, MEASURES, RESAMPLES, Frames, Judged, judge, resample_counts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,14 +27,9 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-MEASURES = ("log_loss", "accuracy", "brier", "auc", "ece")
 BUCKET_MIN = 5
 LAST_BUCKET_MIN = 60
-FOLDS = 5
-GATE = {"log_loss": 0.500, "accuracy": 0.745}
-"""What `gate-lol` asks for: at most this log-loss, at least this accuracy."""
-GATE_UNTIL = 2015
-"""The last year to learn from; the judge is the year after."""
+_BUCKET_MEASURES = ("log_loss", "accuracy", "brier", "ece")
 
 
 def evaluate_win(
@@ -47,6 +40,10 @@ def evaluate_win(
     title: str | None = None,
     since: int | None = None,
     until: int | None = None,
+    folds: int | None = None,
+    baselines: Sequence[str] | None = None,
+    workers: int = 0,
+    on_step: Callable[[str], None] = lambda words: None,
 ) -> dict[str, Any]:
     """The report of one model on one set of matches, as JSON values.
 
@@ -59,97 +56,151 @@ def evaluate_win(
         title: which title, where the data holds several.
         since: first year to judge on.
         until: last year to judge on.
+        folds: let baselines learn from the other folds of the judged matches, this many, even where there is a past.
+        baselines: some of `jobs.baselines.BASELINES`, None: all.
+        workers: processes to train baselines in; 0: this one.
+        on_step: told what begins and what is done, in words, and what the data held that could not be used.
 
     Raises:
-        UsageProblem, ImportProblem: the data cannot be used.
+        UsageProblem, ImportProblem: the data cannot be used, or the model has learned from some of it.
         ModelNotFoundError, BrokenModelError: the model cannot be used.
     """
+    from jobs.baselines import BASELINES, StoredWin, baselines_for
     from jobs.datasets import load_matches
     from jobs.errors import UsageProblem
-    from jobs.fit_tsstn import frame_probs
+    from jobs.overlap import refuse_overlap
+    from jobs.splits import fold_trials, joined, plan_split
+    from jobs.train import user_store
+    from jobs.trials import run_trials
 
     started = time.monotonic()
+    if unknown := [name for name in baselines or () if name not in BASELINES]:
+        raise UsageProblem(f"no baseline named {unknown[0]!r}; there are: {', '.join(BASELINES)}")
+    on_step(f"reading {data}")
     everything = load_matches(data, title)
-    stored = _load(model_ref, everything.title, store or user_store())
+    for problem in everything.skipped:
+        on_step(problem)
+    stored = load_model(model_ref, everything.title, store or user_store())
     if stored.manifest.title != everything.title:
         raise UsageProblem(f"{model_ref} is for {stored.manifest.title}, but {data} holds {everything.title}")
-    judged = everything.of_years(since=since, until=until)
-    probs = {"tsstn": frame_probs(stored.build(), judged).numpy()}
-    baselines, learned_from = _baseline_probs(everything, judged, since)
-    probs |= baselines
-    report = {
-        "model": {
-            "name": stored.name,
-            "version": stored.version,
-            "weight_hash": stored.weight_hash,
-            "trained_on": stored.manifest.trained_on,
-        },
-        "data": {
-            "source": everything.source,
-            "title": everything.title,
-            "since": since,
-            "until": until,
-            "matches": len(judged),
-            "frames": judged.frames,
-            "fingerprint": judged.fingerprint,
-        },
-        "baselines_learned_from": learned_from,
-        **_figures(judged, probs),
+    plan = plan_split(everything, since=since, until=until, folds=folds)
+    judged = _taken(everything, plan.judged)
+    refuse_overlap(judged, stored.training_matches, f"{stored.name}@{stored.version}")
+    contender = StoredWin(stored.build())
+    probs = {contender.name: contender.probs(judged)}
+    wanted = baselines_for(everything, BASELINES if baselines is None else baselines) if plan.folds else []
+    on_step(f"judging {stored.name}@{stored.version} on {len(judged):,} matches, beside {len(wanted)} baselines")
+    results = run_trials(
+        fold_trials("data", wanted, plan),
+        {"data": everything},
+        workers=workers,
+        on_done=lambda trial, done, of: on_step(f"{done}/{of} {trial.words}"),
+    )
+    probs |= {baseline.name: joined(everything, plan, results, "data", baseline.name) for baseline in wanted}
+    return {
+        "model": model_facts(stored),
+        "data": data_facts(judged) | {"since": since, "until": until},
+        "baselines_learned_from": plan.words,
+        "predictors": {contender.name: contender.words} | {baseline.name: baseline.words for baseline in wanted},
+        **figures(judged, probs, reference=contender.name),
+        "seconds": round(time.monotonic() - started, 1),
     }
-    return report | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def _figures(judged: MatchSet, probs: dict[str, Floats]) -> dict[str, Any]:
-    """Overall figures, and those of each bucket of game clock."""
-    from jobs.baselines import frame_clocks, frame_outcomes
+def figures(
+    judged: MatchSet, probs: Mapping[str, Floats], *, reference: str, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """Overall figures, intervals, differences to the reference, figures by game clock, and reliability.
 
-    won, minute = frame_outcomes(judged), frame_clocks(judged) / 60
+    Args:
+        judged: B matches with N frames.
+        probs: by predictor, (N,).
+        reference: the predictor whose figures all others are compared with.
+        resamples: of the matches, for the intervals.
+    """
+    from jobs.baselines import frame_clocks, frame_matches, frame_outcomes
+
+    frames = Frames(frame_outcomes(judged), frame_matches(judged), len(judged))
+    overall = judge(frames, probs, resamples=resamples)
+    minute = frame_clocks(judged) / 60
     buckets = []
     for start in range(0, LAST_BUCKET_MIN + 1, BUCKET_MIN):
         open_ended = start == LAST_BUCKET_MIN
         rows = (minute >= start) & (open_ended | (minute < start + BUCKET_MIN))
         if rows.any():
-            figures = {name: _measure(p[rows], won[rows]) for name, p in probs.items()}
             end = None if open_ended else start + BUCKET_MIN
-            buckets.append({"from_min": start, "to_min": end, "frames": int(rows.sum()), "predictors": figures})
-    return {"overall": {name: _measure(p, won) for name, p in probs.items()}, "buckets": buckets}
+            buckets.append({"from_min": start, "to_min": end, **_bucket(frames, probs, rows, resamples)})
+    return {
+        "reference": reference,
+        "resamples": resamples,
+        "overall": _values(overall),
+        "intervals": _intervals(overall),
+        "differences": {
+            name: {measure: _rounded(overall[reference].difference(other, measure)) for measure in MEASURES}
+            for name, other in overall.items()
+            if name != reference
+        },
+        "buckets": buckets,
+        "reliability": {name: reliability(frames, p, resamples=resamples) for name, p in probs.items()},
+    }
 
 
-def _measure(probs: Floats, won: Floats) -> dict[str, float | None]:
-    """Every figure of merit; None where only one outcome occurs and AUC means nothing."""
-    import math
-
-    from models import metrics
-
-    figures = {name: getattr(metrics, name)(probs, won) for name in MEASURES}
-    return {name: None if math.isnan(value) else round(value, 5) for name, value in figures.items()}
-
-
-def _baseline_probs(everything: MatchSet, judged: MatchSet, since: int | None) -> tuple[dict[str, Floats], str]:
-    """Each baseline's answer for every judged frame, and what they learned from, in words."""
+def _bucket(frames: Frames, probs: Mapping[str, Floats], rows: npt.NDArray[np.bool_], resamples: int) -> dict[str, Any]:
     import numpy as np
-    import torch
 
-    from jobs.baselines import baselines_for
-
-    if since is not None and bool((everything.year < since).any()):
-        earlier = everything.of_years(until=since - 1)
-        fitted = {baseline.name: baseline.fit(earlier).probs(judged) for baseline in baselines_for(earlier)}
-        return fitted, f"{len(earlier):,} matches until {since - 1}"
-    if len(judged) < FOLDS:
-        return {}, f"nothing: {len(judged)} match(es) are too few for {FOLDS} folds"
-    fold = torch.randperm(len(judged), generator=torch.Generator().manual_seed(0)) % FOLDS
-    frame_fold = fold[:, None].expand_as(judged.mask)[judged.mask].numpy()
-    probs: dict[str, Floats] = {}
-    for number in range(FOLDS):
-        train, held_out = judged.take(fold != number), judged.take(fold == number)
-        for baseline in baselines_for(judged):
-            answers = probs.setdefault(baseline.name, np.empty(judged.frames))
-            answers[frame_fold == number] = baseline.fit(train).probs(held_out)
-    return probs, f"the other folds of {FOLDS}, by match"
+    # Matches are numbered anew: those without a frame here cannot be drawn.
+    present, match = np.unique(frames.match[rows], return_inverse=True)
+    here = Frames(frames.won[rows], match, len(present))
+    judged = judge(here, {name: p[rows] for name, p in probs.items()}, measures=_BUCKET_MEASURES, resamples=resamples)
+    return {
+        "matches": len(present),
+        "frames": int(rows.sum()),
+        "predictors": _values(judged),
+        "intervals": _intervals(judged),
+    }
 
 
-def _load(ref: str, title: str, store: Path) -> StoredModel:
+def reliability(frames: Frames, probs: Floats, *, resamples: int = RESAMPLES) -> list[dict[str, float | int | None]]:
+    """Of each of 15 equal slices of [0, 1] that holds frames: how many, the mean of what was said, how many of them A
+    won, and the 95 % interval of that over matches."""
+    import numpy as np
+
+    slot = np.minimum((probs * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    cell = frames.match * ECE_BINS + slot
+    shape = (frames.matches, ECE_BINS)
+
+    def table(weights: Floats) -> Floats:
+        sums: Floats = np.bincount(cell, weights=weights, minlength=shape[0] * shape[1]).reshape(shape)  # type: ignore[assignment]
+        return sums
+
+    counts = resample_counts(frames.matches, resamples, seed=0)
+    n, said, won = table(np.ones_like(probs)), table(probs), table(frames.won)
+    total = n.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        sampled = (counts @ won) / (counts @ n)
+    rows: list[dict[str, float | int | None]] = []
+    for bin_ in np.nonzero(total)[0].tolist():
+        low, high = np.nanpercentile(sampled[:, bin_], [2.5, 97.5])
+        rows.append(
+            {
+                "from": round(bin_ / ECE_BINS, 5),
+                "to": round((bin_ + 1) / ECE_BINS, 5),
+                "frames": int(total[bin_]),
+                "said": round(float(said[:, bin_].sum() / total[bin_]), 5),
+                "won": round(float(won[:, bin_].sum() / total[bin_]), 5),
+                "won_low": round(float(low), 5),
+                "won_high": round(float(high), 5),
+            }
+        )
+    return rows
+
+
+def load_model(ref: str, title: str, store: Path) -> StoredModel:
+    """A stored model; "tsstn" stands for "tsstn-TITLE" where no model has that very name.
+
+    Raises:
+        ModelNotFoundError, BrokenModelError: as `ModelStore.load`.
+    """
     from models.store import SHIPPED, ModelStore
 
     models = ModelStore(store, SHIPPED)
@@ -160,108 +211,56 @@ def _load(ref: str, title: str, store: Path) -> StoredModel:
     return models.load(ref)
 
 
-def gate_lol(data: str, *, workers: int, assignments: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
-    """Train on the gold table's years to 2015 with the recipe's own settings, and judge on 2016.
-
-    Returns the report of `evaluate_win` with two more entries: gate, what was asked for, and passed.
-    """
-    from dataclasses import replace
-
-    from jobs.recipes.overrides import with_overrides
-    from jobs.recipes.win_tsstn import Scaling, WinTSSTN
-    from jobs.train import train
-
-    recipe = with_overrides(WinTSSTN(data=data, until=GATE_UNTIL, scaling=Scaling(workers=workers)), assignments)
-    with tempfile.TemporaryDirectory(prefix="sightline-gate-") as scratch:
-        result = train(replace(recipe, data=data), store=Path(scratch), name="gate-lol", alias="live", on_step=say)
-        say(f"trained in {result.reports[-1].elapsed_s:.0f} s, best epoch {result.best.epoch}")
-        report = evaluate_win("gate-lol@live", data, store=Path(scratch), since=GATE_UNTIL + 1)
-    tsstn = report["overall"]["tsstn"]
-    passed = tsstn["log_loss"] <= GATE["log_loss"] and tsstn["accuracy"] >= GATE["accuracy"]
-    return report | {"gate": GATE, "passed": passed}
+def model_facts(stored: StoredModel) -> dict[str, Any]:
+    """What a report says of a stored model."""
+    manifest = stored.manifest
+    return {
+        "name": stored.name,
+        "version": stored.version,
+        "weight_hash": stored.weight_hash,
+        "title": manifest.title,
+        "trained_on": manifest.trained_on,
+        "data_fingerprint": manifest.data_fingerprint,
+        "code_version": manifest.code_version,
+        "created": manifest.created,
+        "parameters": sum(weight.numel() for weight in stored.weights.values()),
+        "training_matches_known": bool(len(stored.training_matches)),
+        "training": stored.metrics,
+    }
 
 
-def print_report(report: dict[str, Any]) -> None:
-    """The report as tables on stdout: overall, then log-loss and accuracy of each bucket."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    model, data = report["model"], report["data"]
-    console.print(
-        f"{model['name']}@{model['version']} ({model['weight_hash']}), trained on {model['trained_on']}\n"
-        f"{data['matches']:,} matches, {data['frames']:,} frames of {data['source']}; "
-        f"baselines learned from {report['baselines_learned_from']}",
-        markup=False,
-        highlight=False,
-    )
-    overall = Table("", *(name.replace("_", "-") for name in MEASURES), title="all frames")
-    for name, figures in report["overall"].items():
-        overall.add_row(name, *(_cell(figures[measure]) for measure in MEASURES))
-    console.print(overall)
-    predictors = list(report["overall"])
-    by_clock = Table("minutes", "frames", *predictors, title="log-loss / accuracy by game clock")
-    for bucket in report["buckets"]:
-        end = "…" if bucket["to_min"] is None else bucket["to_min"]
-        cells = [
-            f"{_cell(figures['log_loss'])} / {_cell(figures['accuracy'], digits=3)}"
-            for figures in (bucket["predictors"][name] for name in predictors)
-        ]
-        by_clock.add_row(f"{bucket['from_min']}–{end}", f"{bucket['frames']:,}", *cells)
-    console.print(by_clock)
-    if "passed" in report:
-        verdict = "passed" if report["passed"] else "MISSED"
-        console.print(f"gate {verdict}: log-loss ≤ {GATE['log_loss']}, accuracy ≥ {GATE['accuracy']}")
+def data_facts(judged: MatchSet) -> dict[str, Any]:
+    """What a report says of the matches that were judged."""
+    years = sorted(set(judged.year.tolist()))
+    return {
+        "source": judged.source,
+        "title": judged.title,
+        "matches": len(judged),
+        "frames": judged.frames,
+        "years": [years[0], years[-1]],
+        "won_by_a": round(float(judged.won.mean()), 4),
+        "fingerprint": judged.fingerprint,
+        "skipped": list(judged.skipped),
+    }
 
 
-def _cell(value: float | None, digits: int = 4) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+def _taken(matches: MatchSet, positions: Sequence[int]) -> MatchSet:
+    import torch
+
+    return matches.take(torch.tensor(positions, dtype=torch.int64))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sightline evaluate", description="Measure a model on matches.")
-    tasks = parser.add_subparsers(dest="task", required=True)
-    win = tasks.add_parser("win", help="a stored win model")
-    win.add_argument("--model", default="tsstn@live", help="NAME@ALIAS or NAME@VERSION; tsstn stands for tsstn-TITLE")
-    win.add_argument("--store", type=Path, help="root folder of your own models; by default that of the settings")
-    win.add_argument("--title", help="which title, where the data holds several")
-    win.add_argument("--since", type=int, metavar="YEAR", help="judge on matches from this year on")
-    win.add_argument("--until", type=int, metavar="YEAR", help="judge on matches up to this year")
-    gate = tasks.add_parser("gate-lol", help="train on the LoL gold table to 2015, judge on 2016")
-    gate.add_argument("--workers", type=int, default=0, help="Ray Train workers; 0 trains in this process")
-    gate.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change a field of the recipe")
-    for task in (win, gate):
-        task.add_argument("--data", required=True, help="file, folder, or simulator:lol?matches=400&seed=11")
-        task.add_argument("--json", metavar="FILE", help="write all figures here; - prints them instead of the tables")
-    return parser
+def _values(judged: Mapping[str, Judged]) -> dict[str, dict[str, float | None]]:
+    """Figures; None where only one outcome occurs and AUC means nothing."""
+    return {
+        name: {measure: None if math.isnan(value) else round(value, 5) for measure, value in of.values.items()}
+        for name, of in judged.items()
+    }
 
 
-def evaluate_main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code (`jobs.errors.Exit`): FAILED where the gate is missed."""
-    from rich.console import Console
-
-    args = _parser().parse_args(argv)
-    console = Console(stderr=True)
-    try:
-        if args.task == "gate-lol":
-            report = gate_lol(args.data, workers=args.workers, assignments=args.set, say=console.log)
-        else:
-            report = evaluate_win(
-                args.model, args.data, store=args.store, title=args.title, since=args.since, until=args.until
-            )
-        text = json.dumps(report, indent=2, allow_nan=False) + "\n"
-        if args.json == "-":
-            sys.stdout.write(text)
-            return int(Exit.OK if report.get("passed", True) else Exit.FAILED)
-        if args.json:
-            Path(args.json).write_text(text, encoding="utf-8")
-    except Exception as error:
-        line, code = meaning(error)
-        console.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return int(code)
-    print_report(report)
-    return int(Exit.OK if report.get("passed", True) else Exit.FAILED)
+def _intervals(judged: Mapping[str, Judged]) -> dict[str, dict[str, list[float] | None]]:
+    return {name: {measure: _rounded(of.interval(measure)) for measure in of.values} for name, of in judged.items()}
 
 
-if __name__ == "__main__":
-    sys.exit(evaluate_main())
+def _rounded(values: Sequence[float] | None) -> list[float] | None:
+    return None if values is None else [round(value, 5) for value in values]

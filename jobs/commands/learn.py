@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.console import AsJson, Assignments, emit_json, emit_table, loaded, writable_file
-from jobs.errors import UsageProblem
+from jobs.commands.console import AsJson, Assignments, emit_json, emit_table, loaded, say, writable_file
+from jobs.errors import Exit, UsageProblem
 
 models = typer.Typer(no_args_is_help=True, help="The model store: your models, and those that ship with Sightline.")
 
-EVALUATIONS = ("win", "gate-lol")
+evaluate = typer.Typer(no_args_is_help=True, help="Measure a win model, or make every table about it anew.")
 
 Data = Annotated[
     str,
@@ -21,6 +21,9 @@ Data = Annotated[
     ),
 ]
 Title = Annotated[str | None, typer.Option(help="Which title, where the data holds several.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes to train in; 0 for this very one. Default: the cores, at most 4.")
+]
 Since = Annotated[int | None, typer.Option(metavar="YEAR", help="Leave out matches before this year.")]
 Until = Annotated[int | None, typer.Option(metavar="YEAR", help="Leave out matches after this year.")]
 
@@ -54,36 +57,105 @@ def train(
     raise typer.Exit(train_main([recipe, f"--data={data}", f"--store={store}", *options]))
 
 
-def evaluate(
-    task: Annotated[str, typer.Argument(help="win, or gate-lol: train on the gold table to 2015, judge on 2016")],
+@evaluate.command()
+def win(
     data: Data,
     model: Annotated[
-        str | None, typer.Option(help="NAME@ALIAS or NAME@VERSION; default: tsstn@live, the live one of the title.")
-    ] = None,
+        str, typer.Option(help="NAME@ALIAS or NAME@VERSION; tsstn stands for tsstn-TITLE.")
+    ] = "tsstn@live",
     title: Title = None,
     since: Since = None,
     until: Until = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Let baselines learn from the other folds of the judged matches; default: the years before."),
+    ] = None,
+    baselines: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Comma-separated, or none; default: all.")
+    ] = None,
+    workers: Workers = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a page with charts and all figures as JSON here.")
+    ] = None,
+    card: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the model card here, as Markdown.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all figures here; - for stdout.")
     ] = None,
 ) -> None:
-    """Measure a model on matches: accuracy, log-loss, Brier, AUC and calibration, beside two baselines.
+    """Measure a model on matches that it has not learned from, beside baselines on the same frames.
 
-    Example: sightline evaluate win --model tsstn@live --data gold.parquet --since 2016 --json figures.json
+    Example: sightline evaluate win --data gold.parquet --since 2016 --report report
     """
-    from jobs.evaluate import evaluate_main
+    from jobs.evaluate import evaluate_win
+    from jobs.report.card import model_card
+    from jobs.report.files import json_text, write_json, write_text
+    from jobs.report.page import evaluation_page
+    from jobs.report.tables import print_report
+    from jobs.trials import cores
 
-    if task not in EVALUATIONS:
-        raise UsageProblem(f"nothing to evaluate named {task!r}; there are: {', '.join(EVALUATIONS)}")
+    folder = _made_folder(report, "--report")
     writable_file(json_file, "--json")
-    options = _options(model=model, title=title, since=since, until=until)
-    if task == "win":
-        options.append(f"--store={loaded().settings.models.store}")
-    elif options:
-        raise UsageProblem(
-            f"{task} trains its own model and chooses its own years: leave out {options[0].split('=')[0]}"
-        )
-    raise typer.Exit(evaluate_main([task, f"--data={data}", *options, *_options(json=json_file)]))
+    writable_file(card, "--card")
+    names = None if baselines is None else [name for name in baselines.split(",") if name not in ("", "none")]
+    figures = evaluate_win(
+        model,
+        data,
+        store=loaded().settings.models.store,
+        title=title,
+        since=since,
+        until=until,
+        folds=folds,
+        baselines=names,
+        workers=cores() if workers is None else workers,
+        on_step=say,
+    )
+    if folder is not None:
+        write_text(folder / "index.html", evaluation_page(figures))
+        write_json(folder / "report.json", figures)
+        say(f"wrote {folder / 'index.html'}")
+    if card is not None:
+        write_text(card, model_card(figures))
+    if str(json_file) == "-":
+        typer.echo(json_text(figures), nl=False)
+        return
+    if json_file is not None:
+        write_json(json_file, figures)
+    print_report(figures)
+
+
+@evaluate.command()
+def reproduce(
+    data_root: Annotated[Path, typer.Option(metavar="DIR", help="Folder with the public tables, or with moba/ in it.")],
+    report: Annotated[Path, typer.Option(metavar="DIR", help="Write the page with all tables, and JSON, here.")],
+    readme: Annotated[
+        Path, typer.Option(metavar="FILE", help="Renew the table of results between its markers, if it has them.")
+    ] = Path("README.md"),
+    workers: Workers = None,
+) -> None:
+    """Make every table about the win model anew from the public matches, and check the gates.
+
+    Trains and judges on League of Legends and Dota 2, tries each choice of the design, tests the reasons. Twenty
+    minutes on two cores; exit code 1 where a gate is missed.
+
+    Example: sightline evaluate reproduce --data-root shared/data --report report
+    """
+    from jobs.report.files import write_json, write_text
+    from jobs.report.reproduced import gate_lines, has_markers, reproduced_page, rewrite_readme
+    from jobs.reproduce import reproduce as reproduce_all
+    from jobs.trials import cores
+
+    folder = _made_folder(report, "--report")
+    figures = reproduce_all(data_root, workers=cores() if workers is None else workers, on_step=say)
+    if folder is not None:
+        write_json(folder / "report.json", figures)
+        write_text(folder / "index.html", reproduced_page(figures))
+        say(f"wrote {folder / 'index.html'}")
+    if has_markers(readme):
+        rewrite_readme(readme, figures)
+        say(f"renewed the table in {readme}")
+    for line in gate_lines(figures["gates"]):
+        typer.echo(line)
+    raise typer.Exit(Exit.OK if figures["passed"] else Exit.FAILED)
 
 
 @models.command(name="ls")
@@ -124,6 +196,18 @@ def show(
         emit_json(shown)
     else:
         emit_table(("", ""), _flat(shown))
+
+
+def _made_folder(folder: Path | None, option: str) -> Path | None:
+    """The folder, made if need be, before the work and not after it."""
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageProblem(f"{option} {folder}: cannot be made a folder: {error.strerror}") from error
+    writable_file(folder / "index.html", option)
+    return folder
 
 
 def _options(**given: object) -> list[str]:

@@ -1,7 +1,9 @@
 """All benchmarks, one after another, each in a process of its own; the README's table is made from what they print.
 
-make bench                          everything (about 20 minutes), then the table in README.md is rewritten
+make bench                          everything (about 25 minutes), then the table in README.md is rewritten
 make bench ARGS="codec latency"     only these; the table is left alone
+
+A benchmark that fails does not stop the others: it is named at the end, the exit code is 1, and the table stays.
 """
 
 from __future__ import annotations
@@ -22,15 +24,25 @@ BEGIN, END = "<!-- benchmarks: made by `make bench` -->", "<!-- end of benchmark
 
 BENCHMARKS: dict[str, list[str]] = {
     "codec": ["bench_codec.py"],
+    "model": ["bench_model.py"],
     "transport": ["bench_transport.py"],
     "startup": ["bench_startup.py"],
     "latency": ["bench_pipeline.py", "latency"],
     "sustained": ["bench_pipeline.py", "sustained"],
     "memory": ["bench_pipeline.py", "memory"],
+    "reference_latency": ["bench_reference.py", "latency"],
+    "reference_drain": ["bench_reference.py", "drain"],
 }
+TOGETHER = {"reference": ("reference_latency", "reference_drain")}
+"""Names for several."""
+
+
+class Failed(RuntimeError):
+    """A benchmark ended without a result; the message says how."""
 
 
 def run(name: str) -> dict[str, Any]:
+    """One benchmark's result. Raises `Failed`."""
     script, *arguments = BENCHMARKS[name]
     sys.stderr.write(f"{name} …\n")
     began = time.monotonic()
@@ -43,18 +55,21 @@ def run(name: str) -> dict[str, Any]:
         check=False,
     )
     if done.returncode:
-        sys.exit(f"{name}: exit code {done.returncode}")
-    result: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+        raise Failed(f"exit code {done.returncode}")
+    try:
+        result: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    except ValueError as error:
+        raise Failed(f"printed no JSON: {error}") from error
     sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
     return result
 
 
-def machine() -> str:
-    """The machine in words: cores, memory, processor."""
+def machine(gpu: str) -> str:
+    """The machine in words: cores, memory, processor, GPU."""
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     processor = names[0].partition(": ")[2] if names else platform.processor()
-    return f"{os.cpu_count()} cores ({processor}), {memory_gb:.0f} GiB, no GPU, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores ({processor}), {memory_gb:.0f} GiB, {gpu}, Python {platform.python_version()}"
 
 
 def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -62,7 +77,10 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     codec = results["codec"]["codec"]
     latency, sustained = results["latency"]["latency"], results["sustained"]["sustained"]
     memory = results["memory"]["memory"]
+    alone = results["model"]["model"]["cpu"]["alone_ms"]["predictor"]
     startup, transport = results["startup"]["startup"], results["transport"]["transport"]
+    model = results["model"]["model"]
+    race, drain = results["reference_latency"]["reference_latency"], results["reference_drain"]["reference_drain"]
     ms = latency["latency_ms"]
     return [
         (
@@ -76,9 +94,36 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             f"{sustained['answers_per_s']:,} events/s",
         ),
         (
-            f"memory of all processes, {memory['minutes']:.0f} minutes at 20 batches/s",
+            f"memory of all processes, {memory['minutes']:.0f} minutes at {memory['commits_per_s']:.0f} commits/s",
             "+10 MB",
             f"{memory['growth_mb']:+.1f} MB of {memory['before_mb']:,.0f} MB",
+        ),
+        (
+            f"reference workload, {race['frames_per_s']:.0f} frames/s, set time to receipt, p50 / p99",
+            "",
+            f"{race['latency_ms']['p50']:.0f} / {race['latency_ms']['p99']:.0f} ms",
+        ),
+        (
+            f"reference workload, {drain['events']:,} preloaded, exactly once",
+            "49,000 events/s",
+            f"{drain['events_per_s']:,} events/s",
+        ),
+        (
+            "one frame alone with its contributions, one core, p50 / p99",
+            "1 ms",
+            f"{alone['p50']:.2f} / {alone['p99']:.2f} ms",
+        ),
+        (
+            f"frames with contributions, {model['rows']:,} a batch, one core",
+            "100,000 frames/s",
+            f"{model['cpu']['frames_per_s']['predictor']:,} frames/s",
+        ),
+        (
+            f"frames with contributions, {model['rows']:,} a batch, GPU",
+            "",
+            f"not measured: {model['gpu']['skipped']}"
+            if "skipped" in model["gpu"]
+            else f"{model['gpu']['frames_per_s']['predictor']:,} frames/s ({model['gpu']['device']})",
         ),
         ("demo, warm start to first insight", "30 s", f"{startup['first_insight_s']:.1f} s"),
         ("`sightline --help`", "0.5 s", f"{startup['help_s']:.2f} s"),
@@ -97,7 +142,12 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    lines = [f"Measured on {machine()}, {time.strftime('%Y-%m-%d', time.gmtime())}.", "", "| figure | aim | measured |"]
+    gpu = results["model"]["model"]["gpu"].get("device", "no GPU")
+    lines = [
+        f"Measured on {machine(gpu)}, {time.strftime('%Y-%m-%d', time.gmtime())}.",
+        "",
+        "| figure | aim | measured |",
+    ]
     lines += ["| --- | --- | --- |", *(f"| {what} | {aim} | {figure} |" for what, aim, figure in rows(results))]
     return "\n".join(lines)
 
@@ -113,20 +163,28 @@ def write_readme(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(BENCHMARKS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join((*BENCHMARKS, *TOGETHER))}")
     parser.add_argument("--json", type=Path, help="also write all results here; those already in it are kept")
     options = parser.parse_args()
-    unknown = set(options.names) - set(BENCHMARKS)
+    wanted = [name for given in options.names for name in TOGETHER.get(given, (given,))] or list(BENCHMARKS)
+    unknown = set(wanted) - set(BENCHMARKS)
     if unknown:
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join((*BENCHMARKS, *TOGETHER))}")
     results: dict[str, dict[str, Any]] = {}
     if options.json is not None and options.json.exists():
         results = json.loads(options.json.read_text())
-    for name in options.names or BENCHMARKS:
-        results[name] = run(name)
+    failed: dict[str, str] = {}
+    for name in wanted:
+        try:
+            results[name] = run(name)
+        except Failed as failure:
+            failed[name] = str(failure)
+            results.pop(name, None)  # an older figure would pass for a new one
         if options.json is not None:
             options.json.write_text(json.dumps(results, indent=2) + "\n")
     sys.stdout.write(json.dumps(results, indent=2) + "\n")
+    if failed:
+        sys.exit("\n".join(f"{name} failed: {reason}" for name, reason in failed.items()))
     if all(name in results for name in BENCHMARKS):
         write_readme(table(results))
 

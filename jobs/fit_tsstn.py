@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from jobs.datasets import MatchSet
 from jobs.recipes.win_tsstn import Thinning, WinTSSTN
+from models.layers import at_clock
+from models.layers.heroes import LineUp
 from models.losses import TSSTNLoss, frame_weights
 from models.metrics import accuracy, auc, brier, ece, log_loss
-from models.tsstn import TSSTN, WinEstimate
+from models.tsstn import CURVE_STEP_S, TSSTN, TSSTNConfig, WinEstimate
 
 _EVALUATED_AT_ONCE = 256
 
@@ -30,10 +32,17 @@ class EpochReport(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """The weights of the best epoch, and the reports of all."""
+    """The weights of the best epoch, calibrated if the recipe asks for it, and the reports of all epochs."""
 
+    config: TSSTNConfig
     weights: dict[str, Tensor]
     reports: tuple[EpochReport, ...]
+
+    def model(self) -> TSSTN:
+        """The network, in evaluation mode."""
+        model = self.config.build()
+        model.load_state_dict(self.weights)
+        return model.eval()
 
     @property
     def best(self) -> EpochReport:
@@ -62,41 +71,121 @@ def fit(
         world: number of workers; each takes every world-th match of a shuffle that all share.
         wrap: makes the module average its gradients over the workers.
     """
-    started = time.monotonic()
     torch.set_num_threads(recipe.scaling.threads)
-    shuffle = torch.Generator().manual_seed(recipe.seed)  # the same on every worker
-    chance = torch.Generator().manual_seed(recipe.seed * world + rank)
-    task = _Task(train, recipe)
-    wrapped = wrap(task)
-    plan = FeaturePlan.of(train.spec.groups)
-    optim = recipe.optim
-    optimiser = torch.optim.AdamW(task.parameters(), lr=optim.lr, weight_decay=optim.weight_decay)
-    steps = optim.epochs * -(-len(train) // optim.batch_matches)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=optim.lr_end)
-    reports: list[EpochReport] = []
-    best = (float("inf"), 0, _copied(task.model))
-    for epoch in range(1, optim.epochs + 1):
-        task.train()
+    with torch.random.fork_rng(devices=[]):  # dropout and fresh weights draw from torch's own generator
+        torch.manual_seed(recipe.seed)
+        task = _Task(train, recipe)
+        torch.manual_seed(recipe.seed * world + rank)
+        descent = _Descent(train, held_out, recipe, task, wrap(task), on_epoch, rank, world)
+        if recipe.two_stage:
+            descent.run(task.of_scores(), "score")
+            descent.run(task.of_weights(), "win")
+        else:
+            descent.run(list(task.parameters()), "total")
+    model = task.model
+    model.load_state_dict(descent.best_weights)
+    if recipe.calibrate:
+        calibrate(model, held_out)
+    return Fitted(model.config, _copied(model), tuple(descent.reports))
+
+
+class _Descent:
+    """Epochs over the training set, in one stage or several; remembers the best weights of the last stage."""
+
+    def __init__(
+        self,
+        train: MatchSet,
+        held_out: MatchSet,
+        recipe: WinTSSTN,
+        task: _Task,
+        wrapped: nn.Module,
+        on_epoch: Callable[[EpochReport], None],
+        rank: int,
+        world: int,
+    ) -> None:
+        self._train, self._held_out, self._recipe, self._task, self._wrapped = train, held_out, recipe, task, wrapped
+        self._on_epoch, self._rank, self._world = on_epoch, rank, world
+        self._shuffle = torch.Generator().manual_seed(recipe.seed)  # the same on every worker
+        self._chance = torch.Generator().manual_seed(recipe.seed * world + rank)
+        self._plan = FeaturePlan.of(train.spec.groups)
+        self._started = time.monotonic()
+        self.reports: list[EpochReport] = []
+        self.best_weights = _copied(task.model)
+
+    def run(self, parameters: list[nn.Parameter], part: str) -> None:
+        """Descend one part of the loss in these parameters, until `held_out` stops improving; end at the best."""
+        optim, task = self._recipe.optim, self._task
+        optimiser = torch.optim.AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay)
+        steps = optim.epochs * -(-len(self._train) // optim.batch_matches)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=optim.lr_end)
+        best, best_epoch, first = float("inf"), 0, len(self.reports)
+        for epoch in range(1, optim.epochs + 1):
+            loss = self._epoch(parameters, part, optimiser, schedule)
+            validation = frame_metrics(task.model, self._held_out)
+            judged = task.score_loss(self._held_out) if part == "score" else validation["log_loss"]
+            if judged < best or not optim.early_stop:
+                best, best_epoch = judged, epoch
+                self.best_weights = _copied(task.model)
+            elapsed_s = time.monotonic() - self._started
+            report = EpochReport(first + epoch, first + optim.epochs, loss, validation, first + best_epoch, elapsed_s)
+            self.reports.append(report)
+            self._on_epoch(report)
+            if epoch - best_epoch >= optim.patience:
+                break
+        task.model.load_state_dict(self.best_weights)
+
+    def _epoch(
+        self,
+        parameters: list[nn.Parameter],
+        part: str,
+        optimiser: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ) -> float:
+        """One pass over the training set; its mean loss."""
+        self._task.train()
         total = 0.0
-        batches = torch.split(torch.randperm(len(train), generator=shuffle), optim.batch_matches)
+        batches = torch.split(
+            torch.randperm(len(self._train), generator=self._shuffle), self._recipe.optim.batch_matches
+        )
         for batch in batches:
-            mine = batch[rank::world] if len(batch) >= world else batch
-            loss = wrapped(*_batch(train, mine, plan, recipe.thinning, chance))
+            mine = batch[self._rank :: self._world] if len(batch) >= self._world else batch
+            loss = self._wrapped(part, *_batch(self._train, mine, self._plan, self._recipe.thinning, self._chance))
             optimiser.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(task.parameters(), optim.clip_norm)
+            nn.utils.clip_grad_norm_(parameters, self._recipe.optim.clip_norm)
             optimiser.step()
             schedule.step()
             total += loss.item()
-        validation = frame_metrics(task.model, held_out)
-        if validation["log_loss"] < best[0]:
-            best = (validation["log_loss"], epoch, _copied(task.model))
-        elapsed_s = time.monotonic() - started
-        reports.append(EpochReport(epoch, optim.epochs, total / len(batches), validation, best[1], elapsed_s))
-        on_epoch(reports[-1])
-        if epoch - best[1] >= optim.patience:
-            break
-    return Fitted(best[2], tuple(reports))
+        return total / len(batches)
+
+
+def calibrate(model: TSSTN, matches: MatchSet, *, stiffness: float = 0.02) -> None:
+    """Set the model's temperature by clock to what `matches`, which it did not learn from, ask for.
+
+    It multiplies every contribution, so answers stay odd and add up. Fitted by log-loss, held near 1 by `stiffness`
+    times its squared logarithm, as a few hundred matches say little about single minutes.
+    """
+    won = matches.won[:, None].expand_as(matches.mask)[matches.mask].double()
+    clock_s = matches.clock_s[matches.mask]
+    model.temperature.fill_(1.0)
+    logits = torch.cat(
+        [
+            estimate.logits[matches.mask[positions, : estimate.logits.shape[1]]].double()
+            for positions, estimate in estimates(model, matches)
+        ]
+    )
+    log_knots = torch.zeros(len(model.temperature), dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([log_knots], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        scaled = logits * at_clock(log_knots.exp(), clock_s.double(), CURVE_STEP_S)
+        total = nn.functional.binary_cross_entropy_with_logits(scaled, won) + stiffness * log_knots.square().mean()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    model.temperature.copy_(log_knots.detach().exp())
 
 
 def estimates(model: TSSTN, matches: MatchSet) -> Iterator[tuple[Tensor, WinEstimate]]:
@@ -105,7 +194,7 @@ def estimates(model: TSSTN, matches: MatchSet) -> Iterator[tuple[Tensor, WinEsti
     with torch.no_grad():
         for positions in torch.split(torch.arange(len(matches)), _EVALUATED_AT_ONCE):
             part = matches.take(positions)
-            yield positions, model(part.features, part.clock_s, part.mask)
+            yield positions, model(part.features, part.clock_s, part.mask, part.heroes)
 
 
 def frame_probs(model: TSSTN, matches: MatchSet) -> Tensor:
@@ -167,9 +256,7 @@ class _Task(nn.Module):
 
     def __init__(self, train: MatchSet, recipe: WinTSSTN) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            self.model = recipe.sizes.build(train.title).build()
+        self.model = recipe.sizes.build(train.title, train.heroes).build()
         self.model.scale.fit(train.features[train.mask], train.clock_s[train.mask])
         weights = recipe.loss
         self.loss = TSSTNLoss(
@@ -177,21 +264,42 @@ class _Task(nn.Module):
         )
         self.per_match = weights.per_match
 
-    def forward(self, features: Tensor, clock_s: Tensor, mask: Tensor, won: Tensor) -> Tensor:
+    def forward(
+        self, part: str, features: Tensor, clock_s: Tensor, mask: Tensor, won: Tensor, line_ups: Sequence[LineUp]
+    ) -> Tensor:
         weight = frame_weights(mask, per_match=self.per_match)
-        total: Tensor = self.loss(self.model(features, clock_s, mask), won, weight).total
+        losses = self.loss(self.model(features, clock_s, mask, line_ups), won, weight)
+        total: Tensor = getattr(losses, part)
         return total
+
+    def of_scores(self) -> list[nn.Parameter]:
+        """Parameters of the first stage: what scores are made of."""
+        heroes = [] if self.model.heroes is None else list(self.model.heroes.parameters())
+        return [*self.model.spatial.parameters(), *heroes, *self.loss.parameters()]
+
+    def of_weights(self) -> list[nn.Parameter]:
+        """Parameters of the second stage: all others."""
+        first = {id(parameter) for parameter in self.of_scores()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in first]
+
+    @torch.no_grad()
+    def score_loss(self, matches: MatchSet) -> float:
+        """How good each score is alone, in nats."""
+        self.eval()
+        return float(self("score", matches.features, matches.clock_s, matches.mask, matches.won, matches.heroes))
 
 
 def _batch(
     matches: MatchSet, positions: Tensor, plan: FeaturePlan, how: Thinning, chance: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, list[LineUp]]:
     part = matches.take(positions)
     features = thin(part.features, plan, how, chance)
+    hidden = (torch.rand(len(part), generator=chance) < how.some).tolist()
+    line_ups: list[LineUp] = [((), ()) if hide else line_up for line_up, hide in zip(part.heroes, hidden, strict=True)]
     start = 0
     if torch.rand((), generator=chance) < how.late:
         start = int(torch.randint(part.mask.shape[1] // 2 + 1, (), generator=chance))
-    return features[:, start:], part.clock_s[:, start:], part.mask[:, start:], part.won
+    return features[:, start:], part.clock_s[:, start:], part.mask[:, start:], part.won, line_ups
 
 
 def _copied(model: TSSTN) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ very process (`--workers 0`), and ends with a new version in the model store.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import threading
@@ -70,19 +71,18 @@ def train(
 
     on_step(f"reading {recipe.data}")
     matches = load_matches(recipe.data, recipe.title or None)
+    for problem in matches.skipped:
+        on_step(problem)
     matches = matches.of_years(since=recipe.since or None, until=recipe.until or None)
     split = split_by_match(matches, share=recipe.validation, seed=recipe.seed)
     on_step(f"training on {len(split.train):,} matches, {split.train.frames:,} frames of {matches.title}")
     fitted = fit_here(split, recipe, on_epoch) if recipe.scaling.workers == 0 else fit_on_ray(split, recipe, on_epoch)
 
-    config = recipe.sizes.build(matches.title)
-    model = config.build()
-    model.load_state_dict(fitted.weights)
     models = ModelStore(store)
     manifest = models.save(
         name or f"tsstn-{matches.title}",
-        model,
-        config_to_json(config),
+        fitted.model(),
+        config_to_json(fitted.config),
         metrics={
             "validation": _rounded(fitted.best.validation),
             "validation_matches": len(split.held_out),
@@ -94,6 +94,7 @@ def train(
         trained_on=_trained_on(matches.source, len(matches), recipe),
         data_fingerprint=matches.fingerprint,
         code_version=code_version(),
+        training_matches=matches.marks,
     )
     if alias is not None:
         models.set_alias(manifest.name, alias, manifest.version)
@@ -161,7 +162,10 @@ def _train_worker(config: dict[str, Any]) -> None:
         on_epoch=reports.put if rank == 0 else lambda report: None,
         rank=rank,
         world=world,
-        wrap=lambda module: prepare_model(module, move_to_device=False),
+        # In two stages, and with a temporal net that does not look back, some parameters get no gradient.
+        wrap=lambda module: prepare_model(
+            module, move_to_device=False, parallel_strategy_kwargs={"find_unused_parameters": True}
+        ),
     )
     metrics = {"epoch": fitted.best.epoch, **fitted.best.validation}
     if rank != 0:
@@ -177,7 +181,10 @@ def _write_fitted(fitted: Fitted, folder: Path) -> None:
 
     from safetensors.torch import save_file
 
+    from models._registry import config_to_json
+
     save_file(fitted.weights, folder / "weights.safetensors")
+    (folder / "config.json").write_text(json.dumps(config_to_json(fitted.config)), "utf-8")
     (folder / "reports.json").write_text(json.dumps([report._asdict() for report in fitted.reports]), "utf-8")
 
 
@@ -187,10 +194,13 @@ def _read_fitted(checkpoint: Any) -> Fitted:
     from safetensors.torch import load_file
 
     from jobs.fit_tsstn import EpochReport, Fitted
+    from models._registry import config_from_json
 
     with checkpoint.as_directory() as folder:
         reports = json.loads((Path(folder) / "reports.json").read_text("utf-8"))
-        return Fitted(load_file(Path(folder) / "weights.safetensors"), tuple(EpochReport(**r) for r in reports))
+        config = config_from_json(json.loads((Path(folder) / "config.json").read_text("utf-8")))
+        weights = load_file(Path(folder) / "weights.safetensors")
+        return Fitted(config, weights, tuple(EpochReport(**report) for report in reports))
 
 
 @contextmanager
@@ -257,8 +267,9 @@ def _trained_on(source: str, matches: int, recipe: WinTSSTN) -> str:
     return words + (f", until {recipe.until}" if recipe.until else "")
 
 
-def _rounded(figures: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 5) for name, value in figures.items()}
+def _rounded(figures: dict[str, float]) -> dict[str, float | None]:
+    """For JSON: None where only one outcome was held out and AUC means nothing."""
+    return {name: None if math.isnan(value) else round(value, 5) for name, value in figures.items()}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -35,7 +35,7 @@ def config_to_json(config: TSSTNConfig) -> dict[str, Any]:
     """Plain JSON values from which `config_from_json` makes an equal config."""
     plain = {field.name: getattr(config, field.name) for field in fields(config)}
     groups = {name: list(features) for name, features in config.groups}
-    return {"architecture": "tsstn", **plain, "groups": groups}
+    return {"architecture": "tsstn", **plain, "groups": groups, "heroes": dict(config.heroes)}
 
 
 def build_model(raw: Mapping[str, Any]) -> TSSTN:
@@ -44,10 +44,11 @@ def build_model(raw: Mapping[str, Any]) -> TSSTN:
 
 
 def _read_tsstn(raw: dict[str, Any]) -> TSSTNConfig:
-    kinds: dict[str, type] = {f.name: type(f.default) for f in fields(TSSTNConfig) if f.name != "groups"}
-    if unknown := sorted(set(raw) - set(kinds) - {"groups"}):
+    named = {"groups", "heroes"}
+    kinds: dict[str, type] = {f.name: type(f.default) for f in fields(TSSTNConfig) if f.name not in named}
+    if unknown := sorted(set(raw) - set(kinds) - named):
         raise ValueError(f"tsstn config: unknown keys {', '.join(unknown)}")
-    if missing := sorted({*kinds, "groups"} - set(raw)):
+    if missing := sorted({*kinds, *named} - set(raw)):
         raise ValueError(f"tsstn config: missing keys {', '.join(missing)}")
     values: dict[str, Any] = {}
     for name, kind in kinds.items():
@@ -61,7 +62,14 @@ def _read_tsstn(raw: dict[str, Any]) -> TSSTNConfig:
         for features in groups.values()
     ):
         raise ValueError("tsstn config: groups must map each group to a list of feature names")
-    return TSSTNConfig(groups=tuple((name, tuple(features)) for name, features in groups.items()), **values)
+    heroes = raw["heroes"]
+    if not isinstance(heroes, dict) or not all(isinstance(role, str) for role in heroes.values()):
+        raise ValueError("tsstn config: heroes must map each hero to its class")
+    return TSSTNConfig(
+        groups=tuple((name, tuple(features)) for name, features in groups.items()),
+        heroes=tuple(heroes.items()),
+        **values,
+    )
 
 
 _READERS: dict[str, Callable[[dict[str, Any]], TSSTNConfig]] = {"tsstn": _read_tsstn}

@@ -3,6 +3,7 @@
     ROOT/tsstn-lol/3/weights.safetensors      tensors
     ROOT/tsstn-lol/3/config.json              architecture and sizes, read by models._registry
     ROOT/tsstn-lol/3/metrics.json             figures from training
+    ROOT/tsstn-lol/3/training_matches.u64     marks of the matches that it learned from; older versions lack it
     ROOT/tsstn-lol/3/manifest.json            what it is, and the sha256 of each file above
     ROOT/tsstn-lol/aliases/live               the text "3"
 
@@ -25,6 +26,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -37,7 +40,9 @@ SHIPPED = Path(__file__).parent / "shipped"
 """Weights that come with the project, read only."""
 
 WEIGHTS, CONFIG, METRICS, MANIFEST = "weights.safetensors", "config.json", "metrics.json", "manifest.json"
+TRAINING_MATCHES = "training_matches.u64"
 _CHECKED = (WEIGHTS, CONFIG, METRICS)
+_MARK = np.dtype("<u8")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _HASH_SHOWN = 12
 
@@ -73,6 +78,8 @@ class StoredModel:
     metrics: dict[str, Any]
     weights: dict[str, Tensor]
     path: Path
+    training_matches: npt.NDArray[np.uint64]
+    """Rising marks of the matches that it learned from (`jobs.overlap`); empty where the version does not say."""
 
     @property
     def name(self) -> str:
@@ -137,6 +144,7 @@ class ModelStore:
         data_fingerprint: str,
         code_version: str,
         created: datetime | None = None,
+        training_matches: npt.NDArray[np.uint64] | None = None,
     ) -> Manifest:
         """Store a new version, numbered one above the highest of that name in any root.
 
@@ -150,6 +158,8 @@ class ModelStore:
             data_fingerprint: digest of the training data.
             code_version: version of this project.
             created: now, unless given (UTC).
+            training_matches: marks of the matches that it learned from, any shape (`jobs.datasets.MatchSet.marks`),
+                so that nobody judges it on them by mistake.
         """
         folder = self.roots[0] / _checked_name(name)
         contents = {
@@ -159,6 +169,8 @@ class ModelStore:
             CONFIG: _to_json(config),
             METRICS: _to_json(metrics),
         }
+        if training_matches is not None:
+            contents[TRAINING_MATCHES] = np.unique(training_matches).astype(_MARK).tobytes()
         folder.mkdir(parents=True, exist_ok=True)
         manifest = Manifest(
             name=name,
@@ -192,13 +204,16 @@ class ModelStore:
         name, version = self.resolve(ref)
         path = self._find(name, version)
         manifest = _read_manifest(path, name, version)
-        contents = {file: _read_checked(path / file, manifest.sha256[file]) for file in _CHECKED}
+        contents = {file: _read_checked(path / file, digest) for file, digest in manifest.sha256.items()}
         try:
             weights = load_tensors(contents[WEIGHTS])
         except SafetensorError as error:
             raise BrokenModelError(f"{path / WEIGHTS}: not a safetensors file: {error}") from error
         config, metrics = (_from_json(path / file, contents[file]) for file in (CONFIG, METRICS))
-        return StoredModel(manifest, config, metrics, weights, path)
+        marks = contents.get(TRAINING_MATCHES, b"")
+        if len(marks) % _MARK.itemsize:
+            raise BrokenModelError(f"{path / TRAINING_MATCHES}: {len(marks)} bytes are no whole number of marks")
+        return StoredModel(manifest, config, metrics, weights, path, np.frombuffer(marks, _MARK).astype(np.uint64))
 
     def resolve(self, ref: str) -> tuple[str, int]:
         """Name and version number that a reference means now."""
@@ -302,8 +317,11 @@ def _read_manifest(path: Path, name: str, version: int) -> Manifest:
     manifest = Manifest(**raw)
     if (manifest.name, manifest.version) != (name, version):
         raise BrokenModelError(f"{file}: says {manifest.name}@{manifest.version}, but lies at {name}@{version}")
-    if not isinstance(manifest.sha256, dict) or set(manifest.sha256) != set(_CHECKED):
-        raise BrokenModelError(f"{file}: sha256 must list exactly {', '.join(_CHECKED)}")
+    listed = set(manifest.sha256) - {TRAINING_MATCHES} if isinstance(manifest.sha256, dict) else set()
+    if listed != set(_CHECKED):
+        raise BrokenModelError(
+            f"{file}: sha256 must list exactly {', '.join(_CHECKED)}, and {TRAINING_MATCHES} where there is one"
+        )
     return manifest
 
 

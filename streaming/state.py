@@ -22,8 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-_AVRO = {"f8": "double", "f4": "float", "i8": "long", "i4": "int", "b1": "boolean"}
-_POLARS = {"f8": pl.Float64(), "f4": pl.Float32(), "i8": pl.Int64(), "i4": pl.Int32(), "b1": pl.Boolean()}
+_PACKED = "packed"
 _GROWTH_ROWS = 256
 
 Slots = npt.NDArray[np.int64]
@@ -42,38 +41,17 @@ class Column:
         """Whether values are strings of any length."""
         return self.dtype is str
 
-    @property
-    def kind(self) -> str:
-        """Numpy's two-letter name, such as `f8`."""
-        return np.dtype(self.dtype).str[1:]
-
-    @property
-    def size_bytes(self) -> int:
-        """Of one value, all its elements."""
-        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=int))
-
     def empty(self, rows: int) -> npt.NDArray[Any]:
         """Storage for this many rows, filled with the default, (rows, *shape)."""
         if self.is_text:
             return np.full(rows, self.default or "", dtype=object)
         return np.full((rows, *self.shape), self.default, dtype=self.dtype)
 
-    def avro(self, name: str) -> dict[str, Any]:
-        """The Avro field: vectors are little-endian `fixed`, readable without this project."""
-        if self.is_text:
-            return {"name": name, "type": "string"}
-        if self.shape:
-            return {
-                "name": name,
-                "type": {"type": "fixed", "name": f"{name}_{self.size_bytes}", "size": self.size_bytes},
-            }
-        return {"name": name, "type": _AVRO[self.kind]}
-
 
 class Changes(NamedTuple):
     """What to write to the changelog: rows by key, and keys that are gone (tombstones)."""
 
-    rows: pl.DataFrame  # key String, then the layout's columns; vectors as Binary
+    rows: pl.DataFrame  # key String, the layout's text columns, and all others as one: packed Binary
     deleted: list[str]
 
 
@@ -81,10 +59,19 @@ class StateTable:
     """The rows of one stage, in memory. Not thread-safe; one owner."""
 
     def __init__(self, name: str, layout: Mapping[str, Column]) -> None:
-        if "key" in layout:
-            raise ValueError(f"state {name}: 'key' is taken, it names the row")
+        for taken in ("key", _PACKED):
+            if taken in layout:
+                raise ValueError(f"state {name}: {taken!r} is taken, it is a field of the changelog")
         self.name = name
         self.layout = dict(layout)
+        self._texts = [column for column, spec in self.layout.items() if spec.is_text]
+        self._packing = np.dtype(
+            [
+                (column, np.dtype(spec.dtype).newbyteorder("<"), spec.shape)
+                for column, spec in self.layout.items()
+                if not spec.is_text
+            ]
+        )
         self._columns = {column: spec.empty(_GROWTH_ROWS) for column, spec in self.layout.items()}
         self._slot_of: dict[str, int] = {}
         self._free = list(range(_GROWTH_ROWS - 1, -1, -1))
@@ -103,8 +90,15 @@ class StateTable:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Avro record schema of a changelog row."""
-        fields = [{"name": "key", "type": "string"}, *(spec.avro(name) for name, spec in self.layout.items())]
+        """Avro record schema of a changelog row: key, texts, and all that has a fixed size in one `fixed`.
+
+        One field for dozens of columns: this is written for every batch, and costs by the column. The field's
+        doc lists what is in it, as numpy's dtype: readable without this project.
+        """
+        fields: list[dict[str, Any]] = [{"name": name, "type": "string"} for name in ("key", *self._texts)]
+        if size := self._packing.itemsize:
+            fixed = {"type": "fixed", "name": f"{_PACKED}_{size}", "size": size}
+            fields.append({"name": _PACKED, "type": fixed, "doc": f"numpy dtype: {self._packing.descr}"})
         return {
             "type": "record",
             "name": f"State_{self.name.replace('-', '_')}",
@@ -162,15 +156,11 @@ class StateTable:
         """Take rows of `drain` back, the last of a key winning; marks nothing as changed."""
         keys = rows["key"].to_list()
         slots = self.slots(keys)
+        size = self._packing.itemsize
+        packed = np.frombuffer(b"".join(rows[_PACKED].to_list()) if size else b"", dtype=self._packing)
         for name, spec in self.layout.items():
-            column = rows[name]
-            if spec.is_text:
-                self._columns[name][slots] = np.asarray(column.to_list(), dtype=object)
-            elif spec.shape:
-                packed: npt.NDArray[Any] = np.frombuffer(b"".join(column.to_list()), dtype=spec.dtype)
-                self._columns[name][slots] = packed.reshape(len(keys), *spec.shape)
-            else:
-                self._columns[name][slots] = column.to_numpy()
+            values = np.asarray(rows[name].to_list(), dtype=object) if spec.is_text else packed[name]
+            self._columns[name][slots] = values
 
     def _admit(self, key: str) -> int:
         known = self._slot_of.get(key)  # the same new key twice in one batch
@@ -194,15 +184,12 @@ class StateTable:
 
     def _frame(self, keys: list[str]) -> pl.DataFrame:
         slots = np.asarray([self._slot_of[key] for key in keys], dtype=np.int64)
-        columns: dict[str, pl.Series] = {"key": pl.Series("key", keys, pl.String)}
-        for name, spec in self.layout.items():
-            values = self._columns[name][slots]
-            if spec.is_text:
-                columns[name] = pl.Series(name, values.tolist(), pl.String)
-            elif spec.shape:
-                width, packed = spec.size_bytes, np.ascontiguousarray(values).tobytes()
-                rows = [packed[i : i + width] for i in range(0, len(packed), width)]
-                columns[name] = pl.Series(name, rows, pl.Binary)
-            else:
-                columns[name] = pl.Series(name, values, _POLARS[spec.kind])
+        columns = [pl.Series("key", keys, pl.String)]
+        columns += [pl.Series(name, self._columns[name][slots].tolist(), pl.String) for name in self._texts]
+        if size := self._packing.itemsize:
+            rows = np.empty(len(keys), self._packing)
+            for name in self._packing.fields or ():
+                rows[name] = self._columns[name][slots]
+            packed = rows.tobytes()
+            columns.append(pl.Series(_PACKED, [packed[i : i + size] for i in range(0, len(packed), size)], pl.Binary))
         return pl.DataFrame(columns)

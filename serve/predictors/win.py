@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from models.layers.heroes import LineUp
 from models.store import BrokenModelError, ModelStore, StoredModel
 from streaming.features.catalogue import GROUPS, title_spec
 
@@ -62,7 +63,7 @@ class WinPredictor:
             stored.name, stored.version, stored.weight_hash, stored.manifest.trained_on, stored.manifest.title
         )
         self.features = config.features
-        self.state_floats = config.state
+        self.state_floats = self._model.state
         self.broken = 0  # rows so far whose contributions did not sum to their logit
 
     def predict(self, request: Arrays) -> dict[str, npt.NDArray[Any]]:
@@ -71,7 +72,8 @@ class WinPredictor:
         Args:
             request: features (N, F) float32 in `self.features` order, NaN = not known; clock_s (N,) float32;
                 match (N,) int64, row of hidden, rows of one match in time order; hidden (M, H) float32, H =
-                `self.state_floats`, zeros for a new match.
+                `self.state_floats`, zeros for a new match; and, if known, heroes (M, 2) str, the names of camp A's
+                and camp B's heroes of each match joined by newlines, "" = unknown.
 
         Returns:
             logit (N,); scores, weights, contributions (N, 7) in GROUPS order, 0 for groups that the title lacks;
@@ -86,6 +88,7 @@ class WinPredictor:
             self._tensor(request["clock_s"], torch.float32),
             self._tensor(request["match"], torch.int64),
             self._tensor(request["hidden"], torch.float32),
+            _line_ups(request["heroes"]) if "heroes" in request and self._model.heroes is not None else None,
         )
         answer = {"logit": estimate.logits.cpu().numpy()}
         for key, values in zip(("scores", "weights", "contributions"), estimate[1:], strict=True):
@@ -113,9 +116,10 @@ class WinPredictor:
             "clock_s": (rows,),
             "match": (rows,),
             "hidden": (matches, self.state_floats),
+            "heroes": (matches, 2),
         }
         for key, shape in wanted.items():
-            if request[key].shape != shape:
+            if key in request and request[key].shape != shape:
                 raise ValueError(f"{key} must have shape {shape}, not {request[key].shape}")
         if rows and not (request["match"].min() >= 0 and request["match"].max() < matches):
             raise ValueError(f"match must lie in 0..{matches - 1}, the rows of hidden")
@@ -124,6 +128,11 @@ class WinPredictor:
     def _tensor(self, values: npt.NDArray[Any], dtype: torch.dtype) -> torch.Tensor:
         # A copy: what Ray hands over is read-only, which torch warns about.
         return torch.tensor(values, dtype=dtype, device=self._device)
+
+
+def _line_ups(heroes: npt.NDArray[Any]) -> list[LineUp]:
+    """Names of the heroes of camp A and of camp B, match by match."""
+    return [(a.split("\n") if a else (), b.split("\n") if b else ()) for a, b in heroes.tolist()]
 
 
 def load_win_predictor(store: Sequence[str], reference: str, device: str = "cpu") -> WinPredictor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,38 +12,49 @@ from models._registry import build_model, config_from_json, config_to_json, list
 from models.store import SHIPPED, ModelStore
 from models.tsstn import TSSTNConfig
 
-EXAMPLES = {"tsstn": TSSTNConfig(groups=(("gold", ("gold", "xp")), ("form", ("form",))), hidden=4, state=3)}
+PLAIN = TSSTNConfig(groups=(("gold", ("gold", "xp")), ("hero", ("level",)), ("form", ("form",))), hidden=4, state=3)
+EXAMPLES = {
+    "tsstn": PLAIN,
+    "tsstn-none": replace(PLAIN, temporal="none", home=False),
+    "tsstn-table": replace(PLAIN, temporal="table", dropout=0.25),
+    "tsstn-attention": replace(PLAIN, temporal="attention", gamma=2.0),
+    "tsstn-linear": replace(PLAIN, spatial="linear"),
+    "tsstn-heroes": replace(PLAIN, hero_dim=2, heroes=(("ahri", "mage"), ("jinx", ""), ("zed", ""))),
+}
+LINE_UPS = [(("Ahri",), ("Jinx",)), (("Zed", "Nobody"), ("Ahri",)), ((), ())]
 
 
 def test_every_architecture_has_an_example() -> None:
-    assert set(EXAMPLES) == set(list_models())
+    assert {name.partition("-")[0] for name in EXAMPLES} == set(list_models())
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_shapes_are_as_declared_and_nothing_is_nan(name: str) -> None:
     torch.manual_seed(0)
     config = EXAMPLES[name]
     features = torch.randn(3, 5, len(config.features))
     features[0, 2] = torch.nan
-    estimate = config.build()(features, torch.rand(3, 5) * 3000, torch.ones(3, 5, dtype=torch.bool))
+    estimate = config.build()(features, torch.rand(3, 5) * 3000, torch.ones(3, 5, dtype=torch.bool), LINE_UPS)
     assert estimate.logits.shape == (3, 5)
     for part in estimate[1:]:
         assert part.shape == (3, 5, len(config.groups))
     assert all(torch.isfinite(part).all() for part in estimate)
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     torch.manual_seed(0)
     config = EXAMPLES[name]
     model = config.build()
-    estimate = model(torch.randn(3, 5, len(config.features)), torch.rand(3, 5) * 3000, torch.ones(3, 5).bool())
+    estimate = model(
+        torch.randn(3, 5, len(config.features)), torch.rand(3, 5) * 3000, torch.ones(3, 5).bool(), LINE_UPS
+    )
     estimate.logits.square().sum().backward()
     without = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.any()]
     assert without == []
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_a_config_survives_json(name: str) -> None:
     raw = json.loads(json.dumps(config_to_json(EXAMPLES[name])))
     assert config_from_json(raw) == EXAMPLES[name]
@@ -53,10 +65,14 @@ def test_a_config_survives_json(name: str) -> None:
     ("change", "message"),
     [
         ({"architecture": "lstm"}, "unknown architecture 'lstm'; known: tsstn"),
-        ({"dropout": 0.1}, "unknown keys dropout"),
+        ({"depth": 2}, "unknown keys depth"),
         ({"hidden": None}, "hidden must be int, not None"),
         ({"hidden": True}, "hidden must be int"),
         ({"hidden": "8"}, "hidden must be int"),
+        ({"temporal": "lstm"}, "temporal must be one of none, table, gru, attention, not 'lstm'"),
+        ({"home": 1}, "home must be bool, not 1"),
+        ({"heroes": ["ahri"]}, "heroes must map each hero to its class"),
+        ({"heroes": {"ahri": 1}}, "heroes must map each hero to its class"),
         ({"groups": {"gold": "gold"}}, "list of feature names"),
         ({"groups": [["gold", ["gold"]]]}, "list of feature names"),
     ],

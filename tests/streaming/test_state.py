@@ -59,11 +59,14 @@ def test_drain_hands_out_what_was_touched_once_and_sorted(table: StateTable) -> 
     slots = table.slots(["b", "a", "c"])
     table["total"][slots] = [2, 1, 3]
     table["hidden"][slots[0]] = [1.0, 2.0, 3.0]
+    table["team"][slots[0]] = "Blue"
     table.touch(["b", "a"])
     rows, deleted = table.drain()
     assert rows["key"].to_list() == ["a", "b"]
-    assert rows["total"].to_list() == [1, 2]
-    assert rows["hidden"][1] == np.array([1, 2, 3], dtype="<f4").tobytes()
+    assert rows["team"].to_list() == ["", "Blue"]
+    packed = ["<f8", "<f4", "<f4", "<f4", "?", "<i8", "<i4"]
+    expected = zip(packed, (-1.0, 1.0, 2.0, 3.0, False, 2, 7), strict=True)
+    assert rows["packed"][1] == b"".join(np.array(value, dtype).tobytes() for dtype, value in expected)
     assert deleted == []
     assert table.drain().rows.is_empty()
 
@@ -134,10 +137,13 @@ def test_another_layout_is_another_schema_id(table: StateTable) -> None:
 
 
 def test_the_schema_is_readable_avro(table: StateTable) -> None:
-    assert [field["name"] for field in table.schema["fields"]] == ["key", *LAYOUT]
-    assert table.schema["fields"][2]["type"] == {"type": "fixed", "name": "hidden_12", "size": 12}
+    key, team, packed = table.schema["fields"]
+    assert (key["name"], team["name"]) == ("key", "team")
+    assert packed["type"] == {"type": "fixed", "name": "packed_33", "size": 33}
+    assert "('hidden', '<f4', (3,))" in packed["doc"]
 
 
 def test_the_name_of_the_key_is_taken() -> None:
-    with pytest.raises(ValueError, match="state fold: 'key' is taken"):
-        StateTable("fold", {"key": Column(str)})
+    for name in ("key", "packed"):
+        with pytest.raises(ValueError, match=f"state fold: '{name}' is taken"):
+            StateTable("fold", {name: Column(str)})

@@ -53,8 +53,7 @@ def model() -> TSSTN:
     model = CONFIG.build().eval()
     assert model.home is not None
     with torch.no_grad():
-        for parameter in model.home.parameters():
-            parameter.fill_(0.2)
+        model.home.fill_(0.2)
     return model
 
 

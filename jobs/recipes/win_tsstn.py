@@ -1,8 +1,7 @@
 r"""Train the win-prediction model of one title.
 
 On real matches: 1,574 of them, half a minute on one core; on the 2,494 matches of 2016 log-loss .490 to .495, accuracy
-.752 to .754 over three seeds (`python -m jobs.evaluate gate-lol --data lol_pro_2014_2016_gold.parquet`
-trains and judges).
+.752 to .754 over three seeds (`sightline evaluate reproduce` trains and judges).
 
     python -m jobs.train win-tsstn --data lol_pro_2014_2016_gold.parquet --until 2015 --name my-lol --alias live
 

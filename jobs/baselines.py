@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jobs.datasets import MatchSet
+from jobs.datasets import MatchSet, frame_clocks, frame_outcomes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -297,21 +297,6 @@ def hidden(matches: MatchSet, names: Sequence[str]) -> MatchSet:
         return matches
     columns = torch.tensor([name in names for name in matches.spec.features])
     return replace(matches, features=matches.features.masked_fill(columns, torch.nan))
-
-
-def frame_outcomes(matches: MatchSet) -> Floats:
-    """Who won, 1 for A, for every real frame."""
-    return matches.won[:, None].expand_as(matches.mask)[matches.mask].double().numpy()
-
-
-def frame_clocks(matches: MatchSet) -> Floats:
-    """Game clock in seconds of every real frame."""
-    return matches.clock_s[matches.mask].double().numpy()
-
-
-def frame_matches(matches: MatchSet) -> npt.NDArray[np.int64]:
-    """Position of the match that every real frame belongs to."""
-    return matches.mask.nonzero()[:, 0].numpy()
 
 
 def _network(name: str, features: int) -> nn.Module:

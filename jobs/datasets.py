@@ -129,6 +129,21 @@ class Split(NamedTuple):
     held_out: MatchSet
 
 
+def frame_outcomes(matches: MatchSet) -> npt.NDArray[np.float64]:
+    """Who won, 1 for A, for every real frame."""
+    return matches.won[:, None].expand_as(matches.mask)[matches.mask].double().numpy()
+
+
+def frame_clocks(matches: MatchSet) -> npt.NDArray[np.float64]:
+    """Game clock in seconds of every real frame."""
+    return matches.clock_s[matches.mask].double().numpy()
+
+
+def frame_matches(matches: MatchSet) -> npt.NDArray[np.int64]:
+    """Position of the match that every real frame belongs to."""
+    return matches.mask.nonzero()[:, 0].numpy()
+
+
 def split_by_match(matches: MatchSet, *, share: float, seed: int) -> Split:
     """Hold out a random share of the matches, at least one; the same seed gives the same split.
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.demo_home import demo_home
+from jobs.files import json_text, write_json
 from jobs.signals import signals_set
 
 if TYPE_CHECKING:
@@ -406,10 +407,7 @@ def _free_port() -> int:
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:
-    text = json.dumps(report, indent=2) + "\n"
     if str(path) == "-":
-        sys.stdout.write(text)
-        return
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+        sys.stdout.write(json_text(report))
+    else:
+        write_json(path, report)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from jobs.files import write_json
+
 PREFIX = "demo-"
 OWNER = "owner.json"
 _ABANDONED_S = 600.0  # a folder still without an owner file: its demo died while making it
@@ -38,9 +40,7 @@ def demo_home(parent: Path, say: Callable[[str], None]) -> Iterator[Path]:
 def _sign(home: Path) -> None:
     """Write whose folder this is, all of it or nothing."""
     me = psutil.Process(os.getpid())
-    partial = home / f"{OWNER}.tmp"
-    partial.write_text(json.dumps({"pid": me.pid, "started": me.create_time()}), "utf-8")
-    partial.replace(home / OWNER)
+    write_json(home / OWNER, {"pid": me.pid, "started": me.create_time()})
 
 
 def _is_alive(home: Path) -> bool:

@@ -118,7 +118,7 @@ def figures(
         reference: the predictor whose figures all others are compared with.
         resamples: of the matches, for the intervals.
     """
-    from jobs.baselines import frame_clocks, frame_matches, frame_outcomes
+    from jobs.datasets import frame_clocks, frame_matches, frame_outcomes
 
     frames = Frames(frame_outcomes(judged), frame_matches(judged), len(judged))
     overall = judge(frames, probs, resamples=resamples)

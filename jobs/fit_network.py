@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from jobs.datasets import MatchSet, split_by_match
+from jobs.datasets import MatchSet, frame_outcomes, split_by_match
 from models.baselines import FrameInputs
 from models.losses import frame_weights, win_loss
 
@@ -92,8 +92,7 @@ def _fit(network: nn.Module, train: MatchSet, held_out: MatchSet, recipe: Networ
 def _log_loss(network: nn.Module, matches: MatchSet) -> float:
     from models.metrics import log_loss
 
-    won = matches.won[:, None].expand_as(matches.mask)[matches.mask].numpy()
-    return log_loss(network_probs(network, matches), won)
+    return log_loss(network_probs(network, matches), frame_outcomes(matches))
 
 
 def _copied(network: nn.Module) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from jobs.datasets import MatchSet
+from jobs.datasets import MatchSet, frame_outcomes
 from jobs.recipes.win_tsstn import Thinning, WinTSSTN
 from models.layers import at_clock
 from models.layers.heroes import LineUp
@@ -165,7 +165,7 @@ def calibrate(model: TSSTN, matches: MatchSet, *, stiffness: float = 0.02) -> No
     It multiplies every contribution, so answers stay odd and add up. Fitted by log-loss, held near 1 by `stiffness`
     times its squared logarithm, as a few hundred matches say little about single minutes.
     """
-    won = matches.won[:, None].expand_as(matches.mask)[matches.mask].double()
+    won = torch.from_numpy(frame_outcomes(matches))
     clock_s = matches.clock_s[matches.mask]
     model.temperature.fill_(1.0)
     logits = torch.cat(
@@ -208,8 +208,7 @@ def frame_probs(model: TSSTN, matches: MatchSet) -> Tensor:
 
 def frame_metrics(model: TSSTN, matches: MatchSet) -> dict[str, float]:
     """Figures of merit over all real frames."""
-    probs = frame_probs(model, matches).numpy()
-    won = matches.won[:, None].expand_as(matches.mask)[matches.mask].numpy()
+    probs, won = frame_probs(model, matches).numpy(), frame_outcomes(matches)
     return {measure.__name__: measure(probs, won) for measure in (log_loss, accuracy, brier, auc, ece)}
 
 

@@ -10,19 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streaming.codec import Decoder, PackagedRegistry
+from streaming.codec import Decoder, PackagedRegistry, load_schema
 from streaming.transport import Source, TransportUnavailable
 
 _POLL_S = 0.05
-_FIELDS = {
-    "type": "record",
-    "name": "MatchInsight",
-    "namespace": "sightline",
-    "fields": [
-        {"name": "match_id", "type": "string"},
-        {"name": "ingest_time_ms", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-    ],
-}
+_READ = ("match_id", "ingest_time_ms")
 """What the meter reads of an answer; decoding all of it would cost the machine that is being measured."""
 
 
@@ -48,7 +40,9 @@ class InsightMeter:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._decoder = Decoder(_FIELDS, PackagedRegistry())
+        whole = load_schema("match-insights")
+        read = whole | {"fields": [field for field in whole["fields"] if field["name"] in _READ]}
+        self._decoder = Decoder(read, PackagedRegistry())
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._latency_ms: list[npt.NDArray[np.float64]] = []

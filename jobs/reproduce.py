@@ -279,7 +279,7 @@ def _title_report(
 
 def _clock_parts(judged: MatchSet, probs: Floats) -> list[dict[str, Any]]:
     """Accuracy over the dossier's five parts of the game clock."""
-    from jobs.baselines import frame_clocks, frame_outcomes
+    from jobs.datasets import frame_clocks, frame_outcomes
     from models.metrics import accuracy
 
     minute, won = frame_clocks(judged) / 60, frame_outcomes(judged)

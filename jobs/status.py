@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from serve.win import first_line
 from streaming.codec import Encoder, SchemaRegistry, load_schema
 from streaming.kafka.publisher import Publisher
 from streaming.runners.flow import Clock
@@ -78,7 +79,7 @@ class StatusReporter:
         try:
             self._send({"state": state, "reason": reason})
         except Exception as failure:  # the run ends as it does, heard or not
-            log.warning("the last status was not published: %s", _first_line(failure))
+            log.warning("the last status was not published: %s", first_line(failure))
 
     def _repeat(self, name: str, act: Callable[[], None], period_s: float) -> None:
         while True:
@@ -89,7 +90,7 @@ class StatusReporter:
                 # Whatever it is (no such topic, no right to it, the registry, Ray): said once, and tried again.
                 if (name, type(failure)) not in self._failing:
                     self._failing.add((name, type(failure)))
-                    log.warning("%s: %s", name, _first_line(failure))
+                    log.warning("%s: %s", name, first_line(failure))
             if self._stop.wait(period_s if self._facts["models"] else _PERIOD_S):  # soon known, then seldom asked
                 return
 
@@ -107,7 +108,7 @@ class StatusReporter:
         except TransportUnavailable as away:
             self._progress.waits("status", str(away))
         except Exception as failure:
-            self._progress.waits("status", f"the end of {self._source.topic} is not known: {_first_line(failure)}")
+            self._progress.waits("status", f"the end of {self._source.topic} is not known: {first_line(failure)}")
             self._send({})
             raise
         self._send({})
@@ -132,10 +133,6 @@ class StatusReporter:
         self._publisher.send(
             PIPELINE_STATUS.name, [self._pipeline.encode()], self._encoder.encode(frame).to_pylist(), now_ms
         )
-
-
-def _first_line(failure: Exception) -> str:
-    return f"{type(failure).__name__}: {failure}".splitlines()[0]
 
 
 _TEXT = pl.String()

@@ -150,7 +150,12 @@ class ServePredict:
             cause = getattr(away, "cause", None)
             if isinstance(cause, KeyError | ValueError):
                 raise cause from away
-            raise DependencyUnavailable(f"model for {title}: {type(away).__name__}: {away}".splitlines()[0]) from away
+            raise DependencyUnavailable(f"model for {title}: {first_line(away)}") from away
+
+
+def first_line(error: BaseException) -> str:
+    """Class and first line of an error; Ray's go on with tracebacks of other processes."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _is_away(failure: Exception) -> bool:

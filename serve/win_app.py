@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from serve.win import Loading, WinReplica
+from serve.win import Loading, WinReplica, first_line
 from streaming.transport import Fenced
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class AppKeeper:
         except (
             Exception
         ) as away:  # the cluster is gone, and the app with it, or cannot be asked: the run ends all the same
-            log.warning("the app was not deleted: %s", _first_line(away))
+            log.warning("the app was not deleted: %s", first_line(away))
 
     def _keep(self) -> None:
         try:
@@ -210,7 +210,7 @@ class AppKeeper:
         try:
             self.state = state = self._app.state()
         except Exception as away:  # whatever a cluster in trouble raises: it may come back
-            log.warning("Ray Serve does not answer: %s", _first_line(away))
+            log.warning("Ray Serve does not answer: %s", first_line(away))
             self.state = AppState(replicas=-1)
             return
         if not state.deployments:
@@ -240,7 +240,3 @@ def reason_of(message: str) -> Exception:
             return known(words)
     told = ": ".join(raised[-1]) if raised else " ".join(message.split())[:300]
     return DeploymentFailed(f"the models cannot be served: {told or 'Ray Serve does not say why'}")
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

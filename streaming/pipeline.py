@@ -72,6 +72,7 @@ class Pipeline:
     transforms: tuple[Transform, ...]
     stages: tuple[Stage, ...]
     sink: Topic
+    counted_flags: tuple[str, ...] = ()  # flags of answers that an operator wants counted
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]

@@ -87,8 +87,8 @@ def win(
     Example: sightline evaluate win --data gold.parquet --since 2016 --report report
     """
     from jobs.evaluate import evaluate_win
+    from jobs.files import json_text, write_json, write_text
     from jobs.report.card import model_card
-    from jobs.report.files import json_text, write_json, write_text
     from jobs.report.page import evaluation_page
     from jobs.report.tables import print_report
     from jobs.trials import cores
@@ -139,7 +139,7 @@ def reproduce(
 
     Example: sightline evaluate reproduce --data-root shared/data --report report
     """
-    from jobs.report.files import write_json, write_text
+    from jobs.files import write_json, write_text
     from jobs.report.reproduced import gate_lines, has_markers, reproduced_page, rewrite_readme
     from jobs.reproduce import reproduce as reproduce_all
     from jobs.trials import cores

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs.files import write_text
 from jobs.report import plots
-from jobs.report.files import write_text
 from jobs.report.page import index_page, section, tables_section
 from jobs.report.tables import markdown_figures
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.attribution.histories import (
+    AT_ONCE,
     Histories,
     WinNet,
     group_sums,
@@ -30,7 +31,6 @@ NOISE = 0.15
 NOISE_SAMPLES = 50
 PATH_SAMPLES = 50
 COALITION_SAMPLES = 128
-_ROWS = 256  # histories in one call of the model
 
 
 def integrated_gradients(model: WinNet, histories: Histories) -> Tensor:
@@ -40,7 +40,7 @@ def integrated_gradients(model: WinNet, histories: Histories) -> Tensor:
     def explain(forward: Any, inputs: Tensor, rest: tuple[Tensor, ...]) -> Tensor:
         method = IntegratedGradients(forward)
         found: Tensor = method.attribute(
-            inputs, additional_forward_args=rest, n_steps=STEPS, internal_batch_size=max(_ROWS, len(inputs))
+            inputs, additional_forward_args=rest, n_steps=STEPS, internal_batch_size=max(AT_ONCE, len(inputs))
         )
         return found
 
@@ -67,7 +67,7 @@ def smooth_grad(model: WinNet, histories: Histories) -> Tensor:
             inputs,
             nt_type="smoothgrad",
             nt_samples=NOISE_SAMPLES,
-            nt_samples_batch_size=max(1, _ROWS // len(inputs)),
+            nt_samples_batch_size=max(1, AT_ONCE // len(inputs)),
             stdevs=NOISE,
             abs=False,
             additional_forward_args=rest,

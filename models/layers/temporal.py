@@ -91,7 +91,19 @@ class _GRU(nn.GRU):
     bias_hh_l0: Tensor
 
 
-class RecurrentDrive(Drive):
+class _HistoryDrive(Drive):
+    """A drive that is a linear layer, `out`, on what a net has made of the history."""
+
+    out: nn.Linear
+
+    def start_at(self, output: int, value: float) -> None:
+        """Let one output be `value` before training, whatever the history."""
+        with torch.no_grad():
+            self.out.weight[output] = 0
+            self.out.bias[output] = value
+
+
+class RecurrentDrive(_HistoryDrive):
     """A GRU over the frames and a linear layer on its state."""
 
     def __init__(self, inputs: int, state: int, outputs: int) -> None:
@@ -99,12 +111,6 @@ class RecurrentDrive(Drive):
         self.state = state
         self.gru = _GRU(inputs, state, batch_first=True)
         self.out = nn.Linear(state, outputs)
-
-    def start_at(self, output: int, value: float) -> None:
-        """Let one output be `value` before training, whatever the state."""
-        with torch.no_grad():
-            self.out.weight[output] = 0
-            self.out.bias[output] = value
 
     def forward(self, inputs: Tensor, clock_s: Tensor) -> Tensor:
         """As `Drive.forward`."""
@@ -143,7 +149,7 @@ class RecurrentDrive(Drive):
         return new + update * (hidden - new)
 
 
-class AttentionDrive(Drive):
+class AttentionDrive(_HistoryDrive):
     """Two causal Transformer layers over the frames. Position is in the inputs: they state the clock."""
 
     def __init__(self, inputs: int, outputs: int, dropout: float = 0.1) -> None:
@@ -157,12 +163,6 @@ class AttentionDrive(Drive):
             for _ in range(ATTENTION_LAYERS)
         )
         self.out = nn.Linear(width, outputs)
-
-    def start_at(self, output: int, value: float) -> None:
-        """Let one output be `value` before training, whatever the history."""
-        with torch.no_grad():
-            self.out.weight[output] = 0
-            self.out.bias[output] = value
 
     def forward(self, inputs: Tensor, clock_s: Tensor) -> Tensor:
         """As `Drive.forward`."""

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from serve.gateway.schemas import Cause, PipelineReport, State
+from streaming.features.guard import BASELINE_SUFFIX, DEGRADED
 
 _ANSWERS_BADLY = frozenset({"waiting", "failed", "stopped"})
-_BASELINE = "+baseline"  # what the version of a model ends in while the calibrated baseline answers for it
 
 
 class Freshness(NamedTuple):
@@ -51,7 +51,7 @@ def answer_causes(flags: str, model_version: str) -> tuple[Cause, ...]:
     """What is wrong with an answer as such, whatever its age: from its warnings and the version that made it."""
     warnings = flags.split()
     causes: list[Cause] = []
-    if "degraded" in warnings or model_version.endswith(_BASELINE):
+    if DEGRADED in warnings or model_version.endswith(BASELINE_SUFFIX):
         causes.append("baseline")
     if "contributions-broken" in warnings:
         causes.append("sums")

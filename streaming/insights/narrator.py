@@ -26,6 +26,7 @@ import numpy.typing as npt
 import polars as pl
 
 from streaming.features.catalogue import FORM, GROUPS, title_spec
+from streaming.features.guard import DEGRADED
 from streaming.features.match_fold import MOMENTS
 from streaming.features.threads import THREAD_LAYOUT, Threads
 from streaming.insights.commentary import (
@@ -248,7 +249,7 @@ class _Frames:
         self.logit = rows["logit"].to_numpy()
         self.contribution = rows.select(f"contribution_{group}" for group in GROUPS).to_numpy().astype(np.float32)
         self.over = (rows["status"] != "live").to_numpy()
-        self.degraded = rows["flags"].str.split(" ").list.contains("degraded").to_numpy()
+        self.degraded = rows["flags"].str.split(" ").list.contains(DEGRADED).to_numpy()
         self.leads = Leads.of(rows)
         self.delta_p = np.zeros(n)
         self.change = np.zeros((n, _G), np.float32)

@@ -17,7 +17,7 @@ from streaming import topics
 from streaming.features import match
 from streaming.features.baseline import packaged_baselines
 from streaming.features.catalogue import GROUPS, title_spec
-from streaming.features.guard import ModelGuard
+from streaming.features.guard import DEGRADED, ModelGuard
 from streaming.features.match import HEROES
 from streaming.features.match_fold import MatchFold
 from streaming.features.runs import Bools, Ints
@@ -223,4 +223,5 @@ def win_prediction(predict: Predict, narrator: Narrator | None = None) -> Pipeli
         transforms=(match.validate,),
         stages=(MatchFold(), WinModel(predict), ModelGuard(packaged_baselines()), narrator or Narrator()),
         sink=topics.MATCH_INSIGHTS,
+        counted_flags=(BROKEN, DEGRADED),
     )

@@ -35,9 +35,6 @@ away: it is called again."""
 
 T = TypeVar("T")
 
-COUNTED_FLAGS = ("contributions-broken", "degraded")
-"""Flags of answers that are counted from commit to commit."""
-
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0)
 
 
@@ -141,9 +138,9 @@ class Flow:
         state = [out for table in self.tables.values() if (out := self._encode_state(table, now_ms)) is not None]
         took.lap("encode")
         counts, alerts = self._facts()
-        if answered and "flags" in rows.columns:
-            flags = rows["flags"]
-            counts.update({flag: int(flags.str.contains(flag, literal=True).sum()) for flag in COUNTED_FLAGS})
+        if answered:
+            for flag in self._pipeline.counted_flags:
+                counts[flag] += int(rows["flags"].str.contains(flag, literal=True).sum())
         ingest = rows["ingest_time_ms"].dt.epoch("ms").to_numpy() if answered else np.empty(0, np.int64)
         return Commit(
             answers=answers,

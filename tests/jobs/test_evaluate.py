@@ -17,10 +17,9 @@ from jobs.baselines import (
     NetworkBaseline,
     PooledRegression,
     baselines_for,
-    frame_outcomes,
     hidden,
 )
-from jobs.datasets import MatchSet, load_matches
+from jobs.datasets import MatchSet, frame_outcomes, load_matches
 from jobs.errors import UsageProblem
 from jobs.evaluate import evaluate_win
 from jobs.intervals import MEASURES

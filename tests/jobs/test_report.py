@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from jobs.evaluate import data_facts, figures
+from jobs.files import write_json, write_text
 from jobs.report import plots
 from jobs.report.card import model_card
-from jobs.report.files import write_json, write_text
 from jobs.report.page import evaluation_page
 from jobs.report.reproduced import BEGIN, END, gate_lines, has_markers, reproduced_page, rewrite_readme
 from jobs.reproduce import MOST_FALL, gates

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.baselines import GoldSign, frame_matches
-from jobs.datasets import MatchSet, load_matches
+from jobs.baselines import GoldSign
+from jobs.datasets import MatchSet, frame_matches, load_matches
 from jobs.errors import UsageProblem
 from jobs.splits import fold_trials, joined, plan_split
 from jobs.trials import Trial, run_trials

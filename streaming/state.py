@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streaming.codec import avro_string
+
 _PACKED = "packed"
 _GROWTH_ROWS = 256
 
@@ -51,7 +53,8 @@ class Column:
 class Changes(NamedTuple):
     """What to write to the changelog: rows by key, and keys that are gone (tombstones)."""
 
-    rows: pl.DataFrame  # key String, the layout's text columns, and all others as one: packed Binary
+    keys: list[str]
+    rows: list[bytes]  # in Avro, by `StateTable.schema`
     deleted: list[str]
 
 
@@ -147,13 +150,18 @@ class StateTable:
 
     def drain(self) -> Changes:
         """All that changed since the last drain, keys sorted, and forget that it did."""
-        changes = Changes(self._frame(sorted(self._dirty)), sorted(self._deleted))
+        keys = sorted(self._dirty)
+        changes = Changes(keys, self._avro(keys), sorted(self._deleted))
         self._dirty.clear()
         self._deleted.clear()
         return changes
 
     def restore(self, rows: pl.DataFrame) -> None:
-        """Take rows of `drain` back, the last of a key winning; marks nothing as changed."""
+        """Take rows back, the last of a key winning; marks nothing as changed.
+
+        Args:
+            rows: what `drain` handed out, decoded: key String, the layout's texts, and all else as packed Binary.
+        """
         keys = rows["key"].to_list()
         slots = self.slots(keys)
         size = self._packing.itemsize
@@ -182,14 +190,16 @@ class StateTable:
             self._columns[name] = np.concatenate([self._columns[name], spec.empty(extra)])
         self._free.extend(range(old + extra - 1, old - 1, -1))
 
-    def _frame(self, keys: list[str]) -> pl.DataFrame:
+    def _avro(self, keys: list[str]) -> list[bytes]:
+        """The rows of these keys. Row by row: a batch has few, and columns would cost more than their content."""
         slots = np.asarray([self._slot_of[key] for key in keys], dtype=np.int64)
-        columns = [pl.Series("key", keys, pl.String)]
-        columns += [pl.Series(name, self._columns[name][slots].tolist(), pl.String) for name in self._texts]
-        if size := self._packing.itemsize:
-            rows = np.empty(len(keys), self._packing)
-            for name in self._packing.fields or ():
-                rows[name] = self._columns[name][slots]
-            packed = rows.tobytes()
-            columns.append(pl.Series(_PACKED, [packed[i : i + size] for i in range(0, len(packed), size)], pl.Binary))
-        return pl.DataFrame(columns)
+        texts = [self._columns[name][slots].tolist() for name in self._texts]
+        heads = [b"".join(map(avro_string, row)) for row in zip(keys, *texts, strict=True)]
+        size = self._packing.itemsize
+        if not size:
+            return heads
+        rows = np.empty(len(keys), self._packing)
+        for name in self._packing.fields or ():
+            rows[name] = self._columns[name][slots]
+        packed = rows.tobytes()
+        return [head + packed[at : at + size] for head, at in zip(heads, range(0, len(packed), size), strict=True)]

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from streaming.codec import Decoder, frame_prefix
 from streaming.kafka.limits import require_sizes, within
 from streaming.kafka.partitioning import Partitioner
 from streaming.kafka.settings import MAX_RECORD_BYTES
@@ -390,8 +391,41 @@ def _log_numbered(number: int) -> MemoryLog:
         raise LookupError("a MemoryLog lives in one process, and this is another one (or it is gone)") from None
 
 
+class Changelog:
+    """The changelog of one state table, compacted: the last row of every key."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, bytes] = {}
+
+    def drain(self, table: StateTable) -> None:
+        """Take what changed."""
+        changed, rows, deleted = table.drain()
+        self._rows |= zip(changed, rows, strict=True)
+        for key in deleted:
+            self._rows.pop(key, None)
+
+    def rows(self, table: StateTable) -> pl.DataFrame:
+        """All rows, decoded by the table's schema: what `StateTable.restore` takes.
+
+        Raises ValueError if they are of another layout.
+        """
+        values = [frame_prefix(table.schema_id) + row for row in self._rows.values()]
+        decoder = Decoder(table.schema, {table.schema_id: table.schema})
+        decoded = decoder.decode(Records.of([None] * len(values), values))
+        if decoded.bad:
+            raise ValueError(f"state {table.name}: {decoded.bad[0].message}")
+        return decoded.frame
+
+
+def drained(table: StateTable) -> pl.DataFrame:
+    """The rows of a `drain`, decoded."""
+    log = Changelog()
+    log.drain(table)
+    return log.rows(table)
+
+
 def every_row(table: StateTable) -> pl.DataFrame:
-    """Every row of a state table, sorted by key, as `drain` would hand it out; the table stays as it is."""
+    """Every row of a state table, sorted by key, as `drained` would hand it out; the table stays as it is."""
     twin = copy.deepcopy(table)
     twin.touch(twin.keys())
-    return twin.drain().rows
+    return drained(twin)

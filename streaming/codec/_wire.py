@@ -32,6 +32,16 @@ def frame_prefix(schema_id: int) -> bytes:
     return b"\x00" + schema_id.to_bytes(4, "big")
 
 
+def avro_string(text: str) -> bytes:
+    """An Avro string: its length in bytes as a zigzag varint, then UTF-8."""
+    data = text.encode()
+    length, head = len(data) << 1, b""
+    while length > 0x7F:
+        head += bytes((length & 0x7F | 0x80,))
+        length >>= 7
+    return head + bytes((length,)) + data
+
+
 def split(values: pa.LargeBinaryArray) -> Framed:
     """Look at the frames of all values at once."""
     if values.null_count:

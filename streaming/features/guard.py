@@ -105,7 +105,7 @@ class ModelGuard:
             if frames.has_winner[row] and frames.guarded[row]:
                 self._finish(row, slot, frames, state)
                 holds.from_row(row, state)
-        threads.remember(rows, state)
+        threads.remember(state)
         return frames.with_answers(holds) if holds.degraded.any() else rows
 
     def _finish(self, row: int, slot: int, frames: _Frames, state: StateTable) -> None:
@@ -174,7 +174,7 @@ class _Frames:
         sample["logit"][:] = rows["logit"].to_numpy()
         sample["form_known"][:] = ~np.isnan(form)
         guarded, slot = np.zeros(len(title), bool), np.zeros(len(title), np.int64)
-        names = np.array(title, dtype=object)
+        names, winners = np.array(title, dtype=object), rows["winner"].to_list()
         for each in sorted(set(title) & baselines.keys()):
             mine, baseline = names == each, baselines[each]
             guarded |= mine
@@ -187,8 +187,8 @@ class _Frames:
             patch_key=[_patch_key(*pair) for pair in zip(title, rows["patch"].to_list(), strict=True)],
             guarded=guarded,
             is_live=(rows["status"] == "live").to_numpy(),
-            has_winner=rows["winner"].is_not_null().to_numpy(),
-            a_won=(rows["winner"] == "A").fill_null(False).to_numpy(),
+            has_winner=np.array([winner is not None for winner in winners], dtype=bool),
+            a_won=np.array([winner == "A" for winner in winners], dtype=bool),
             slot=slot,
             sample=sample,
         )

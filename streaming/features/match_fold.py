@@ -378,7 +378,7 @@ def _lists(name: str, lines: Sequence[Any]) -> pl.Series:
     """Hero names, one a line, as lists."""
     number: dict[str, int] = {}
     each = [number.setdefault(text, len(number)) for text in lines]  # a match's frames share theirs
-    return pl.Series(name, [text.split("\n") if text else [] for text in number], pl.List(pl.String)).gather(each)
+    return pl.Series(name, [text.split("\n") if text else [] for text in number], pl.List(pl.String))[each]
 
 
 def _table(batch: Batch, lives: Lives, gauges: _Gauges, names: _Names, frames: _Frames) -> pl.DataFrame:

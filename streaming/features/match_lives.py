@@ -125,7 +125,7 @@ class Batch:
         match = np.array([number.setdefault(key, len(number)) for key in rows["match_id"].to_list()], dtype=np.int64)
         source = np.argsort(match, kind="stable")
         codes = rows.select(_CODES).to_numpy()[source]
-        gauges = rows.select(*LEVELS, *TOTALS).to_numpy()[source]
+        gauges = rows[[*LEVELS, *TOTALS]].to_numpy()[source]
         numbers = rows.select(_NUMBERS).to_numpy()
         before, after, left = _elapsed(numbers[:, 2], numbers[:, 4], state)
         numbers = numbers[source]

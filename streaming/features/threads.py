@@ -49,6 +49,9 @@ class Threads:
     order: Ints  # (N,) frames sorted by match, each match's in its order
     heads: Ints  # (M,) where each match begins in `order`
     begins: Bools  # (N,) the frame starts from nothing
+    last: Ints  # (M,) each match's last frame
+    closes: Bools  # (N,) it ends its match
+    marks: dict[str, npt.NDArray[Any]]  # (N,) each, what the state keeps of a frame, by column of `THREAD_LAYOUT`
 
     @classmethod
     def of(cls, rows: pl.DataFrame, state: StateTable) -> Threads:
@@ -58,19 +61,20 @@ class Threads:
         ids, order = list(number), np.argsort(match, kind="stable")
         heads = np.searchsorted(match[order], np.arange(len(ids)))
         slots = state.slots(ids)
-        title = np.array(rows["title"].to_list(), dtype=object)
+        marks = {
+            "attempt": rows["attempt"].to_numpy(),
+            "title": np.array(rows["title"].to_list(), dtype=object),
+            "partition": rows["_partition"].to_numpy(),
+            "elapsed_ms": rows["_elapsed_ms"].to_numpy(),
+        }
+        closes: Bools = (rows["status"] != "live").to_numpy()
         begins: Bools = (rows["frame"] == 0).to_numpy()
-        closes = (rows["status"] != "live").to_numpy()
         begins = begins | _before(closes, order, heads, np.zeros(len(ids), bool))
-        for now, then in (
-            (rows["attempt"].to_numpy(), state["attempt"]),
-            (title, state["title"]),
-            (rows["_partition"].to_numpy(), state["partition"]),
-        ):
-            begins |= now != _before(now, order, heads, then[slots])
-        elapsed_ms = rows["_elapsed_ms"].to_numpy()
-        begins |= elapsed_ms - _before(elapsed_ms, order, heads, state["elapsed_ms"][slots]) > IDLE_MS
-        return cls(ids, match, order, heads, begins)
+        for name, now in marks.items():
+            then = _before(now, order, heads, state[name][slots])
+            begins |= (now - then > IDLE_MS) if name == "elapsed_ms" else (now != then)
+        last = order[np.append(heads[1:], len(order)) - 1]
+        return cls(ids, match, order, heads, begins, last, closes, marks)
 
     def before(self, values: _Array, heads: _Array) -> _Array:
         """What the match's frame before each one has, (N, …); for its first frame in the batch `heads` (M, …)."""
@@ -88,18 +92,15 @@ class Threads:
         for number in range(int(wave.max()) + 1):
             yield np.flatnonzero(wave == number)
 
-    def remember(self, rows: pl.DataFrame, state: StateTable) -> None:
+    def remember(self, state: StateTable) -> None:
         """Note each match's last frame, let go of the matches that it closes, and of those silent for too long."""
-        last = self.order[np.append(self.heads[1:], len(self.order)) - 1]
-        partition, elapsed_ms = rows["_partition"].to_numpy(), rows["_elapsed_ms"].to_numpy()
         slots = state.slots(self.ids)
-        state["attempt"][slots] = rows["attempt"].to_numpy()[last]
-        state["title"][slots] = rows["title"].gather(last).to_list()
-        state["partition"][slots] = partition[last]
-        state["elapsed_ms"][slots] = elapsed_ms[last]
+        for name, values in self.marks.items():
+            state[name][slots] = values[self.last]
         state.touch(self.ids)
         over: Bools = np.zeros(len(state["attempt"]), dtype=bool)
-        over[slots] = (rows["status"].gather(last) != "live").to_numpy()
+        over[slots] = self.closes[self.last]
+        partition, elapsed_ms = self.marks["partition"], self.marks["elapsed_ms"]
         for number in np.unique(partition).tolist():
             now_ms = elapsed_ms[partition == number].max()
             over |= (state["partition"] == number) & (now_ms - state["elapsed_ms"] > IDLE_MS)

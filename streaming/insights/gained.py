@@ -61,7 +61,7 @@ class Leads(NamedTuple):
             if place := _PLACE.get(moment):
                 named[row, place[0]] = place[1]
         title = np.array([_TITLES[title] for title in rows["title"].to_list()], dtype=np.int64)
-        return cls(title, rows.select(MOMENTS).to_numpy().astype(np.float32), named)
+        return cls(title, rows[MOMENTS].to_numpy().astype(np.float32), named)
 
     def gained(self, now: Ints, before: Floats, from_start: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
         """How many of what each camp gained since the frame before, (R, 2, S).

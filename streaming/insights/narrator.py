@@ -147,7 +147,7 @@ class Narrator:
         slots = state.slots(threads.ids)
         for now in _rounds(threads):
             self._follow(frames, now, threads.begins[now], slots[threads.match[now]], state)
-        threads.remember(rows, state)
+        threads.remember(state)
         return frames.insights()
 
     def _follow(self, frames: _Frames, now: Rows, begins: npt.NDArray[np.bool_], at: Slots, state: StateTable) -> None:
@@ -247,9 +247,9 @@ class _Frames:
         self.clock_s = rows["clock_s"].to_numpy()
         self.p = rows["p"].to_numpy()
         self.logit = rows["logit"].to_numpy()
-        self.contribution = rows.select(f"contribution_{group}" for group in GROUPS).to_numpy().astype(np.float32)
+        self.contribution = rows[[f"contribution_{group}" for group in GROUPS]].to_numpy().astype(np.float32)
         self.over = (rows["status"] != "live").to_numpy()
-        self.degraded = rows["flags"].str.split(" ").list.contains(DEGRADED).to_numpy()
+        self.degraded = np.array([DEGRADED in flags.split() for flags in rows["flags"].to_list()], dtype=bool)
         self.leads = Leads.of(rows)
         self.delta_p = np.zeros(n)
         self.change = np.zeros((n, _G), np.float32)

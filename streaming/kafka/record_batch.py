@@ -185,7 +185,13 @@ def _ragged(*fields: tuple[_Bytes, npt.NDArray[np.bool_]]) -> pa.LargeBinaryArra
 
 def _lengths(column: pa.LargeBinaryArray) -> Longs:
     """Bytes of each value, 0 for null, (N,)."""
-    return np.asarray(pc.fill_null(pc.binary_length(column), 0), np.int64)
+    if not len(column):
+        return np.empty(0, np.int64)
+    ends = np.frombuffer(column.buffers()[1], np.int64, len(column) + 1, column.offset * 8)
+    lengths = ends[1:] - ends[:-1]
+    if column.null_count:
+        lengths[_nulls(column)] = 0
+    return lengths
 
 
 def _nulls(column: pa.LargeBinaryArray) -> npt.NDArray[np.bool_]:

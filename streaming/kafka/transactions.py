@@ -79,7 +79,10 @@ class TransactionalProducer:
         return len(known)
 
     def append(self, topic: str, partition: int, encoded: EncodedBatch) -> None:
-        """Send a batch as part of the transaction; returns before it has arrived."""
+        """Make a batch part of the transaction; `flush` sends all of them.
+
+        Woken at the first one, the sender would ask to add that partition alone, and the others in a second request.
+        """
         self.partitions(topic)  # the sender waits forever for the leader of a topic it never asked about
         records = MemoryRecordsBuilder(_MAGIC, _NO_COMPRESSION, len(encoded.data))
         builder = records._builder
@@ -96,10 +99,10 @@ class TransactionalProducer:
             accumulator._batches[where].append(batch)
             accumulator._incomplete.add(batch)
         self._unacknowledged.append(batch)
-        self._producer._sender.wakeup()
 
     def flush(self) -> None:
-        """Wait until every batch of this transaction lies on the log."""
+        """Send what was appended, and wait until all of it lies on the log."""
+        self._producer._sender.wakeup()
         for batch in self._unacknowledged:
             where = f"records for {batch.topic_partition.topic}/{batch.topic_partition.partition}"
             if not batch.produce_future.wait(max(0.0, self._deadline - time.monotonic())):

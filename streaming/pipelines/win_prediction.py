@@ -87,7 +87,7 @@ class WinModel:
                 self._ask(title, now[batch.title[now] == title], batch)
         # Only now, when no call can fail any more:
         state["hidden"][state.slots(threads.ids)] = batch.hidden
-        threads.remember(rows, state)
+        threads.remember(state)
         return batch.answers.beside(rows)
 
     def _ask(self, title: str, now: Ints, batch: _Batch) -> None:
@@ -137,14 +137,14 @@ class _Batch:
 
     @classmethod
     def of(cls, rows: pl.DataFrame, threads: Threads, hidden: npt.NDArray[np.float32]) -> _Batch:
-        lines = [rows[name].list.join("\n").to_list() for name in HEROES]
+        lines = [["\n".join(names) for names in rows[name].to_list()] for name in HEROES]
         heroes = np.array(lines, dtype=object).T
         return cls(
             rows=rows,
             match=threads.match,
             begins=threads.begins,
-            title=np.array(rows["title"].to_list(), dtype=object),
-            titles=rows["title"].unique(maintain_order=True).to_list(),
+            title=threads.marks["title"],
+            titles=list(dict.fromkeys(threads.marks["title"])),
             clock_s=rows["clock_s"].to_numpy().astype(np.float32),
             heroes=heroes,
             another_line_up=(heroes != threads.before(heroes, heroes[threads.order[threads.heads]])).any(axis=1),
@@ -156,7 +156,7 @@ class _Batch:
     def features(self, title: str) -> npt.NDArray[np.float32]:
         """(N, F) in the title's column order."""
         if title not in self.by_title:
-            self.by_title[title] = self.rows.select(title_spec(title).features).to_numpy().astype(np.float32)
+            self.by_title[title] = self.rows[list(title_spec(title).features)].to_numpy().astype(np.float32)
         return self.by_title[title]
 
 

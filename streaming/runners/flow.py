@@ -19,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from streaming.codec import Decoder, Encoder, SchemaRegistry, load_schema
+from streaming.codec import Decoder, Encoder, SchemaRegistry, frame_prefix, load_schema
 from streaming.kafka.dead_letters import dead_letter_output
 from streaming.pipeline import DependencyUnavailable, FactualStage, Pipeline
 from streaming.records import OffsetRange, Records
@@ -85,7 +85,7 @@ class Flow:
         self._on_wait = on_wait
         self._keep_waiting = keep_waiting
         self.tables: dict[str, StateTable] = {stage.name: stage.new_state() for stage in pipeline.stages}
-        self._state_encoders = {name: Encoder(table.schema, table.schema_id) for name, table in self.tables.items()}
+        self._state_prefixes = {name: frame_prefix(table.schema_id) for name, table in self.tables.items()}
         schema = load_schema(pipeline.sink.schema)
         self._answer_columns = [field["name"] for field in schema["fields"]]
         self._answer_encoder = Encoder(schema, registry.id_of(pipeline.sink.schema))
@@ -139,9 +139,10 @@ class Flow:
         took.lap("encode")
         counts, alerts = self._facts()
         if answered:
+            flags = Counter(flag for row in rows["flags"].to_list() for flag in row.split())
             for flag in self._pipeline.counted_flags:
-                counts[flag] += int(rows["flags"].str.contains(flag, literal=True).sum())
-        ingest = rows["ingest_time_ms"].dt.epoch("ms").to_numpy() if answered else np.empty(0, np.int64)
+                counts[flag] += flags[flag]
+        ingest = rows["ingest_time_ms"].to_physical().to_numpy() if answered else np.empty(0, np.int64)
         return Commit(
             answers=answers,
             dead_letters=[self._dead_letters(part, now_ms) for part in rejected],
@@ -242,22 +243,13 @@ class Flow:
         )
 
     def _encode_state(self, table: StateTable, now_ms: int) -> Output | None:
-        rows, deleted = table.drain()
-        if rows.is_empty() and not deleted:
+        changed, rows, deleted = table.drain()
+        if not changed and not deleted:
             return None
-        values = self._state_encoders[table.name].encode(rows)
-        keys = [f"{table.name}/{key}".encode() for key in (*rows["key"].to_list(), *deleted)]
-        tombstones = pa.nulls(len(deleted), pa.large_binary())
-        n = len(keys)
-        return Output(
-            self._state_topic,
-            Records(
-                keys=pa.array(keys, pa.large_binary()),
-                values=pa.concat_arrays([values, tombstones]),
-                offsets=np.arange(n, dtype=np.int64),
-                timestamps_ms=np.full(n, now_ms, np.int64),
-            ),
-        )
+        prefix = self._state_prefixes[table.name]
+        keys = [f"{table.name}/{key}".encode() for key in (*changed, *deleted)]
+        values = [*(prefix + row for row in rows), *[None] * len(deleted)]
+        return Output(self._state_topic, Records.of(keys, values, timestamps_ms=np.full(len(keys), now_ms, np.int64)))
 
     def _decode_state(self, table: StateTable, records: Records) -> pl.DataFrame:
         decoded = Decoder(table.schema, {table.schema_id: table.schema}).decode(records)

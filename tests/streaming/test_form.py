@@ -70,7 +70,7 @@ def test_a_team_cannot_play_itself(state: StateTable) -> None:
 
 def test_a_recorded_result_goes_to_the_changelog(state: StateTable) -> None:
     PLAIN.record(state, "a", "b", a_won=True, gold_lead=0.0)
-    assert state.drain().rows["key"].to_list() == ["a", "b"]
+    assert state.drain().keys == ["a", "b"]
 
 
 def test_tags_that_differ_in_case_are_one_team_and_a_slash_is_no_separator() -> None:

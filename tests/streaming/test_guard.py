@@ -15,7 +15,7 @@ from streaming.features.guard import ModelGuard
 from streaming.features.match_fold import fold_events
 from streaming.simulators.match import simulate
 from streaming.state import StateTable
-from streaming.testing import every_row
+from streaming.testing import Changelog, every_row
 
 LOL = packaged_baselines()["lol"]
 MATCHES = 60
@@ -141,7 +141,7 @@ def test_answers_and_state_do_not_depend_on_cuts_or_restarts() -> None:
     stage = ModelGuard(packaged_baselines())
     later = season(9, 10).with_columns(pl.col("_elapsed_ms") + season()["_elapsed_ms"].max())
     frames = answered(pl.concat([patched(season()).head(2_600), later]))
-    whole_state, state, log = stage.new_state(), stage.new_state(), dict[str, dict[str, object]]()
+    whole_state, state, log = stage.new_state(), stage.new_state(), Changelog()
     whole = stage(frames, whole_state)
     assert 0 < is_degraded(whole).sum() < whole.height
     rng, start, parts = np.random.default_rng(1), 0, []
@@ -149,13 +149,10 @@ def test_answers_and_state_do_not_depend_on_cuts_or_restarts() -> None:
         size = int(rng.choice([1, 7, 60, 400]))
         parts.append(stage(frames.slice(start, size), state))
         start += size
-        changes = state.drain()
-        log |= {row["key"]: row for row in changes.rows.iter_rows(named=True)}
-        for key in changes.deleted:
-            log.pop(key, None)
+        log.drain(state)
         if rng.random() < 0.2:  # a restart of the process in between
             state = stage.new_state()
-            state.restore(pl.DataFrame(list(log.values()), schema=changes.rows.schema))
+            state.restore(log.rows(state))
     assert pl.concat(parts).equals(whole)
     one, other = every_row(state), every_row(whole_state)
     assert [name for name in one.columns if not one[name].equals(other[name])] == []

@@ -16,7 +16,7 @@ from streaming.features.form import Elo, rating_key
 from streaming.features.match import HEROES, TEXTS, events_frame, validate
 from streaming.features.match_fold import FLAGS, HERO_CLASSES, MOMENTS, MatchFold
 from streaming.state import StateTable
-from streaming.testing import every_row
+from streaming.testing import Changelog, every_row
 
 T0 = 1_700_000_000_000
 MINUTE = 60_000
@@ -271,14 +271,10 @@ def test_frames_and_state_do_not_depend_on_how_rows_are_cut(drawn: list[dict[str
 @given(st.lists(ROW, min_size=1, max_size=40))
 def test_the_changelog_alone_rebuilds_the_state(drawn: list[dict[str, Any]]) -> None:
     rows, fold = frame_of(drawn), MatchFold()
-    state, log = fold.new_state(), {}
+    state, log = fold.new_state(), Changelog()
     for part in rows.iter_slices(7):
         fold(part, state)
-        changes = state.drain()
-        log |= {row["key"]: row for row in changes.rows.iter_rows(named=True)}
-        for key in changes.deleted:
-            log.pop(key, None)
+        log.drain(state)
     restored = fold.new_state()
-    if log:
-        restored.restore(pl.DataFrame(list(log.values()), schema=every_row(state).schema))
+    restored.restore(log.rows(restored))
     assert bytes_of(every_row(restored)) == bytes_of(every_row(state))

@@ -19,7 +19,7 @@ import streaming
 from streaming.features.catalogue import FEATURES, GROUPS
 from streaming.features.threads import IDLE_MS
 from streaming.insights.narrator import Narrator
-from streaming.testing import every_row
+from streaming.testing import drained, every_row
 
 SCHEMA = json.loads((Path(streaming.__file__).parent / "schemas" / "match-insights.avsc").read_text(encoding="utf-8"))
 GOLD, KILL, TOWER = 0, 1, 2
@@ -451,7 +451,7 @@ def test_state_survives_a_restart() -> None:
     rows = frame_of([scored(frame=i, p=p, moment="A:towers") for i, p in enumerate([0.4, 0.55, 0.7, 0.5])])
     state, restored = narrator.new_state(), narrator.new_state()
     narrator(rows[:2], state)
-    restored.restore(state.drain().rows)
+    restored.restore(drained(state))
     assert narrator(rows[2:], restored).equals(narrator(rows[2:], state))
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 from typing import Any
 
+import fastavro
 import numpy as np
 import polars as pl
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.state import Column, StateTable
-from streaming.testing import every_row
+from streaming.testing import drained, every_row
 
 LAYOUT = {
     "clock_s": Column(np.float64, default=-1.0),
@@ -61,14 +63,13 @@ def test_drain_hands_out_what_was_touched_once_and_sorted(table: StateTable) -> 
     table["hidden"][slots[0]] = [1.0, 2.0, 3.0]
     table["team"][slots[0]] = "Blue"
     table.touch(["b", "a"])
-    rows, deleted = table.drain()
+    rows = drained(table)
     assert rows["key"].to_list() == ["a", "b"]
     assert rows["team"].to_list() == ["", "Blue"]
     packed = ["<f8", "<f4", "<f4", "<f4", "?", "<i8", "<i4"]
     expected = zip(packed, (-1.0, 1.0, 2.0, 3.0, False, 2, 7), strict=True)
     assert rows["packed"][1] == b"".join(np.array(value, dtype).tobytes() for dtype, value in expected)
-    assert deleted == []
-    assert table.drain().rows.is_empty()
+    assert table.drain() == ([], [], [])
 
 
 def test_a_deleted_key_is_a_tombstone_and_comes_back_with_defaults(table: StateTable) -> None:
@@ -76,8 +77,8 @@ def test_a_deleted_key_is_a_tombstone_and_comes_back_with_defaults(table: StateT
     table["total"][slots] = 5
     table.touch(["a", "b"])
     table.delete(["a", "nobody"])
-    rows, deleted = table.drain()
-    assert (rows["key"].to_list(), deleted) == (["b"], ["a"])
+    changed, _, deleted = table.drain()
+    assert (changed, deleted) == (["b"], ["a"])
     assert "a" not in table
     assert table["total"][table.slots(["a"])].tolist() == [0]
 
@@ -87,8 +88,8 @@ def test_a_key_deleted_and_made_again_is_no_tombstone(table: StateTable) -> None
     table.delete(["a"])
     table.slots(["a"])
     table.touch(["a"])
-    rows, deleted = table.drain()
-    assert (rows["key"].to_list(), deleted) == (["a"], [])
+    changed, _, deleted = table.drain()
+    assert (changed, deleted) == (["a"], [])
 
 
 def test_the_last_row_of_a_key_wins_on_restore(table: StateTable) -> None:
@@ -100,7 +101,7 @@ def test_the_last_row_of_a_key_wins_on_restore(table: StateTable) -> None:
     other = StateTable("fold", LAYOUT)
     other.restore(pl.concat([first, second]))
     assert other["total"][other.slots(["a"])].tolist() == [2]
-    assert other.drain().rows.is_empty(), "what was restored has not changed"
+    assert not other.drain().keys, "what was restored has not changed"
 
 
 VALUES = st.fixed_dictionaries(
@@ -141,6 +142,19 @@ def test_the_schema_is_readable_avro(table: StateTable) -> None:
     assert (key["name"], team["name"]) == ("key", "team")
     assert packed["type"] == {"type": "fixed", "name": "packed_33", "size": 33}
     assert "('hidden', '<f4', (3,))" in packed["doc"]
+
+
+@given(st.lists(st.text(max_size=200), unique=True), st.text(min_size=60, max_size=20_000))
+def test_rows_are_written_as_fastavro_writes_them(keys: list[str], team: str) -> None:
+    table = StateTable("fold", LAYOUT)
+    table["team"][table.slots(keys)] = team
+    table.touch(keys)
+    changed, rows, _ = table.drain()
+    size = table.schema["fields"][-1]["type"]["size"]
+    for key, row in zip(changed, rows, strict=True):
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, table.schema, {"key": key, "team": team, "packed": row[-size:]})
+        assert row == out.getvalue()
 
 
 def test_the_name_of_the_key_is_taken() -> None:

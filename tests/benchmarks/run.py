@@ -1,6 +1,6 @@
 """All benchmarks, one after another, each in a process of its own; the README's table is made from what they print.
 
-make bench                          everything (about 25 minutes), then the table in README.md is rewritten
+make bench                          everything (about 30 minutes), then the table in README.md is rewritten
 make bench ARGS="codec latency"     only these; the table is left alone
 
 A benchmark that fails does not stop the others: it is named at the end, the exit code is 1, and the table stays.
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "latency": ["bench_pipeline.py", "latency"],
     "sustained": ["bench_pipeline.py", "sustained"],
     "memory": ["bench_pipeline.py", "memory"],
+    "pages": ["bench_pages.py"],
     "reference_latency": ["bench_reference.py", "latency"],
     "reference_drain": ["bench_reference.py", "drain"],
 }
@@ -81,7 +82,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     startup, transport = results["startup"]["startup"], results["transport"]["transport"]
     model = results["model"]["model"]
     race, drain = results["reference_latency"]["reference_latency"], results["reference_drain"]["reference_drain"]
-    ms = latency["latency_ms"]
+    ms, pages = latency["latency_ms"], results["pages"]["pages"]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -127,6 +128,17 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
         ),
         ("demo, warm start to first insight", "30 s", f"{startup['first_insight_s']:.1f} s"),
         ("`sightline --help`", "0.5 s", f"{startup['help_s']:.2f} s"),
+        (
+            f"wall of {pages['frames']['cards']} live cards, {pages['frames']['answers_per_s']:.0f} answers/s, drawn "
+            "without a GPU",
+            "60 frames/s",
+            f"{pages['frames']['frames_per_s']:.0f} frames/s",
+        ),
+        (
+            "first paint of the wall / of a match",
+            "",
+            f"{pages['wall']['first_paint_ms']} / {pages['match']['first_paint_ms']} ms",
+        ),
         (
             "decode, 1,000-record polls of match.events, against fastavro to dicts to a frame",
             "10×",

@@ -138,10 +138,9 @@ class Flow:
         state = [out for table in self.tables.values() if (out := self._encode_state(table, now_ms)) is not None]
         took.lap("encode")
         counts, alerts = self._facts()
-        if answered:
+        if answered and self._pipeline.counted_flags:
             flags = Counter(flag for row in rows["flags"].to_list() for flag in row.split())
-            for flag in self._pipeline.counted_flags:
-                counts[flag] += flags[flag]
+            counts.update({flag: flags[flag] for flag in self._pipeline.counted_flags})
         ingest = rows["ingest_time_ms"].to_physical().to_numpy() if answered else np.empty(0, np.int64)
         return Commit(
             answers=answers,

@@ -9,6 +9,7 @@ restart goes on from the last one. The commit of one batch overlaps the stages o
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 import threading
@@ -118,11 +119,15 @@ class MicroBatchRunner:
         try:
             epochs.begin()
             troubles = _Troubles(planner, self.progress)
+            is_settled = False
             while not self._is_over:
                 gathered = self._gather(order, epochs)
                 troubles.look()
                 if gathered:
                     self._to_commit.put(self._flow.process(gathered))
+                    if not is_settled:
+                        _settle()
+                        is_settled = True
         except DependencyUnavailable:
             if not self._is_over:
                 raise
@@ -265,6 +270,16 @@ class MicroBatchRunner:
             return records.take(np.flatnonzero(np.isin(records.offsets, offsets)))
         finally:
             reader.close()
+
+
+def _settle() -> None:
+    """Take what is there by the first commit, a million objects of modules above all, out of garbage collection.
+
+    Python looks for cycles among old objects only when these have grown by a quarter: the few dozen that every batch
+    leaves behind would pile up to some twenty megabytes before, and the search then holds everything up.
+    """
+    gc.freeze()
+    gc.collect()
 
 
 @dataclass(frozen=True)

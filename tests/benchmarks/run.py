@@ -79,7 +79,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     latency, sustained = results["latency"]["latency"], results["sustained"]["sustained"]
     memory = results["memory"]["memory"]
     alone = results["model"]["model"]["cpu"]["alone_ms"]["predictor"]
-    startup, transport = results["startup"]["startup"], results["transport"]["transport"]
+    startup, transport = results["startup"]["startup"], results["transport"]
     model = results["model"]["model"]
     race, drain = results["reference_latency"]["reference_latency"], results["reference_drain"]["reference_drain"]
     ms, pages = latency["latency_ms"], results["pages"]["pages"]
@@ -148,7 +148,8 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
         (
             "produce in transactions, columns against `send()`",
             "",
-            f"{transport['columnar_records_per_s']:,.0f} against {transport['send_records_per_s']:,.0f} records/s",
+            f"{transport['produce_columns']['records_per_s']:,} against "
+            f"{transport['produce_send']['records_per_s']:,} records/s",
         ),
     ]
 

@@ -31,10 +31,10 @@ class PipelineView(NamedTuple):
     """What the pipelines over one topic together say about its answers."""
 
     known_ms: int | None  # all events before this moment were answered; None when none has ever reported
-    answers_badly: bool  # the newest report says that it waits, failed or stopped, or that no replica can predict
+    trouble: Cause | None  # what keeps it from answering, by the newest report
 
 
-NOTHING_REPORTED = PipelineView(known_ms=None, answers_badly=False)
+NOTHING_REPORTED = PipelineView(known_ms=None, trouble=None)
 
 
 def pipeline_view(reports: Iterable[PipelineReport], topic: str) -> PipelineView:
@@ -44,7 +44,9 @@ def pipeline_view(reports: Iterable[PipelineReport], topic: str) -> PipelineView
         return NOTHING_REPORTED
     known_ms = max(report.time_ms - round(report.lag_s * 1000) for report in readers)
     newest = max(readers, key=lambda report: report.time_ms)
-    return PipelineView(known_ms, newest.state in _ANSWERS_BADLY or newest.replicas == 0)
+    if newest.state == "starting":
+        return PipelineView(known_ms, "starting")
+    return PipelineView(known_ms, "pipeline" if newest.state in _ANSWERS_BADLY or newest.replicas == 0 else None)
 
 
 def answer_causes(flags: str, model_version: str) -> tuple[Cause, ...]:
@@ -75,8 +77,8 @@ def freshness(
     causes = answer_causes(flags, model_version)
     if status != "live":
         return Freshness("ended", 0.0, causes)
-    if view.answers_badly:
-        causes = (*causes, "pipeline")
+    if view.trouble is not None:
+        causes = (*causes, view.trouble)
     known_ms = last_word_ms if view.known_ms is None else max(last_word_ms, view.known_ms)
     delay_s = round(max(0, now_ms - known_ms) / 1000, 1)
     if delay_s >= delayed_s:

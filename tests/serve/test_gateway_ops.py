@@ -80,6 +80,20 @@ def test_freshness(case, expected) -> None:
     assert bool(causes) == (expected[0] == "degraded" or case["reports"] == [{"state": "waiting", "lag_s": 7.0}])
 
 
+@pytest.mark.parametrize(
+    ("said", "trouble"),
+    [
+        ({"state": "running"}, None),
+        ({"state": "starting", "replicas": 0}, "starting"),  # not "no model can predict": it will, in a moment
+        ({"state": "running", "replicas": 0}, "pipeline"),
+        ({"state": "failed"}, "pipeline"),
+    ],
+)
+def test_what_keeps_a_pipeline_from_answering(said, trouble) -> None:
+    reports = report_rows(frame_of([status_row(**({"time_ms": NOW_MS} | said))]))
+    assert pipeline_view(reports, "match.events").trouble == trouble
+
+
 # --- health is progress
 
 

@@ -9,7 +9,7 @@ export type Groups = Record<Group, number>;
 export type Side = "A" | "B";
 export type State = "live" | "delayed" | "degraded" | "replay" | "simulated" | "ended";
 /** Why answers are worse than they should be. */
-export type Cause = "baseline" | "sums" | "pipeline";
+export type Cause = "baseline" | "sums" | "starting" | "pipeline";
 export type Status = "live" | "ended" | "void";
 
 export interface BrokerState {

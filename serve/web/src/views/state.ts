@@ -42,6 +42,6 @@ function stateWords({ state, status, delay_s }: Trusted): string {
 
 /** Why answers are degraded, a sentence for each cause; empty where they are not, or no longer matter. */
 export function causeWords({ causes, status }: { causes: readonly Cause[]; status: Status }): string {
-  const matters = status === "live" ? causes : causes.filter((cause) => cause !== "pipeline");
+  const matters = status === "live" ? causes : causes.filter((cause) => cause !== "pipeline" && cause !== "starting");
   return matters.map((cause) => words.cause[cause]).join(" ");
 }

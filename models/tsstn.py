@@ -217,18 +217,27 @@ class TSSTN(nn.Module):
         Raises:
             ValueError: the model cannot be streamed (temporal=attention).
         """
-        rows = len(clock_s)
+        rows = clock_s.shape[0]  # len() of a tensor takes ten times as long
         if not rows:
             empty = features.new_zeros(0, len(self.config.groups))
             return WinEstimate(features.new_zeros(0), empty, empty, empty), hidden.clone()
         features, clock_s = padded(features, torch.nan), padded(clock_s)
-        strips = (torch.split(x, _STRIP_ROWS) for x in (features, clock_s, padded(match)))
-        found = [self._score(f, c, m, line_ups, PIECE) for f, c, m in zip(*strips, strict=True)]
-        scores, known = (torch.cat(parts) for parts in zip(*found, strict=True))
+        scores, known = self._score_in_strips(features, clock_s, padded(match), line_ups)
         inputs = self._temporal_input(scores, known, clock_s)
         drive, hidden = self.temporal.step(inputs, clock_s, match, hidden)
         estimate = self._fuse(scores, known, drive, clock_s)
         return WinEstimate(*(column[:rows] for column in estimate)), hidden
+
+    def _score_in_strips(
+        self, features: Tensor, clock_s: Tensor, match: Tensor, line_ups: Sequence[LineUp] | None
+    ) -> tuple[Tensor, Tensor]:
+        """`_score` of any number of rows, some at a time."""
+        if clock_s.shape[0] <= _STRIP_ROWS:
+            return self._score(features, clock_s, match, line_ups, PIECE)
+        strips = (torch.split(x, _STRIP_ROWS) for x in (features, clock_s, match))
+        found = [self._score(f, c, m, line_ups, PIECE) for f, c, m in zip(*strips, strict=True)]
+        scores, known = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return scores, known
 
     def _score(
         self,
@@ -242,7 +251,7 @@ class TSSTN(nn.Module):
         scaled = self.scale(features, clock_s)
         if self.heroes is not None:
             if line_ups is None:
-                brought = scaled.new_full((len(scaled), self.config.hero_dim), torch.nan)
+                brought = scaled.new_full((scaled.shape[0], self.config.hero_dim), torch.nan)
             else:
                 signed, named = self.heroes(line_ups)
                 brought = signed.masked_fill(named[:, None] == 0, torch.nan)[match]

@@ -84,9 +84,13 @@ class OddGroupScores(_Grouped):
         x, m = self.grouped(values), self.grouped(present)
         known = m.amax(dim=2)
         scores = torch.zeros_like(known)
-        some = torch.nonzero(known.amax(dim=0)).squeeze(1) if len(known) else known.new_zeros(0, dtype=torch.int64)
-        if len(some):  # a poor feed costs no more than the groups that it knows
-            scores[:, some] = self._scores(x[:, some], m[:, some], some, piece or len(values))
+        if not known.shape[0]:
+            return scores, known
+        some = torch.nonzero(known.amax(dim=0)).squeeze(1)
+        if some.shape[0] == known.shape[1]:
+            return self._scores(x, m, some, piece or x.shape[0]) * known, known
+        if some.shape[0]:  # a poor feed costs no more than the groups that it knows
+            scores[:, some] = self._scores(x[:, some], m[:, some], some, piece or x.shape[0])
         return scores * known, known
 
     def _scores(self, x: Tensor, m: Tensor, groups: Tensor, piece: int) -> Tensor:
@@ -108,7 +112,7 @@ class OddGroupScores(_Grouped):
 
     def _of(self, parameter: Tensor, groups: Tensor, pieces: int) -> Tensor:
         """A parameter (pieces · S, ...) of these groups, once for every piece."""
-        own = parameter if len(groups) == len(parameter) else parameter[groups]
+        own = parameter if groups.shape[0] == parameter.shape[0] else parameter[groups]
         return own if pieces == 1 else own.repeat(pieces, 1, 1)
 
 

@@ -14,7 +14,7 @@ PIECE = 32
 
 def padded(rows: Tensor, fill: float = 0.0) -> Tensor:
     """`rows` (N, ...) with rows of `fill` appended up to the next multiple of `PIECE`."""
-    spare = -len(rows) % PIECE
+    spare = -rows.shape[0] % PIECE
     return torch.cat([rows, rows.new_full((spare, *rows.shape[1:]), fill)]) if spare else rows
 
 
@@ -29,4 +29,4 @@ def affine(rows: Tensor, weight: Tensor, bias: Tensor, piece: int) -> Tensor:
     """
     pieces = rows.reshape(-1, piece, rows.shape[1])
     # The weight laid out anew and the bias apart: else rows at different places of a piece may round differently.
-    return torch.bmm(pieces, weight.T.contiguous().expand(len(pieces), -1, -1)).reshape(len(rows), -1) + bias
+    return torch.bmm(pieces, weight.T.contiguous().expand(pieces.shape[0], -1, -1)).reshape(rows.shape[0], -1) + bias

@@ -126,16 +126,21 @@ class RecurrentDrive(_HistoryDrive):
 
     def _advance(self, pushes: Tensor, match: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Run the recurrence: the first frame of every match, then the second, ... Returns states (P, H), hidden."""
-        order, starts = _rounds(match)
         hidden = torch.cat([hidden, hidden.new_zeros(1, self.state)])  # the last row takes what padding computes
-        nobody = len(hidden) - 1
-        states = pushes.new_zeros(len(pushes), self.state)
+        nobody = hidden.shape[0] - 1
+        if int(torch.bincount(match, minlength=1).amax()) == 1:  # one frame a match, as nearly always when live
+            who = nn.functional.pad(match, (0, pushes.shape[0] - match.shape[0]), value=nobody)
+            states = self._cell(pushes, hidden[who])
+            hidden[who] = states
+            return states, hidden[:-1]
+        order, starts = _rounds(match)
+        states = pushes.new_zeros(pushes.shape[0], self.state)
         for start, stop in pairwise(starts):
             rows = order[start:stop]
-            who = nn.functional.pad(match[rows], (0, -len(rows) % PIECE), value=nobody)
+            who = nn.functional.pad(match[rows], (0, (start - stop) % PIECE), value=nobody)
             state = self._cell(padded(pushes[rows]), hidden[who])
             hidden[who] = state
-            states[rows] = state[: len(rows)]
+            states[rows] = state[: stop - start]
         return states, hidden[:-1]
 
     def _cell(self, push: Tensor, hidden: Tensor) -> Tensor:

@@ -159,8 +159,11 @@ def test_linear_coefficients_find_the_feature_that_decides() -> None:
     assert found.argmax() == 1 and found[1] > 3 * found[[0, 2]].abs().max()
 
 
-def test_own_contributions_cost_about_a_forward_pass() -> None:
+def test_own_contributions_cost_a_forward_pass() -> None:
     torch.manual_seed(0)
     net: TSSTN = TSSTNConfig(groups=GROUPS).build().eval()
-    (row,) = fidelity.table(net, matches(60, 30), sample_frames=60, methods={fidelity.OWN: contributions})
-    assert row.cost < 2.0
+    some = Histories.of(*(getattr(matches(4, 3), name) for name in ("features", "clock_s", "mask")))
+    passes: list[str] = []
+    net.register_forward_hook(lambda *_: passes.append("one"))
+    contributions(net, some)
+    assert passes == ["one"]

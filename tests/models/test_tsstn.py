@@ -180,6 +180,20 @@ def test_a_big_batch_gives_the_bits_of_single_rows(model: TSSTN, rows: int) -> N
         assert torch.equal(after[0], end[row])
 
 
+def test_one_frame_of_many_matches_is_computed_as_two_are(model: TSSTN) -> None:
+    features, clock_s = match(140, seed=12)
+    order = torch.randperm(140, generator=torch.Generator().manual_seed(0))
+    which, start = order % 70, torch.zeros(70, model.state)
+    nth = torch.stack([(which[:row] == which[row]).sum() for row in range(140)])
+    together, end = model.step(features, clock_s, which, start)
+    for turn in (0, 1):
+        rows = torch.nonzero(nth == turn).squeeze(1)
+        part, start = model.step(features[rows], clock_s[rows], which[rows], start)
+        for whole, found in zip(together, part, strict=True):
+            assert torch.equal(whole[rows], found)
+    assert torch.equal(start, end)
+
+
 def test_attention_holds_what_the_others_hold_and_cannot_be_streamed() -> None:
     model = as_trained(replace(CONFIG, temporal="attention"))
     features, clock_s = match(20, seed=10)

@@ -69,7 +69,7 @@ class InsightMeter:
 
     @property
     def received(self) -> int:
-        """Answers so far."""
+        """Records so far; one that does not decode counts here and has no latency."""
         return self._received
 
     def measured(self, last: int | None = None) -> Measured:

@@ -15,7 +15,7 @@ PACKAGES = ("streaming", "models", "serve", "jobs")
 ENVIRONMENT = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",  # a handle call takes 1.2 ms instead of 4.2 ms
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "1",  # which the line above turns off, but a driver without asyncio needs
-    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # ten rounds a second by default take 3 % of a core, for nothing
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",  # by default ten a second, 3 % of a core; steps wait longer now
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",  # the same: an HTTP proxy, and a server in each replica
     "RAY_enable_metrics_collection": "0",  # else Ray's metric processes grow by about 1 MB per dataset execution
     "RAY_task_events_report_interval_ms": "0",  # else the GCS keeps an event of every actor call, 6 MB a minute

@@ -4,10 +4,10 @@
     table = StateTable("fold", layout)
     slots = table.slots(["m1", "m2"])            # (2,), new keys get the defaults
     table["clock_s"][slots] += 30.0
-    table.touch(slots)                           # these rows go to the changelog with the next commit
+    table.touch(["m1", "m2"])                    # these rows go to the changelog with the next commit
 
-`drain` hands out what changed since the last call, `restore` takes it back; the layout decides the Avro schema of the
-changelog, so that a restart with another layout is noticed instead of misread.
+`drain` hands out what changed since the last call, as Avro; decoded, `restore` takes it back. The layout decides the
+Avro schema of the changelog, so that a restart with another layout is noticed instead of misread.
 """
 
 from __future__ import annotations

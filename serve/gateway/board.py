@@ -92,7 +92,7 @@ class Board:
         horizon_ms = now_ms - round(self.settings.history_s * 1000)
         for match in [match for match in self._matches.values() if match.last_ms < horizon_ms]:
             self._drop(match)
-        view = self._view()
+        view = self._view(now_ms)
         changed = set()
         for match in self._matches.values():
             before = match.shown
@@ -187,11 +187,11 @@ class Board:
             self._touch([match_id])
         return match
 
-    def _view(self) -> PipelineView:
-        return pipeline_view(self.pipelines.reports, MATCH_EVENTS.name)
+    def _view(self, now_ms: int) -> PipelineView:
+        return pipeline_view(self.pipelines.reports, MATCH_EVENTS.name, now_ms)
 
     def _judge(self, match_ids: Iterable[str], now_ms: int) -> None:
-        view = self._view()
+        view = self._view(now_ms)
         for match_id in match_ids:
             self._judged(self._matches[match_id], view, now_ms)
         self._touch(match_ids)

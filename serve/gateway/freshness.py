@@ -13,7 +13,8 @@ from typing import NamedTuple
 from serve.gateway.schemas import Cause, PipelineReport, State
 from streaming.features.guard import BASELINE_SUFFIX, DEGRADED
 
-_ANSWERS_BADLY = frozenset({"waiting", "failed", "stopped"})
+_ANSWERS_BADLY = frozenset({"starting", "waiting", "failed", "stopped"})
+_STARTING_SAID_WITHIN_MS = 15_000  # it reports every second; one that was killed meanwhile starts no more
 
 
 class Freshness(NamedTuple):
@@ -37,14 +38,14 @@ class PipelineView(NamedTuple):
 NOTHING_REPORTED = PipelineView(known_ms=None, trouble=None)
 
 
-def pipeline_view(reports: Iterable[PipelineReport], topic: str) -> PipelineView:
+def pipeline_view(reports: Iterable[PipelineReport], topic: str, now_ms: int) -> PipelineView:
     """The view over the newest reports (one a pipeline) of those that read this topic."""
     readers = [report for report in reports if report.source_topic == topic]
     if not readers:
         return NOTHING_REPORTED
     known_ms = max(report.time_ms - round(report.lag_s * 1000) for report in readers)
     newest = max(readers, key=lambda report: report.time_ms)
-    if newest.state == "starting":
+    if newest.state == "starting" and now_ms - newest.time_ms < _STARTING_SAID_WITHIN_MS:
         return PipelineView(known_ms, "starting")
     return PipelineView(known_ms, "pipeline" if newest.state in _ANSWERS_BADLY or newest.replicas == 0 else None)
 

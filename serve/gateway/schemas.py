@@ -30,8 +30,8 @@ may be behind by 5 s or more (`delay_s`); `degraded` when answers are worse than
 Cause = Literal["baseline", "sums", "starting", "pipeline"]
 """Why answers are worse than they should be. `baseline`: the calibrated per-minute baseline answers, because the
 model's calibration broke on this patch; `sums`: the reasons do not add up to the probability; `starting`: the pipeline
-has begun and will answer as soon as its models are loaded; `pipeline`: it waits, failed or stopped, or no replica can
-predict."""
+has begun, and answers once its models are loaded and its state is restored; `pipeline`: it waits, failed or stopped,
+or no replica can predict."""
 
 Status = Literal["live", "ended", "void"]
 Side = Literal["A", "B"]

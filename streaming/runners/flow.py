@@ -35,6 +35,7 @@ away: it is called again."""
 
 T = TypeVar("T")
 
+_MS = pl.Datetime("ms", "UTC")
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0)
 
 
@@ -141,7 +142,7 @@ class Flow:
         if answered and self._pipeline.counted_flags:
             flags = Counter(flag for row in rows["flags"].to_list() for flag in row.split())
             counts.update({flag: flags[flag] for flag in self._pipeline.counted_flags})
-        ingest = rows["ingest_time_ms"].to_physical().to_numpy() if answered else np.empty(0, np.int64)
+        ingest = rows["ingest_time_ms"].cast(_MS).to_physical().to_numpy() if answered else np.empty(0, np.int64)
         return Commit(
             answers=answers,
             dead_letters=[self._dead_letters(part, now_ms) for part in rejected],

@@ -279,7 +279,7 @@ def _settle() -> None:
     leaves behind would pile up to some twenty megabytes before, and the search then holds everything up.
     """
     gc.freeze()
-    gc.collect()
+    gc.collect()  # what counts as grown by a quarter is measured here, now that nothing old is left
 
 
 @dataclass(frozen=True)

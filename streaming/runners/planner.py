@@ -37,7 +37,8 @@ class Plan:
 
     @property
     def unanswered(self) -> int:
-        """Records handed out and not committed yet."""
+        """Records handed out and not committed yet, as far as the planner has heard: the runner tells it in tenths of
+        `max_unanswered`."""
         return self._handed_out - self._committed
 
     @property

@@ -65,7 +65,9 @@ def events_seen(board: Board, at_ms: int) -> None:
 )
 def test_freshness(case, expected) -> None:
     rows = [status_row(**({"time_ms": NOW_MS} | changed)) for changed in case["reports"]]
-    view = pipeline_view([reported for row in rows for reported in report_rows(frame_of([row]))], "match.events")
+    view = pipeline_view(
+        [reported for row in rows for reported in report_rows(frame_of([row]))], "match.events", NOW_MS
+    )
     *found, causes = freshness(
         status=case.get("status", "live"),
         origin=case.get("origin", "live"),
@@ -85,13 +87,14 @@ def test_freshness(case, expected) -> None:
     [
         ({"state": "running"}, None),
         ({"state": "starting", "replicas": 0}, "starting"),  # not "no model can predict": it will, in a moment
+        ({"state": "starting", "replicas": 0, "time_ms": NOW_MS - 15_000}, "pipeline"),  # killed before it had begun
         ({"state": "running", "replicas": 0}, "pipeline"),
         ({"state": "failed"}, "pipeline"),
     ],
 )
 def test_what_keeps_a_pipeline_from_answering(said, trouble) -> None:
     reports = report_rows(frame_of([status_row(**({"time_ms": NOW_MS} | said))]))
-    assert pipeline_view(reports, "match.events").trouble == trouble
+    assert pipeline_view(reports, "match.events", NOW_MS).trouble == trouble
 
 
 # --- health is progress

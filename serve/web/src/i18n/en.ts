@@ -30,7 +30,7 @@ export const en = {
   cause: {
     baseline: "The calibrated baseline answers for now: the model's odds no longer match the results on this patch.",
     sums: "The reasons do not add up to the number at the moment.",
-    starting: "The pipeline is starting. Answers come as soon as its models are loaded.",
+    starting: "The pipeline is starting: it loads its models and takes its state back.",
     pipeline: "The pipeline waits or has stopped, or no model can predict.",
   } satisfies Record<Cause, string>,
   byBaseline: "Answered by the baseline",

@@ -21,7 +21,7 @@ export const zh: Words = {
   cause: {
     baseline: "目前由校准基线给出结果：在此版本上，模型的胜率已与赛果不符。",
     sums: "各项原因目前与胜率不能相加吻合。",
-    starting: "流水线正在启动，模型加载完成后即给出结果。",
+    starting: "流水线正在启动：正在加载模型并恢复状态。",
     pipeline: "流水线在等待或已停止，或没有模型可用。",
   },
   byBaseline: "由基线给出",

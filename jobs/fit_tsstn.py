@@ -32,7 +32,7 @@ class EpochReport(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """The weights of the best epoch, calibrated if the recipe asks for it, and the reports of all epochs."""
+    """The weights that were kept, calibrated if the recipe asks for it, and the reports of all epochs."""
 
     config: TSSTNConfig
     weights: dict[str, Tensor]
@@ -60,11 +60,13 @@ def fit(
     world: int = 1,
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
 ) -> Fitted:
-    """Train until `held_out` stops improving; the same recipe and data give the same weights on the same machine.
+    """Train to the last epoch, or until `held_out` stops improving.
+
+    The same recipe and data give the same weights on the same machine.
 
     Args:
         train: matches to learn from.
-        held_out: matches that decide when to stop; only looked at.
+        held_out: matches that are watched, and decide when to stop where the recipe says so; only looked at.
         recipe: sizes, losses, optimiser, seed.
         on_epoch: told after every epoch.
         rank: number of this worker.
@@ -90,7 +92,7 @@ def fit(
 
 
 class _Descent:
-    """Epochs over the training set, in one stage or several; remembers the best weights of the last stage."""
+    """Epochs over the training set, in one stage or several; remembers the weights to keep of the last stage."""
 
     def __init__(
         self,
@@ -113,8 +115,10 @@ class _Descent:
         self.best_weights = _copied(task.model)
 
     def run(self, parameters: list[nn.Parameter], part: str) -> None:
-        """Descend one part of the loss in these parameters, until `held_out` stops improving; end at the best."""
+        """Descend one part of the loss in these parameters; end at the weights to keep."""
         optim, task = self._recipe.optim, self._task
+        # Line-ups are learned by heart: three folds of Dota 2 have .73 after the last epoch, .49 after the best.
+        early_stop = optim.early_stop or task.model.heroes is not None
         optimiser = torch.optim.AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay)
         steps = optim.epochs * -(-len(self._train) // optim.batch_matches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=optim.lr_end)
@@ -123,7 +127,7 @@ class _Descent:
             loss = self._epoch(parameters, part, optimiser, schedule)
             validation = frame_metrics(task.model, self._held_out)
             judged = task.score_loss(self._held_out) if part == "score" else validation["log_loss"]
-            if judged < best or not optim.early_stop:
+            if judged < best or not early_stop:
                 best, best_epoch = judged, epoch
                 self.best_weights = _copied(task.model)
             elapsed_s = time.monotonic() - self._started

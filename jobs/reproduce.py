@@ -35,6 +35,7 @@ LOL_TABLE, DOTA2_TABLE = "lol_pro_2014_2016_gold.parquet", "dota2_pro_2018_objec
 LOL_SINCE = 2016
 SIMULATED_TITLE, SIMULATED_MATCHES, SIMULATED_SEED = "lol", 1500, 7
 FIDELITY_FRAMES = 400
+SMOOTHING_S = 60.0
 LOL_GATE = {"log_loss": 0.488, "accuracy": 0.755, "ece": 0.018}
 DOTA2_LOG_LOSS = 0.512
 LEAST_AGREEMENT = 0.8
@@ -119,10 +120,10 @@ def table_path(data_root: Path, name: str) -> Path:
 
 def design_choices(recipe: WinTSSTN, *, heroes: bool) -> list[Predictor]:
     """TSSTN with one choice of its design made otherwise, and with other seeds."""
-    from jobs.baselines import TrainedTSSTN
+    from jobs.baselines import SmoothedTSSTN, TrainedTSSTN
     from models.tsstn import TEMPORAL
 
-    sizes = recipe.sizes
+    sizes, optim = recipe.sizes, recipe.optim
     words = {"none": "constant weights", "table": "T0, table over the clock", "gru": "T1, GRU",
              "attention": "T2, causal attention"}  # fmt: skip
     made: list[tuple[str, str, WinTSSTN]] = [
@@ -142,17 +143,25 @@ def design_choices(recipe: WinTSSTN, *, heroes: bool) -> list[Predictor]:
             replace(recipe, calibrate=not recipe.calibrate),
         ),
         (
+            "last_epoch" if optim.early_stop else "early_stop",
+            "the last epoch" if optim.early_stop else "the best epoch on the matches held out",
+            replace(recipe, optim=replace(optim, early_stop=not optim.early_stop)),
+        ),
+        (
             "no_home" if sizes.home else "home",
             "without home advantage" if sizes.home else "with home advantage",
             replace(recipe, sizes=replace(sizes, home=not sizes.home)),
         ),
     ]
     if heroes:
-        dim = 0 if sizes.hero_dim else 8
+        dim = 0 if sizes.hero_dim else 2
         said = f"with line-ups, {dim} numbers a hero" if dim else "without line-ups"
         made.append(("line_ups", said, replace(recipe, sizes=replace(sizes, hero_dim=dim))))
     made += [(f"seed_{seed}", f"seed {seed}", replace(recipe, seed=seed)) for seed in range(3) if seed != recipe.seed]
-    return [TrainedTSSTN(name, said, changed) for name, said, changed in made]
+    smoothed = SmoothedTSSTN(
+        "smoothed", f"log-odds smoothed, half-life {SMOOTHING_S:.0f} s", recipe, half_life_s=SMOOTHING_S
+    )
+    return [*(TrainedTSSTN(name, said, changed) for name, said, changed in made), smoothed]
 
 
 def agreement_rows(sets: Mapping[str, MatchSet], recipe: WinTSSTN) -> dict[str, Any]:

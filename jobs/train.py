@@ -316,7 +316,7 @@ def train_main(argv: Sequence[str] | None = None) -> int:
     manifest, best = result.manifest, result.best
     figures = ", ".join(f"{figure} {best.validation[figure]:.4f}" for figure in _FIGURES)
     console.print(
-        f"best epoch {best.epoch} of {len(result.reports)} in {result.reports[-1].elapsed_s:.0f} s: {figures}"
+        f"kept epoch {best.epoch} of {len(result.reports)} in {result.reports[-1].elapsed_s:.0f} s: {figures}"
     )
     alias = f", {manifest.name}@{args.alias} now means it" if args.alias else ""
     console.print(f"stored {manifest.name}@{manifest.version} in {store}{alias}", soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from jobs.baselines import (
     MinuteRegression,
     NetworkBaseline,
     PooledRegression,
+    SmoothedTSSTN,
+    TrainedTSSTN,
     baselines_for,
     hidden,
 )
@@ -23,6 +26,7 @@ from jobs.datasets import MatchSet, frame_outcomes, load_matches
 from jobs.errors import UsageProblem
 from jobs.evaluate import evaluate_win
 from jobs.intervals import MEASURES
+from jobs.recipes.win_tsstn import WinTSSTN
 from models.store import ModelNotFoundError
 
 SOURCE = "simulator:lol?matches=60&seed=5"
@@ -66,6 +70,18 @@ def test_a_minute_that_training_never_saw_uses_the_last_one_it_did() -> None:
     train = match_set([[1.0], [-1.0]] * 100, [1, 0] * 100)
     probs = MinuteRegression(["gold"]).fit(train).probs(match_set([[1.0] * 50], [1]))
     assert probs[0] > 0.9 and probs[49] == pytest.approx(probs[0])
+
+
+def test_smoothed_log_odds_go_half_the_way_in_a_half_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = np.array([0.0, 2.0, 4.0, 1.0, 3.0])
+    monkeypatch.setattr(TrainedTSSTN, "probs", lambda self, matches: 1 / (1 + np.exp(-logits)))
+    smoothed = SmoothedTSSTN("smoothed", "", WinTSSTN(data=""), half_life_s=60.0)
+    matches = match_set([[0.0] * 3] * 2, [1, 0])
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    clock_s = torch.tensor([[0.0, 60.0, 180.0], [0.0, 60.0, 0.0]])
+    probs = smoothed.probs(replace(matches, mask=mask, clock_s=clock_s))
+    # After a minute half of what was is left, after two a quarter; a match knows nothing of the one before it.
+    assert np.log(probs / (1 - probs)).tolist() == pytest.approx([0.0, 1.0, 3.25, 1.0, 2.0])
 
 
 @pytest.mark.parametrize("predictor", [PooledRegression(["gold"]), BoostedTrees(["gold"]), MinuteRegression(["gold"])])

@@ -26,9 +26,8 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 def test_choices_differ_from_the_recipe_and_from_each_other() -> None:
     names = [choice.name for choice in module.design_choices(RECIPE, heroes=True)]
     assert len(set(names)) == len(names)
-    assert {"temporal_table", "temporal_attention", "two_stage", "no_home", "line_ups", "seed_1", "seed_2"} <= set(
-        names
-    )
+    wanted = {"temporal_table", "temporal_attention", "two_stage", "early_stop", "no_home", "line_ups", "smoothed"}
+    assert wanted | {"seed_1", "seed_2"} <= set(names)
     assert "line_ups" not in [choice.name for choice in module.design_choices(RECIPE, heroes=False)]
 
 

@@ -45,6 +45,7 @@ _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("serve.win_app", "DeploymentFailed", Exit.FAILED),
     ("models.store", "ModelNotFoundError", Exit.UNAVAILABLE),
     ("models.store", "BrokenModelError", Exit.BAD_INPUT),
+    ("models.store", "BadReference", Exit.BAD_INPUT),
     ("builtins", "FileNotFoundError", Exit.BAD_INPUT),
     ("builtins", "IsADirectoryError", Exit.BAD_INPUT),
     ("builtins", "NotADirectoryError", Exit.BAD_INPUT),

@@ -74,13 +74,14 @@ def train(
     for problem in matches.skipped:
         on_step(problem)
     matches = matches.of_years(since=recipe.since or None, until=recipe.until or None)
+    models, name = ModelStore(store), name or f"tsstn-{matches.title}"
+    models.prepare(name, alias)
     split = split_by_match(matches, share=recipe.validation, seed=recipe.seed)
     on_step(f"training on {len(split.train):,} matches, {split.train.frames:,} frames of {matches.title}")
     fitted = fit_here(split, recipe, on_epoch) if recipe.scaling.workers == 0 else fit_on_ray(split, recipe, on_epoch)
 
-    models = ModelStore(store)
     manifest = models.save(
-        name or f"tsstn-{matches.title}",
+        name,
         fitted.model(),
         config_to_json(fitted.config),
         metrics={

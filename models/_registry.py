@@ -26,7 +26,7 @@ def config_from_json(raw: Mapping[str, Any]) -> TSSTNConfig:
         ValueError: unknown architecture, unknown or missing key, or a value of the wrong kind.
     """
     architecture = raw.get("architecture")
-    if architecture not in _READERS:
+    if not isinstance(architecture, str) or architecture not in _READERS:
         raise ValueError(f"unknown architecture {architecture!r}; known: {', '.join(list_models())}")
     return _READERS[architecture]({key: value for key, value in raw.items() if key != "architecture"})
 

@@ -44,11 +44,17 @@ TRAINING_MATCHES = "training_matches.u64"
 _CHECKED = (WEIGHTS, CONFIG, METRICS)
 _MARK = np.dtype("<u8")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_LONGEST_NAME = 100
 _HASH_SHOWN = 12
 
 
 class ModelNotFoundError(LookupError):
     """No such model, version or alias."""
+
+
+class BadReference(ValueError):
+    """What is no name, alias or version at all."""
 
 
 class BrokenModelError(ValueError):
@@ -105,7 +111,10 @@ class StoredModel:
         try:
             model = build_model(self.config)
             model.load_state_dict(self.weights)
-        except (ValueError, RuntimeError) as error:
+            for name, values in self.weights.items():
+                if not values.isfinite().all() and name != "scale.scale":  # where NaN marks what training never saw
+                    raise ValueError(f"{name} has values that are not finite")
+        except (ValueError, RuntimeError, TypeError, OverflowError) as error:
             reason = " ".join(str(error).split())
             raise BrokenModelError(f"{self.path}: {WEIGHTS} and {CONFIG} do not fit: {reason}") from error
         return model.eval()
@@ -207,7 +216,7 @@ class ModelStore:
         contents = {file: _read_checked(path / file, digest) for file, digest in manifest.sha256.items()}
         try:
             weights = load_tensors(contents[WEIGHTS])
-        except SafetensorError as error:
+        except (SafetensorError, KeyError) as error:  # KeyError: a kind of number that torch does not know
             raise BrokenModelError(f"{path / WEIGHTS}: not a safetensors file: {error}") from error
         config, metrics = (_from_json(path / file, contents[file]) for file in (CONFIG, METRICS))
         marks = contents.get(TRAINING_MATCHES, b"")
@@ -219,14 +228,14 @@ class ModelStore:
         """Name and version number that a reference means now."""
         name, _, rest = ref.partition("@")
         _checked_name(name)
-        if rest.isdecimal():
+        if _VERSION.fullmatch(rest):
             return name, int(rest)
         alias = _checked_name(rest or "live")
         for root in self.roots:
             file = root / name / "aliases" / alias
             if file.is_file():
-                text = file.read_text(encoding="utf-8").strip()
-                if not text.isdecimal():
+                text = file.read_bytes()[:80].decode(errors="replace").strip()
+                if not _VERSION.fullmatch(text):
                     raise BrokenModelError(f"{file}: holds {text!r} instead of a version number")
                 return name, int(text)
         raise self._missing(name, f"{name}@{alias}")
@@ -234,13 +243,27 @@ class ModelStore:
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Let NAME@ALIAS mean this version from now on; readers see the old one or the new one."""
         self._find(_checked_name(name), version)
-        folder = self.roots[0] / name / "aliases"
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=folder)
+        file = self.roots[0] / name / "aliases" / _checked_name(alias)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=file.parent)
         os.close(descriptor)
         _write_synced(Path(draft), f"{version}\n".encode())
         os.chmod(draft, 0o644)
-        os.replace(draft, folder / _checked_name(alias))
+        os.replace(draft, file)
+
+    def prepare(self, name: str, alias: str | None = None) -> None:
+        """Make the model's folder, so that what would keep it from being saved is known before hours of training.
+
+        Raises:
+            BadReference: the name or the alias.
+            OSError: the folder cannot be made, or not written to.
+        """
+        folder = self.roots[0] / _checked_name(name)
+        if alias is not None:
+            _checked_name(alias)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
     def versions(self, name: str) -> tuple[int, ...]:
         """Version numbers of a name, rising, from all roots; empty for an unknown name."""
@@ -249,7 +272,7 @@ class ModelStore:
             for root in self.roots
             if (root / name).is_dir()
             for path in (root / name).iterdir()
-            if path.name.isdecimal()
+            if _VERSION.fullmatch(path.name)
         }
         return tuple(sorted(found))
 
@@ -300,8 +323,11 @@ class ModelStore:
 
 def _checked_name(name: str) -> str:
     """Names become folders: nothing but letters, digits and hyphens gets through."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"bad model name or alias {name!r}: use lower-case letters, digits and single hyphens")
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise BadReference(
+            f"bad model name or alias {name[:_LONGEST_NAME]!r}: use lower-case letters, digits and single hyphens, "
+            f"at most {_LONGEST_NAME}"
+        )
     return name
 
 
@@ -309,7 +335,7 @@ def _read_manifest(path: Path, name: str, version: int) -> Manifest:
     file = path / MANIFEST
     try:
         raw = _from_json(file, file.read_bytes())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise BrokenModelError(f"{file} is missing: the version is incomplete, train it again") from error
     wanted = {field.name for field in fields(Manifest)}
     if set(raw) != wanted:
@@ -328,7 +354,7 @@ def _read_manifest(path: Path, name: str, version: int) -> Manifest:
 def _read_checked(file: Path, digest: str) -> bytes:
     try:
         data = file.read_bytes()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise BrokenModelError(f"{file} is missing: the version is incomplete, train it again") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise BrokenModelError(f"{file} is not the file that was saved (sha256 differs): restore it or train again")
@@ -349,7 +375,7 @@ def _to_json(value: Mapping[str, Any]) -> bytes:
 def _from_json(file: Path, data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BrokenModelError(f"{file}: not JSON: {error}") from error
     if not isinstance(value, dict):
         raise BrokenModelError(f"{file}: must hold a JSON object")

@@ -291,7 +291,10 @@ def _no_file(name: str) -> Response:
 def _same_origin(socket: WebSocket) -> bool:
     """Browsers let any page open a WebSocket; other clients send no origin."""
     origin = socket.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+    try:
+        return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+    except ValueError:  # no address at all, such as http://[x
+        return False
 
 
 async def _bad_request(request: Request, error: Exception) -> Response:

@@ -28,6 +28,7 @@ Schema = dict[str, Any]
 
 MISSING: Any = object()
 MAX_TYPES = 4096
+MAX_WIDENING = 64  # columns to a byte of an array's items, at most
 MAX_FIXED_BYTES = 1 << 20
 MAX_DEPTH = 32
 
@@ -194,9 +195,12 @@ class _Builder:
                 raise UnusableSchema(
                     "an array whose items take no bytes: a short record could claim any number of them"
                 )
+            _refuse_widening(items)
             return Array(items)
         if kind == "map":
-            return Map(self.build(json["values"], depth + 1))
+            values = self.build(json["values"], depth + 1)
+            _refuse_widening(map_entry(values))
+            return Map(values)
         if kind in ("record", "error", "fixed", "enum"):
             return self._build_named(kind, json, depth)
         if isinstance(kind, str) and kind in _PRIMITIVES:
@@ -264,6 +268,15 @@ def children(type_: Type) -> tuple[Type, ...]:
         case Record(_, fields):
             return tuple(field.type for field in fields)
     return ()
+
+
+def _refuse_widening(items: Type) -> None:
+    """Refuse items of which a few bytes become many columns, as of a record that may be null."""
+    if size(items) > MAX_WIDENING * min_bytes(items):
+        raise UnusableSchema(
+            f"items of {size(items)} types that take {min_bytes(items)} byte(s) at least: a short record could fill "
+            "the memory"
+        )
 
 
 def size(type_: Type) -> int:

@@ -77,13 +77,18 @@ def _parsed(path: Path, content: bytes) -> Any:
         raise ImportProblem(path, "", f"{constant} is no JSON number", _DAMAGED)
 
     try:
-        return json.loads(content.decode("utf-8-sig"), parse_constant=refuse)
+        parsed = json.loads(content.decode("utf-8-sig"), parse_constant=refuse)
+        if b"\\ud" in content.lower():  # an escaped half of a character is JSON, and no text
+            json.dumps(parsed, ensure_ascii=False).encode()
+        return parsed
     except json.JSONDecodeError as error:
         cut = error.pos >= len(error.doc.rstrip()) - 1 or error.msg.startswith("Unterminated string")
         fault = "the file is cut short" if cut else f"not JSON: {error.msg}"
         raise ImportProblem(path, f"line {error.lineno} column {error.colno}", fault, _DAMAGED) from error
     except UnicodeDecodeError as error:
         raise ImportProblem(path, f"byte {error.start}", "not UTF-8 text", _DAMAGED) from error
+    except UnicodeEncodeError as error:
+        raise ImportProblem(path, "", f"half a character: {error.object[error.start]!r}", _DAMAGED) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists within lists without end
         raise ImportProblem(path, "", f"not a timeline: {error}"[:120], _DAMAGED) from error
 

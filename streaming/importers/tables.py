@@ -65,6 +65,7 @@ class Table:
 
 
 _NAMES = {pl.Int64(): "a whole number", pl.Float64(): "a number", pl.String(): "text", pl.Boolean(): "true or false"}
+_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)  # the second is no Exception: 256-bit decimals
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -106,7 +107,7 @@ def _read_parquet(path: Path, content: bytes) -> pl.DataFrame:
         table = pq.read_table(pa.BufferReader(content), use_threads=False)
         table.validate(full=True)
         frame = pl.from_arrow(table)
-    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError, pl.exceptions.PolarsError) as error:
+    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError, *_POLARS) as error:
         raise ImportProblem(path, "Parquet footer or pages", f"damaged: {error}"[:200], "copy it again") from error
     if not isinstance(frame, pl.DataFrame) or frame.is_empty():
         raise ImportProblem(path, "row 1", "the table has no rows", "import a table of at least one match")

@@ -22,6 +22,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -289,7 +290,8 @@ class EmbeddedBroker:
             return None
 
     def _save(self, state: _State) -> None:
-        partial = self._state_file.with_suffix(".tmp")
+        # A name of its own: `stop`, and a `start` that finds its broker gone, may save at the same moment.
+        partial = self._state_file.with_suffix(f".{threading.get_ident()}.tmp")
         partial.write_text(json.dumps(asdict(state)), "utf-8")
         partial.replace(self._state_file)
 

@@ -87,7 +87,8 @@ def test_training_learns_stops_and_repeats_itself() -> None:
 
 def test_training_stops_when_it_stops_getting_better() -> None:
     split = split_by_match(load_matches(SOURCE), share=0.25, seed=0)
-    recipe = with_overrides(SMALL, ["optim.epochs=9", "optim.patience=2", "optim.lr=0.0", "optim.lr_end=0.0"])
+    still = ["optim.lr=0.0", "optim.lr_end=0.0", "optim.epochs=9", "optim.patience=2"]
+    recipe = with_overrides(SMALL, [*still, "optim.early_stop=true"])
     assert [report.best_epoch for report in fit(split.train, split.held_out, recipe).reports] == [1, 1, 1]
 
 

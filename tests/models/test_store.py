@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models._registry import config_to_json
-from models.store import BrokenModelError, Manifest, ModelNotFoundError, ModelStore
+from models.store import BadReference, BrokenModelError, Manifest, ModelNotFoundError, ModelStore
 from models.tsstn import TSSTN, TSSTNConfig
 
 CONFIG = TSSTNConfig(groups=(("gold", ("gold",)),), hidden=3, state=2)
@@ -192,3 +192,37 @@ def test_an_alias_file_with_other_text_is_refused(store: ModelStore, tmp_path: P
     (tmp_path / "mine" / "tsstn-lol" / "aliases" / "live").write_text("latest")
     with pytest.raises(BrokenModelError, match="'latest' instead of a version number"):
         store.load("tsstn-lol@live")
+
+
+@pytest.mark.parametrize("text", [b"\xff\xff", b"9" * 5000, "\u0662".encode(), b"0"])
+def test_an_alias_file_of_strange_bytes_is_named(store: ModelStore, tmp_path: Path, text: bytes) -> None:
+    save(store)
+    store.set_alias("tsstn-lol", "live", 1)
+    (tmp_path / "mine" / "tsstn-lol" / "aliases" / "live").write_bytes(text)
+    with pytest.raises(BrokenModelError, match=r"live: holds .* instead of a version number"):
+        store.list()
+
+
+def test_weights_that_are_no_numbers_are_refused(store: ModelStore) -> None:
+    model = CONFIG.build()
+    with torch.no_grad():
+        next(model.spatial.parameters()).fill_(torch.nan)
+    store.save(
+        "tsstn-lol", model, config_to_json(CONFIG), metrics={}, title="lol", trained_on="", data_fingerprint="",
+        code_version="",
+    )  # fmt: skip
+    with pytest.raises(BrokenModelError, match="not finite"):
+        store.load("tsstn-lol@1").build()
+
+
+def test_what_would_keep_a_model_from_being_saved_is_known_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(NotADirectoryError):
+        ModelStore(tmp_path / "file").prepare("tsstn-lol")
+    store = ModelStore(tmp_path / "mine")
+    for name, alias in (("Bad Name", None), ("tsstn-lol", "Bad Alias"), ("a" * 300, None)):
+        with pytest.raises(BadReference, match="bad model name or alias"):
+            store.prepare(name, alias)
+    assert not (tmp_path / "mine").exists()
+    store.prepare("tsstn-lol", "live")
+    assert store.list() == () and list((tmp_path / "mine" / "tsstn-lol").iterdir()) == []

@@ -242,6 +242,7 @@ def test_websocket_says_the_same_and_resumes() -> None:
         ("/api/matches/x/ws", {}, 4404, "no match 'x'"),
         ("/api/matches/m1/ws?last_id=oops", {}, 1008, "last id 'oops' is not a position"),
         ("/api/matches/m1/ws", {"origin": "http://elsewhere.example"}, 1008, "pages from elsewhere"),
+        ("/api/matches/m1/ws", {"origin": "http://[x"}, 1008, "pages from elsewhere"),
     ],
 )
 def test_websocket_refusals(path, headers, code, reason) -> None:

@@ -201,11 +201,16 @@ def peak_kb() -> int:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
+WIDE = {"type": "record", "name": "Wide", "fields": [{"name": f"f{i}", "type": "double"} for i in range(200)]}
+
+
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
         (one({"type": "array", "items": "null"}), "items take no bytes"),
         (one({"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}}), "items take no bytes"),
+        (one({"type": "array", "items": ["null", WIDE]}), "could fill the memory"),
+        (one({"type": "map", "values": ["null", WIDE]}), "could fill the memory"),
         (record([{"name": "next", "type": ["null", "Point"]}]), "contains itself"),
         (one({"type": "fixed", "name": "F", "size": 1 << 40}), "the limit is"),
         (one("nothing"), "not an Avro schema"),

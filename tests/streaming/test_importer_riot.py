@@ -230,6 +230,7 @@ def test_a_folder_takes_what_it_can_and_says_what_it_left_out(tmp_path: Path) ->
         (json.dumps(changed(info__frames__2__events__0__teamId=7)), "frame 2, event 0", "teamId is 7"),
         (json.dumps(changed(info__frames__1__participantFrames=[])), "frame 1", "participantFrames is no object"),
         ("[" * 100_000, "", "not a timeline"),
+        ('{"metadata": {"matchId": "\\uD800x"}}', "", "half a character"),
         ('{"info": ' + "9" * 5000 + "}", "", "not a timeline"),
     ],
 )

@@ -1,9 +1,12 @@
 """OpenDota tables and per-minute gold tables: hand-made, as Parquet and CSV, and broken in every way."""
 
+import decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -297,3 +300,10 @@ def test_damaged_bytes_are_imported_or_refused_but_never_crash(
         assert "\n" not in str(problem)
     else:
         assert events.schema == EVENT_SCHEMA
+
+
+def test_a_column_that_makes_the_reader_panic_is_damage(tmp_path: Path) -> None:
+    gold = pa.table({"match_id": ["m"], "minute": pa.array([decimal.Decimal(1)], pa.decimal256(50, 3))})
+    pq.write_table(gold, tmp_path / "gold.parquet")
+    with pytest.raises(ImportProblem, match="damaged"):
+        import_matches(tmp_path / "gold.parquet")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from jobs.errors import UsageProblem
 from streaming.features.catalogue import TitleSpec, title_spec
 
 SIMULATOR = "simulator:"
+_MOST_SIMULATED = 100_000
 LineUps = tuple[tuple[str, ...], tuple[str, ...]]
 """Names of the heroes of camp A and of camp B."""
 
@@ -102,7 +104,8 @@ class MatchSet:
             keep &= self.year <= until
         if not keep.any():
             there = ", ".join(str(year) for year in sorted(set(self.year.tolist())))
-            raise UsageProblem(f"{self.source}: no matches since {since} until {until}; its years: {there}")
+            asked = [f"{word} {year}" for word, year in (("since", since), ("until", until)) if year is not None]
+            raise UsageProblem(f"{self.source}: no matches {' '.join(asked)}; its years: {there}")
         return self.take(keep)
 
     @cached_property
@@ -260,8 +263,10 @@ def _simulated(source: str) -> tuple[pl.DataFrame, str]:
         raise UsageProblem(f"{source}: no simulated title {title!r}; there are: {', '.join(SIMULATED_TITLES)}")
     numbers = {"matches": 1000, "seed": 0}
     for key, value in parse_qsl(query, keep_blank_values=True):
-        if key not in numbers or not value.isdecimal():
+        if key not in numbers or not re.fullmatch("[0-9]{1,12}", value):
             raise UsageProblem(f"{source}: {key}={value} is not understood; write simulator:lol?matches=4000&seed=7")
         numbers[key] = int(value)
+    if not 1 <= numbers["matches"] <= _MOST_SIMULATED:
+        raise UsageProblem(f"{source}: matches must lie in 1..{_MOST_SIMULATED:,}")
     words = f"simulator {title}, {numbers['matches']:,} matches, seed {numbers['seed']}"
     return simulate(title, numbers["matches"], numbers["seed"]).events, words

@@ -12,7 +12,7 @@ BUILT_PAGES = Path(__file__).resolve().parents[1] / "web" / "dist"
 class GatewaySettings(BaseModel):
     """Addresses, bounds and times. Every bound holds whatever the clients and the topics do."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     port: int = Field(8600, ge=0, le=65535, description="0 takes a free one.")

@@ -124,6 +124,7 @@ def test_without_an_address_it_says_how_to_get_one() -> None:
         ('[registry]\nurl = "registry:8081"', "registry.url: must begin with http"),
         ('[registry]\nurl = "http://me:pw@registry"', "registry.url: .*registry.auth"),
         ('[models.titles]\nchess = "x@live"', "unknown title 'chess'; known: dota2, hok, lol"),
+        ("[gateway]\nready_wait_s = inf", "gateway.ready_wait_s: must be a finite number"),
         ("[ray]\nnum_cpus = 1", "ray.num_cpus: must be greater"),
         ("[ray]\nnum_cpus = 1\nobject_store_mb = 1", r"\(and 1 more\)"),
     ],

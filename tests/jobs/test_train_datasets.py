@@ -72,7 +72,7 @@ def test_years_cut_a_set_in_time() -> None:
     assert matches.of_years(until=2015).match_ids == ("early",)
     assert matches.of_years(since=2016).match_ids == ("late",)
     assert matches.of_years() is matches
-    with pytest.raises(UsageProblem, match="its years: 2015, 2016"):
+    with pytest.raises(UsageProblem, match="no matches since 2017; its years: 2015, 2016"):
         matches.of_years(since=2017)
 
 
@@ -110,6 +110,8 @@ def test_the_fingerprint_is_that_of_the_content(simulated: MatchSet) -> None:
     [
         ("simulator:chess", None, "no simulated title 'chess'; there are"),
         ("simulator:lol?matches=many", None, "matches=many is not understood"),
+        ("simulator:lol?matches=0", None, "matches must lie in 1..100,000"),
+        ("simulator:lol?matches=1000000000", None, "matches must lie in 1..100,000"),
         ("simulator:lol?games=5", None, "games=5 is not understood"),
         (SOURCE, "dota2", "no matches of title dota2; it holds lol"),
     ],

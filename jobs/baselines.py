@@ -189,7 +189,7 @@ class TrainedTSSTN:
     """
 
     def __init__(self, name: str, words: str, recipe: WinTSSTN, *, without: Sequence[str] = ()) -> None:
-        self.name, self.words, self._recipe, self._without = name, words, recipe, tuple(without)
+        self.name, self.words, self.recipe, self._without = name, words, recipe, tuple(without)
         self.model: TSSTN | None = None
 
     def fit(self, train: MatchSet) -> TrainedTSSTN:
@@ -198,8 +198,8 @@ class TrainedTSSTN:
         from jobs.fit_tsstn import fit
 
         train = hidden(train, self._without)
-        split = split_by_match(train, share=self._recipe.validation, seed=self._recipe.seed)
-        self.model = fit(split.train, split.held_out, self._recipe).model()
+        split = split_by_match(train, share=self.recipe.validation, seed=self.recipe.seed)
+        self.model = fit(split.train, split.held_out, self.recipe).model()
         return self
 
     def probs(self, matches: MatchSet) -> Floats:

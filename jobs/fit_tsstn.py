@@ -172,12 +172,7 @@ def calibrate(model: TSSTN, matches: MatchSet, *, stiffness: float = 0.02) -> No
     won = torch.from_numpy(frame_outcomes(matches))
     clock_s = matches.clock_s[matches.mask]
     model.temperature.fill_(1.0)
-    logits = torch.cat(
-        [
-            estimate.logits[matches.mask[positions, : estimate.logits.shape[1]]].double()
-            for positions, estimate in estimates(model, matches)
-        ]
-    )
+    logits = _frame_logits(model, matches)
     log_knots = torch.zeros(len(model.temperature), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([log_knots], max_iter=50, line_search_fn="strong_wolfe")
 
@@ -203,8 +198,12 @@ def estimates(model: TSSTN, matches: MatchSet) -> Iterator[tuple[Tensor, WinEsti
 
 def frame_probs(model: TSSTN, matches: MatchSet) -> Tensor:
     """P(A wins) for every real frame, in the order of `matches.mask.nonzero()`, float64."""
+    return _frame_logits(model, matches).sigmoid()
+
+
+def _frame_logits(model: TSSTN, matches: MatchSet) -> Tensor:
     parts = [
-        estimate.logits[matches.mask[positions, : estimate.logits.shape[1]]].double().sigmoid()
+        estimate.logits[matches.mask[positions, : estimate.logits.shape[1]]].double()
         for positions, estimate in estimates(model, matches)
     ]
     return torch.cat(parts)

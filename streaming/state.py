@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streaming.codec import avro_string
+from streaming.varint import sized
 
 _PACKED = "packed"
 _GROWTH_ROWS = 256
@@ -194,7 +194,7 @@ class StateTable:
         """The rows of these keys. Row by row: a batch has few, and columns would cost more than their content."""
         slots = np.asarray([self._slot_of[key] for key in keys], dtype=np.int64)
         texts = [self._columns[name][slots].tolist() for name in self._texts]
-        heads = [b"".join(map(avro_string, row)) for row in zip(keys, *texts, strict=True)]
+        heads = [b"".join(sized(text.encode()) for text in row) for row in zip(keys, *texts, strict=True)]
         size = self._packing.itemsize
         if not size:
             return heads

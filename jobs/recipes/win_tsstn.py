@@ -24,11 +24,11 @@ loss.roughness=0.5 it is .83, .85 and .76.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 
 from models.layers.heroes import LineUp, hero_classes
-from models.tsstn import TEMPORAL, TSSTNConfig
+from models.tsstn import TSSTNConfig
 from streaming.features.catalogue import title_spec
 
 
@@ -111,34 +111,3 @@ class WinTSSTN:
     optim: Optim = field(default_factory=Optim)
     thinning: Thinning = field(default_factory=Thinning)
     scaling: Scaling = field(default_factory=Scaling)
-
-
-def ablations(recipe: WinTSSTN) -> Iterator[tuple[str, WinTSSTN]]:
-    """What each choice is worth: the recipe as it is, then copies in which one thing is otherwise, by name.
-
-    The choices themselves are made on the validation matches of the years to learn from, never on those that judge.
-    """
-
-    def sized(**changes: object) -> WinTSSTN:
-        return replace(recipe, sizes=replace(recipe.sizes, **changes))  # type: ignore[arg-type]
-
-    yield "as shipped", recipe
-    for temporal in TEMPORAL:
-        if temporal != recipe.sizes.temporal:
-            yield f"temporal: {temporal}", sized(temporal=temporal)
-    yield "spatial: linear", sized(spatial="linear")
-    yield "without home advantage", sized(home=not recipe.sizes.home)
-    yield (
-        "joint training" if recipe.two_stage else "two-stage training",
-        replace(recipe, two_stage=not recipe.two_stage),
-    )
-    yield (
-        "without calibration" if recipe.calibrate else "calibrated by clock",
-        replace(recipe, calibrate=not recipe.calibrate),
-    )
-    yield "without thinning", replace(recipe, thinning=Thinning(some=0.0, one=0.0, late=0.0))
-    yield "without a loss of each score", replace(recipe, loss=replace(recipe.loss, score=0.0))
-    if recipe.sizes.hero_dim == 0:
-        yield "heroes: 4 numbers each", sized(hero_dim=4)
-    else:
-        yield "without heroes", sized(hero_dim=0)

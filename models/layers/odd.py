@@ -83,12 +83,12 @@ class OddGroupScores(_Grouped):
         """
         x, m = self.grouped(values), self.grouped(present)
         known = m.amax(dim=2)
-        scores = torch.zeros_like(known)
         if not known.shape[0]:
-            return scores, known
+            return torch.zeros_like(known), known
         some = torch.nonzero(known.amax(dim=0)).squeeze(1)
         if some.shape[0] == known.shape[1]:
             return self._scores(x, m, some, piece or x.shape[0]) * known, known
+        scores = torch.zeros_like(known)
         if some.shape[0]:  # a poor feed costs no more than the groups that it knows
             scores[:, some] = self._scores(x[:, some], m[:, some], some, piece or x.shape[0])
         return scores * known, known

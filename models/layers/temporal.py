@@ -128,11 +128,6 @@ class RecurrentDrive(_HistoryDrive):
         """Run the recurrence: the first frame of every match, then the second, ... Returns states (P, H), hidden."""
         hidden = torch.cat([hidden, hidden.new_zeros(1, self.state)])  # the last row takes what padding computes
         nobody = hidden.shape[0] - 1
-        if int(torch.bincount(match, minlength=1).amax()) == 1:  # one frame a match, as nearly always when live
-            who = nn.functional.pad(match, (0, pushes.shape[0] - match.shape[0]), value=nobody)
-            states = self._cell(pushes, hidden[who])
-            hidden[who] = states
-            return states, hidden[:-1]
         order, starts = _rounds(match)
         states = pushes.new_zeros(pushes.shape[0], self.state)
         for start, stop in pairwise(starts):
@@ -193,11 +188,14 @@ class AttentionDrive(_HistoryDrive):
 
 def _rounds(match: Tensor) -> tuple[Tensor, list[int]]:
     """Rows sorted into rounds, the r-th frame of each match in round r: order (N,) and where each round starts."""
+    rows = match.shape[0]
+    if int(torch.bincount(match, minlength=1).amax()) <= 1:  # one frame a match, as nearly always when live
+        return torch.arange(rows, device=match.device), [0, rows]
     by_match = torch.argsort(match, stable=True)
     sorted_match = match[by_match]
     first = torch.searchsorted(sorted_match, sorted_match)
     turn = torch.empty_like(match)
-    turn[by_match] = torch.arange(len(match), device=match.device) - first
+    turn[by_match] = torch.arange(rows, device=match.device) - first
     order = torch.argsort(turn, stable=True)
     sizes = torch.bincount(turn, minlength=1).tolist()
     starts = [0]

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streaming.codec._schema import Field, Fixed, Record, physical, to_json, with_fields
-from streaming.codec._wire import FRAME_BYTES, Rows, avro_bytes, avro_length
+from streaming.codec._wire import FRAME_BYTES, Rows
+from streaming.varint import sized, varint
 
 _GUARD = os.urandom(8)
 _SYNC = os.urandom(16)
@@ -42,8 +43,8 @@ class BlockReader:
         assert isinstance(record, Record)
         guarded = with_fields(record, last=Field(_GUARD_NAME, Fixed("guard", len(_GUARD))))
         text = json.dumps(to_json(guarded)).encode()
-        entries = [avro_bytes(b"avro.schema"), avro_bytes(text), avro_bytes(b"avro.codec"), avro_bytes(b"null")]
-        self._header = b"Obj\x01" + avro_length(2) + b"".join(entries) + b"\x00" + _SYNC
+        entries = [sized(b"avro.schema"), sized(text), sized(b"avro.codec"), sized(b"null")]
+        self._header = b"Obj\x01" + varint(2) + b"".join(entries) + b"\x00" + _SYNC
 
     def read(self, values: pa.LargeBinaryArray) -> Block:
         """Read framed records (one at least), all of this schema, up to the first that is not what it should be."""
@@ -51,7 +52,7 @@ class BlockReader:
         ends: Rows = np.frombuffer(guarded.buffers()[1], np.int64)
         body = memoryview(guarded.buffers()[2])[ends[guarded.offset] + len(_GUARD) : ends[guarded.offset + len(values)]]
         size = len(body) + len(_GUARD)
-        file = b"".join((self._header, avro_length(len(values)), avro_length(size), body, _GUARD, _SYNC))
+        file = b"".join((self._header, varint(len(values)), varint(size), body, _GUARD, _SYNC))
         try:
             frame = pl.read_avro(BytesIO(file))
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:

@@ -32,27 +32,6 @@ def frame_prefix(schema_id: int) -> bytes:
     return b"\x00" + schema_id.to_bytes(4, "big")
 
 
-def avro_length(number: int) -> bytes:
-    """A zigzag varint of a number that is not negative: the length of what follows, or how many items do."""
-    number <<= 1
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def avro_bytes(data: bytes) -> bytes:
-    """Avro bytes: their number, then they themselves."""
-    return avro_length(len(data)) + data
-
-
-def avro_string(text: str) -> bytes:
-    """An Avro string: bytes in UTF-8."""
-    return avro_bytes(text.encode())
-
-
 def split(values: pa.LargeBinaryArray) -> Framed:
     """Look at the frames of all values at once."""
     if values.null_count:

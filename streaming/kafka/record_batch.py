@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streaming.records import Header, Records
+from streaming.varint import sized, varint
 
 Longs = npt.NDArray[np.int64]
 _Bytes = npt.NDArray[np.uint8]
@@ -128,8 +129,8 @@ def _encode_few(
     ends = [b"\0"] * len(milliseconds) if tails is None else tails.to_pylist()  # a zero: no headers
     data = bytearray()
     for row, (key, value, end) in enumerate(zip(keys.to_pylist(), values.to_pylist(), ends, strict=True)):
-        body = b"".join((b"\0", _varint(milliseconds[row] - first), _varint(row), _sized(key), _sized(value), end))
-        data += _varint(len(body))
+        body = b"".join((b"\0", varint(milliseconds[row] - first), varint(row), _sized(key), _sized(value), end))
+        data += varint(len(body))
         data += body
     return EncodedBatch(memoryview(data), len(milliseconds), first, max(milliseconds))
 
@@ -198,24 +199,14 @@ def _nulls(column: pa.LargeBinaryArray) -> npt.NDArray[np.bool_]:
     return np.asarray(column.is_null(), bool)
 
 
-def _varint(number: int) -> bytes:
-    zigzag = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while zigzag > 127:
-        out.append(zigzag & 127 | 128)
-        zigzag >>= 7
-    out.append(zigzag)
-    return bytes(out)
-
-
 def _sized(field: bytes | None) -> bytes:
-    return b"\1" if field is None else _varint(len(field)) + field
+    return b"\1" if field is None else sized(field)
 
 
 def _header_bytes(headers: Sequence[Sequence[Header]]) -> pa.LargeBinaryArray:
     rows = []
     for row in headers:
-        parts = [_varint(len(row))]
+        parts = [varint(len(row))]
         for name, value in row:
             parts += (_sized(name.encode()), _sized(value))
         rows.append(b"".join(parts))

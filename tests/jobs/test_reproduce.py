@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from jobs import reproduce as module
 from jobs.agreement import importance_agreement, spearman
-from jobs.baselines import CLASSICAL, baselines_for
+from jobs.baselines import CLASSICAL, TrainedTSSTN, baselines_for
 from jobs.datasets import MatchSet, load_matches
 from jobs.errors import UsageProblem
 from jobs.recipes.win_tsstn import ModelSizes, Optim, Scaling, WinTSSTN
@@ -29,6 +30,16 @@ def test_choices_differ_from_the_recipe_and_from_each_other() -> None:
     wanted = {"temporal_table", "temporal_attention", "two_stage", "early_stop", "no_home", "line_ups", "smoothed"}
     assert wanted | {"seed_1", "seed_2"} <= set(names)
     assert "line_ups" not in [choice.name for choice in module.design_choices(RECIPE, heroes=False)]
+
+
+def test_choices_change_one_thing_each() -> None:
+    choices = [choice for choice in module.design_choices(RECIPE, heroes=True) if isinstance(choice, TrainedTSSTN)]
+    changed = {}
+    for choice in choices:
+        ours, theirs = asdict(RECIPE), asdict(choice.recipe)
+        changed[choice.name] = [key for key in ours if ours[key] != theirs[key]]
+    assert changed.pop("smoothed") == []  # the recipe's own answers
+    assert len(changed) >= 9 and all(len(keys) == 1 for keys in changed.values()), changed
 
 
 def test_ranks_agree_or_not() -> None:

@@ -35,7 +35,7 @@ def import_gold_table(table: Table) -> tuple[pl.DataFrame, int]:
     """An event frame of all matches, and how many they are.
 
     Raises:
-        ImportProblem: a column is missing, or a value in it is impossible.
+        ImportProblem: a column is missing, a value in it is impossible, or two rows contradict each other.
     """
     team_a, team_b = one_spelling(table.optional("blue_team", pl.String()), table.optional("red_team", pl.String()))
     rows = pl.DataFrame(
@@ -53,6 +53,8 @@ def import_gold_table(table: Table) -> tuple[pl.DataFrame, int]:
         }
     )
     _refuse_impossible_minutes(table, rows)
+    table.require_agreement(rows, ["key"], {"a_won": "blue_won", "team_a": "blue_team", "team_b": "red_team"})
+    table.require_agreement(rows, ["key", "minute"], {"gold": "gold_diff"})
     matches = _in_order_of_play(rows)
     rows = rows.join(matches.select("key", "match"), on="key", how="left", maintain_order="left")
     rows = rows.unique(["match", "minute"], keep="first", maintain_order=True)

@@ -42,6 +42,8 @@ _COLUMNS = {  # the first whose columns are all there
 }
 _FIRST_MS = 1_514_764_800_000  # 2018-01-01 UTC, for tables without times
 _BREAK_S = 300.0
+_LONGEST_S = 300 * 60  # of a match
+_LAST_S = 4_102_444_800  # 2100-01-01 UTC
 _RADIANT = 2  # the game's number of the team; Dire is 3
 _INT, _FLOAT, _STRING, _BOOL = pl.Int64(), pl.Float64(), pl.String(), pl.Boolean()
 
@@ -133,11 +135,12 @@ def _minutes(table: Table) -> pl.DataFrame:
         so_far = [*(name for pair in _TOTALS.values() for name in pair), "teamfights"]
         columns += [table.column(name, _INT) for name in so_far if table.has(name)]
     rows = pl.DataFrame(columns)
-    outside = (rows["clock_s"] < 0) | (rows["clock_s"] > 300 * 60)
+    outside = (rows["clock_s"] < 0) | (rows["clock_s"] > _LONGEST_S)
     if outside.any():
         row = int(outside.arg_max() or 0)
         minute = int(rows["clock_s"][row] / 60) + 1
         raise ImportProblem(table.path, table.row_place(row), f"minute is {minute}", "minutes count from 1 to 300")
+    table.require_agreement(rows, ["match_id", "clock_s"], {"gold": "radiant_gold_adv"})
     return rows.unique(["match_id", "clock_s"], keep="first", maintain_order=True).sort("match_id", "clock_s")
 
 
@@ -162,13 +165,30 @@ def _basics(table: Table | None, minutes_table: Table | None, minutes: pl.DataFr
             source.optional("start_time", _INT),
             *one_spelling(_team(source, "radiant"), _team(source, "dire")),
         ]
-    ).unique("match_id", keep="first", maintain_order=True)
+    )
+    _refuse_impossible_times(source, facts)
+    source.require_agreement(
+        facts,
+        ["match_id"],
+        {"radiant_win": "radiant_win", "duration": "duration", "start_time": "start_time"},
+    )
+    facts = facts.unique("match_id", keep="first", maintain_order=True)
     in_order = last.join(facts, on="match_id", how="left").sort(pl.col("start_time").fill_null(0), "match_id")
     return (
         in_order.with_row_index("match")
         .with_columns(pl.col("match").cast(_INT), end_s=pl.max_horizontal("duration", "last_s"))
         .rename({"radiant": "team_a", "dire": "team_b"})
     )
+
+
+def _refuse_impossible_times(table: Table, facts: pl.DataFrame) -> None:
+    for name, most, unit in (("duration", _LONGEST_S, "seconds"), ("start_time", _LAST_S, "seconds since 1970")):
+        outside = ~facts[name].fill_null(0).is_between(0, most)
+        if outside.any():
+            row = int(outside.arg_max() or 0)
+            raise ImportProblem(
+                table.path, table.row_place(row), f"{name} is {facts[name][row]}", f"it counts {unit}, 0 to {most}"
+            )
 
 
 def _team(table: Table, camp: str) -> pl.Series:

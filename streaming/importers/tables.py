@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,29 @@ class Table:
             raise ImportProblem(self.path, self.row_place(row), f"{name} {said}", "correct or remove the row")
         return values
 
+    def require_agreement(self, rows: pl.DataFrame, by: Sequence[str], facts: Mapping[str, str]) -> None:
+        """Rows of one match may repeat what others say of it; they may not contradict them.
+
+        Args:
+            rows: made of this table, row by row.
+            by: columns of `rows` that a thing is known by; the first is its id.
+            facts: column of `rows` → its name in the file.
+
+        Raises:
+            ImportProblem: the first row that says something else than a row before it.
+        """
+        for fact, name in facts.items():
+            first = rows.select(pl.col(fact).drop_nulls().first().over(by)).to_series()
+            other = (rows[fact] != first).fill_null(False)
+            if other.any():
+                row = int(other.arg_max() or 0)
+                raise ImportProblem(
+                    self.path,
+                    self.row_place(row),
+                    f"{name} of match {rows[by[0]][row]} is {rows[fact][row]} here, and {first[row]} before",
+                    "correct the row; if it is another match, give it an id of its own",
+                )
+
     def optional(self, name: str, dtype: pl.DataType) -> pl.Series:
         """A column that may be absent or have gaps: nulls there; else as `column`."""
         if name not in self.frame.columns:
@@ -70,7 +93,12 @@ _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def _as(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
+    if raw.dtype in (pl.Categorical, pl.Enum):
+        raw = raw.cast(pl.String)
+    may_be_number = raw.dtype.is_numeric() or raw.dtype == pl.String  # a date or a truth is none, though it casts
     if raw.dtype == pl.Null or raw.dtype.is_nested() or raw.dtype == pl.Binary:
+        return pl.Series(raw.name, [None] * len(raw), dtype)
+    if dtype.is_numeric() and not may_be_number:
         return pl.Series(raw.name, [None] * len(raw), dtype)
     if raw.dtype == dtype:
         return raw
@@ -78,7 +106,7 @@ def _as(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
         if raw.dtype == pl.String:
             return raw.str.to_lowercase().replace_strict(_TRUTHS, default=None, return_dtype=pl.Boolean)
         return raw.cast(pl.String, strict=False).replace_strict(_TRUTHS, default=None, return_dtype=pl.Boolean)
-    if dtype == pl.Int64 and (raw.dtype == pl.String or raw.dtype.is_float()):
+    if dtype == pl.Int64 and not raw.dtype.is_integer():
         # "12.0" is a whole number, "12.5" is none.
         number = raw.cast(pl.Float64, strict=False)
         whole = number.round()

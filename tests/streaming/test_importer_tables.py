@@ -302,6 +302,67 @@ def test_damaged_bytes_are_imported_or_refused_but_never_crash(
         assert events.schema == EVENT_SCHEMA
 
 
+@pytest.mark.parametrize(
+    ("row", "place", "fault"),
+    [
+        ((7, 3, -80, 0), "line 4", "blue_won of match 7 is False here, and True before"),
+        ((7, 2, 56, 1), "line 4", "gold_diff of match 7 is 56.0 here, and 55.0 before"),
+    ],
+)
+def test_rows_that_contradict_others_of_their_match_are_refused(
+    tmp_path: Path, row: tuple[int, int, int, int], place: str, fault: str
+) -> None:
+    head = GOLD.select("match", "minute", "gold_diff", "blue_won").head(2)
+    path = write(head.vstack(pl.DataFrame([row], schema=head.schema, orient="row")), tmp_path / "g.csv")
+    with pytest.raises(ImportProblem, match=f"{place}: {fault}; correct the row; if it is another match"):
+        import_matches(path)
+
+
+def test_a_row_that_repeats_another_says_nothing_new(tmp_path: Path) -> None:
+    once, twice = write(GOLD, tmp_path / "once.csv"), write(GOLD.vstack(GOLD), tmp_path / "twice.csv")
+    assert import_matches(twice).events.equals(import_matches(once).events)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "fault"),
+    [
+        ("duration", [185, -1], "row 2: duration is -1.0; it counts seconds, 0 to 18000"),
+        ("duration", [1e9, 130], "row 1: duration is 1000000000.0"),
+        ("start_time", [1_530_000_000_000, None], "row 1: start_time is 1530000000000; it counts seconds since 1970"),
+    ],
+)
+def test_impossible_times_of_an_opendota_match_are_refused(
+    tmp_path: Path, column: str, values: list[float], fault: str
+) -> None:
+    write_raw(tmp_path)
+    basic = pl.DataFrame({**BASIC, column: values}, strict=False)
+    write(basic, tmp_path / "pro_basic_match.parquet")
+    with pytest.raises(ImportProblem, match=fault):
+        import_matches(tmp_path)
+
+
+def test_two_opendota_matches_under_one_id_are_refused(tmp_path: Path) -> None:
+    write_raw(tmp_path)
+    write(pl.DataFrame({**BASIC, "match_id": [12, 12]}), tmp_path / "pro_basic_match.parquet")
+    with pytest.raises(ImportProblem, match="row 2: radiant_win of match 12 is False here, and True before"):
+        import_matches(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Duration, pl.Boolean, pl.Time])
+def test_a_number_in_disguise_is_no_number(tmp_path: Path, dtype: type[pl.DataType]) -> None:
+    frame = GOLD.with_columns(gold_diff=(pl.col("gold_diff") != 0).cast(pl.Int64).cast(dtype))
+    with pytest.raises(ImportProblem, match="gold_diff is .*, not a number"):
+        import_matches(write(frame, tmp_path / "g.parquet"))
+
+
+def test_whole_numbers_may_come_as_decimals_or_categories(tmp_path: Path) -> None:
+    frame = GOLD.with_columns(
+        minute=pl.col("minute").cast(pl.Decimal(10, 2)), match=pl.col("match").cast(pl.String).cast(pl.Categorical)
+    )
+    whole = import_matches(write(frame, tmp_path / "g.parquet")).events
+    assert whole.equals(import_matches(write(GOLD, tmp_path / "i.parquet")).events)
+
+
 def test_a_column_that_makes_the_reader_panic_is_damage(tmp_path: Path) -> None:
     gold = pa.table({"match_id": ["m"], "minute": pa.array([decimal.Decimal(1)], pa.decimal256(50, 3))})
     pq.write_table(gold, tmp_path / "gold.parquet")

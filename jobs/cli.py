@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import config, kafka, learn, live
+from jobs.commands import config, evaluate, kafka, live, models, train
 from jobs.errors import Exit, meaning
 
 _EPILOG = (
@@ -33,11 +33,17 @@ app.command()(live.run)
 app.command()(live.gateway)
 app.add_typer(kafka.kafka, name="kafka")
 app.add_typer(kafka.topics, name="topics")
-app.command()(learn.train)
-app.add_typer(learn.evaluate, name="evaluate")
-app.add_typer(learn.models, name="models")
+app.command()(train.train)
+app.add_typer(evaluate.evaluate, name="evaluate")
+app.add_typer(models.models, name="models")
 app.command()(config.config)
 app.command()(config.version)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        config.version()
+        raise typer.Exit
 
 
 @app.callback()
@@ -47,6 +53,9 @@ def _options(
         typer.Option("--config", metavar="FILE", help="Settings file; default: sightline.toml here, if any."),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Same as `sightline version`.")
+    ] = False,
 ) -> None:
     if settings_file is not None:  # for this process, and for those that it starts
         os.environ["SIGHTLINE_CONFIG"] = str(settings_file.absolute())

@@ -76,6 +76,7 @@ def evaluate_win(
     started = time.monotonic()
     if unknown := [name for name in baselines or () if name not in BASELINES]:
         raise UsageProblem(f"no baseline named {unknown[0]!r}; there are: {', '.join(BASELINES)}")
+    check_reference(model_ref, store or user_store())
     on_step(f"reading {data}")
     everything = load_matches(data, title)
     for problem in everything.skipped:
@@ -193,6 +194,21 @@ def reliability(frames: Frames, probs: Floats, *, resamples: int = RESAMPLES) ->
             }
         )
     return rows
+
+
+def check_reference(ref: str, store: Path) -> None:
+    """Find out before the data is read whether such a model can be there, for some title.
+
+    Raises:
+        BadReference: what is no name, alias or version at all.
+        ModelNotFoundError: no model has this name, with or without a title after it.
+    """
+    from models.store import SHIPPED, ModelStore
+
+    models = ModelStore(store, SHIPPED)
+    name = ref.partition("@")[0]
+    if not any(known == name or known.startswith(f"{name}-") for known in models.names()):
+        models.load(ref)
 
 
 def load_model(ref: str, title: str, store: Path) -> StoredModel:

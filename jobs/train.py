@@ -1,24 +1,23 @@
-"""Train a recipe: python -m jobs.train win-tsstn --data PATH --name my-model --alias live [--set optim.lr=3e-4]
+"""Train a recipe and store the model as a new version: the library of `sightline train`, and a Ray job of its own.
 
-The data is any source that `jobs.datasets.load_matches` takes. Training runs on Ray Train (`--workers N`), or in this
-very process (`--workers 0`), and ends with a new version in the model store.
+    ray job submit --working-dir . -- python -m jobs.train win-tsstn --data PATH --alias live --set optim.lr=3e-4
+
+The data is any source that `jobs.datasets.load_matches` takes. Training runs on Ray Train, or in this very process
+where the recipe asks for no workers.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.errors import meaning
-from jobs.recipes.overrides import with_overrides
 from jobs.recipes.win_tsstn import WinTSSTN
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 RECIPES = {"win-tsstn": WinTSSTN}
 OnEpoch = Callable[["EpochReport"], None]
-_FIGURES = ("log_loss", "accuracy", "brier", "auc", "ece")
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class TrainResult:
     """A stored model and how its training went."""
 
     manifest: Manifest
+    metrics: dict[str, Any]  # as stored with it
     reports: tuple[EpochReport, ...]
     best: EpochReport
     matches: int  # to learn from
@@ -80,17 +79,18 @@ def train(
     on_step(f"training on {len(split.train):,} matches, {split.train.frames:,} frames of {matches.title}")
     fitted = fit_here(split, recipe, on_epoch) if recipe.scaling.workers == 0 else fit_on_ray(split, recipe, on_epoch)
 
+    metrics = {
+        "validation": _rounded(fitted.best.validation),
+        "validation_matches": len(split.held_out),
+        "best_epoch": fitted.best.epoch,
+        "train_s": round(fitted.reports[-1].elapsed_s, 1),
+        "recipe": asdict(recipe),
+    }
     manifest = models.save(
         name,
         fitted.model(),
         config_to_json(fitted.config),
-        metrics={
-            "validation": _rounded(fitted.best.validation),
-            "validation_matches": len(split.held_out),
-            "best_epoch": fitted.best.epoch,
-            "train_s": round(fitted.reports[-1].elapsed_s, 1),
-            "recipe": asdict(recipe),
-        },
+        metrics=metrics,
         title=matches.title,
         trained_on=_trained_on(matches.source, len(matches), recipe),
         data_fingerprint=matches.fingerprint,
@@ -99,7 +99,7 @@ def train(
     )
     if alias is not None:
         models.set_alias(manifest.name, alias, manifest.version)
-    return TrainResult(manifest, fitted.reports, fitted.best, len(split.train), split.train.frames)
+    return TrainResult(manifest, metrics, fitted.reports, fitted.best, len(split.train), split.train.frames)
 
 
 def fit_here(split: Split, recipe: WinTSSTN, on_epoch: OnEpoch) -> Fitted:
@@ -273,81 +273,12 @@ def _rounded(figures: dict[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else round(value, 5) for name, value in figures.items()}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sightline train", description="Train a model and store it as a new version.")
-    parser.add_argument("recipe", choices=sorted(RECIPES), help="what to train")
-    parser.add_argument("--data", required=True, help="file, folder, or simulator:lol?matches=4000&seed=7")
-    parser.add_argument("--title", default="", help="which title, where the data holds several")
-    parser.add_argument("--since", type=int, default=0, metavar="YEAR", help="leave out matches before this year")
-    parser.add_argument("--until", type=int, default=0, metavar="YEAR", help="leave out matches after this year")
-    parser.add_argument("--name", help="name in the model store; by default tsstn-TITLE")
-    parser.add_argument("--alias", help="let this alias, such as live, mean the new version")
-    parser.add_argument("--store", type=Path, help="root folder of the model store; by default the one of the settings")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="Ray Train workers; 0 trains in this process, without Ray"
-    )
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change a field of the recipe")
-    parser.add_argument("--dry-run", action="store_true", help="print the recipe and stop")
-    return parser
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry for `python -m jobs.train`: the same command as `sightline train`."""
+    from jobs.cli import main as cli
 
-
-def train_main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code (`jobs.errors.Exit`)."""
-    from rich.console import Console
-    from rich.pretty import Pretty
-
-    args = _parser().parse_args(argv)
-    console = Console(stderr=True)
-    try:
-        recipe = RECIPES[args.recipe](data=args.data, title=args.title, since=args.since, until=args.until)
-        recipe = replace(recipe, scaling=replace(recipe.scaling, workers=args.workers))
-        recipe = with_overrides(recipe, args.set)
-        if args.dry_run:
-            Console().print(Pretty(recipe, expand_all=True))
-            return 0
-        store = args.store or user_store()
-        with _progress(console) as on_epoch:
-            result = train(
-                recipe, store=store, name=args.name, alias=args.alias, on_epoch=on_epoch, on_step=console.log
-            )
-    except Exception as error:
-        line, code = meaning(error)
-        console.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return int(code)
-    manifest, best = result.manifest, result.best
-    figures = ", ".join(f"{figure} {best.validation[figure]:.4f}" for figure in _FIGURES)
-    console.print(
-        f"kept epoch {best.epoch} of {len(result.reports)} in {result.reports[-1].elapsed_s:.0f} s: {figures}"
-    )
-    alias = f", {manifest.name}@{args.alias} now means it" if args.alias else ""
-    console.print(f"stored {manifest.name}@{manifest.version} in {store}{alias}", soft_wrap=True)
-    return 0
-
-
-@contextmanager
-def _progress(console: Any) -> Iterator[OnEpoch]:
-    """A progress bar over the epochs, with the loss and the time left; one line an epoch where no terminal watches."""
-    if not console.is_terminal:
-        yield lambda report: console.print(
-            f"epoch {report.epoch}/{report.epochs}: {_epoch_words(report)}", soft_wrap=True
-        )
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        bar = progress.add_task("…", total=None, visible=False)
-
-        def show(report: EpochReport) -> None:
-            words = _epoch_words(report)
-            progress.update(bar, completed=report.epoch, total=report.epochs, description=words, visible=True)
-
-        yield show
-
-
-def _epoch_words(report: EpochReport) -> str:
-    return f"loss {report.train_loss:.4f}, validation log-loss {report.validation['log_loss']:.4f}"
+    return cli(["train", *(sys.argv[1:] if argv is None else argv)])
 
 
 if __name__ == "__main__":
-    sys.exit(train_main())
+    sys.exit(main())

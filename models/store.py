@@ -47,6 +47,7 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 _LONGEST_NAME = 100
 _HASH_SHOWN = 12
+_JSON_KINDS = {str: "text", int: "a whole number", dict: "an object"}
 
 
 class ModelNotFoundError(LookupError):
@@ -278,6 +279,9 @@ class ModelStore:
 
     def names(self) -> tuple[str, ...]:
         """Names of all models that have a version."""
+        for root in self.roots:
+            if root.exists() and not root.is_dir():
+                raise BrokenModelError(f"{root} is a file, no model store; set models.store to a folder")
         found = {path.name for root in self.roots if root.is_dir() for path in root.iterdir()}
         return tuple(sorted(name for name in found if _NAME.fullmatch(name) and self.versions(name)))
 
@@ -340,11 +344,16 @@ def _read_manifest(path: Path, name: str, version: int) -> Manifest:
     wanted = {field.name for field in fields(Manifest)}
     if set(raw) != wanted:
         raise BrokenModelError(f"{file}: keys {sorted(raw)} instead of {sorted(wanted)}")
+    for field in fields(Manifest):
+        kind = {"version": int, "sha256": dict}.get(field.name, str)
+        if type(raw[field.name]) is not kind:
+            raise BrokenModelError(
+                f"{file}: {field.name} must be {_JSON_KINDS[kind]}, not {str(raw[field.name])[:40]!r}"
+            )
     manifest = Manifest(**raw)
     if (manifest.name, manifest.version) != (name, version):
         raise BrokenModelError(f"{file}: says {manifest.name}@{manifest.version}, but lies at {name}@{version}")
-    listed = set(manifest.sha256) - {TRAINING_MATCHES} if isinstance(manifest.sha256, dict) else set()
-    if listed != set(_CHECKED):
+    if set(manifest.sha256) - {TRAINING_MATCHES} != set(_CHECKED):
         raise BrokenModelError(
             f"{file}: sha256 must list exactly {', '.join(_CHECKED)}, and {TRAINING_MATCHES} where there is one"
         )

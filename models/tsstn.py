@@ -22,6 +22,7 @@ because evidence grows in the course of a match while Σ w stays 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -54,6 +55,7 @@ CURVE_KNOTS = 5
 _FORM, _HERO = "form", "hero"
 _CLOCK_FEATURES = 5
 _LAST_MINUTE = 80.0
+_MOST_UNITS = 4096  # of a layer: a stored config is not trusted in size
 _STRIP_ROWS = 8 * PIECE
 """Rows scored at once when streaming: what lies between two layers then stays in the cache."""
 
@@ -97,8 +99,13 @@ class TSSTNConfig:
         if not self.groups or not all(features for _, features in self.groups):
             raise ValueError("TSSTN needs at least one group, and no group may be empty")
         for name, value in (("hidden", self.hidden), ("state", self.state), ("slots", self.slots)):
-            if value < 1:
-                raise ValueError(f"TSSTN {name} must be at least 1, not {value}")
+            if not 1 <= value <= _MOST_UNITS:
+                raise ValueError(f"TSSTN {name} must lie in 1..{_MOST_UNITS}, not {value}")
+        if not 0 <= self.hero_dim <= _MOST_UNITS:
+            raise ValueError(f"TSSTN hero_dim must lie in 0..{_MOST_UNITS}, not {self.hero_dim}")
+        for name, value in (("slot_s", self.slot_s), ("clip", self.clip), ("gamma", self.gamma)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"TSSTN {name} must be a finite number above 0, not {value}")
         for name, kind, kinds in (("temporal", self.temporal, TEMPORAL), ("spatial", self.spatial, SPATIAL)):
             if kind not in kinds:
                 raise ValueError(f"TSSTN {name} must be one of {', '.join(kinds)}, not {kind!r}")

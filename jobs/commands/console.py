@@ -21,6 +21,15 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting for this run, such as kafka.port=9092. Repeatable."),
 ]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="A Riot timeline, OpenDota tables, a gold table (file or folder), or simulator:lol?matches=4000."
+    ),
+]
+Title = Annotated[str | None, typer.Option(help="Which title, where the data holds several.")]
+Since = Annotated[int | None, typer.Option(metavar="YEAR", help="Leave out matches before this year.")]
+Until = Annotated[int | None, typer.Option(metavar="YEAR", help="Leave out matches after this year.")]
 
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 

@@ -245,6 +245,11 @@ def test_an_error_of_a_command_has_no_traceback_unless_asked_for(run: Run, monke
         run("--debug", "demo")
 
 
+def test_version_as_an_option_is_the_command(run: Run) -> None:
+    assert run("--version") == run("version")
+    assert run("--version")[1].startswith("sightline ")
+
+
 def test_interrupted_is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

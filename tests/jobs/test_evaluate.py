@@ -173,7 +173,7 @@ def test_a_model_of_another_title_is_refused() -> None:
 
 def test_a_missing_model_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="sightline train win-tsstn"):
-        evaluate_win("mine@live", SOURCE, store=tmp_path)
+        evaluate_win("mine@live", "never read", store=tmp_path)
 
 
 def test_an_unknown_baseline_is_named() -> None:

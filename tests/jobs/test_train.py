@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from jobs.errors import UsageProblem
 from jobs.fit_tsstn import FeaturePlan, calibrate, estimates, fit, frame_metrics, thin
 from jobs.recipes.overrides import with_overrides
 from jobs.recipes.win_tsstn import Thinning, WinTSSTN
-from jobs.train import train, train_main
+from jobs.train import main, train
 from models.store import ModelStore
 
 SOURCE = "simulator:lol?matches=60&seed=3"
@@ -168,14 +169,21 @@ ARGUMENTS = ["win-tsstn", f"--data={SOURCE}", "--workers=0", "--set=optim.epochs
 
 
 def test_the_command_trains_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train_main([*ARGUMENTS, f"--store={tmp_path}", "--alias=live"]) == 0
+    assert main([*ARGUMENTS, f"--store={tmp_path}", "--alias=live"]) == 0
     words = capsys.readouterr().err
     assert "epoch 1/1: loss" in words and "stored tsstn-lol@1" in words and "tsstn-lol@live now means it" in words
     assert ModelStore(tmp_path).resolve("tsstn-lol@live") == ("tsstn-lol", 1)
 
 
+def test_the_command_tells_other_programs_what_it_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*ARGUMENTS, f"--store={tmp_path}", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["name"], told["version"], told["store"]) == ("tsstn-lol", 1, str(tmp_path))
+    assert told["metrics"] == ModelStore(tmp_path).load("tsstn-lol@1").metrics
+
+
 def test_a_dry_run_prints_the_recipe_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train_main([*ARGUMENTS, f"--store={tmp_path / 'store'}", "--dry-run"]) == 0
+    assert main([*ARGUMENTS, f"--store={tmp_path / 'store'}", "--dry-run"]) == 0
     assert "epochs=1" in capsys.readouterr().out
     assert not (tmp_path / "store").exists()
 
@@ -192,7 +200,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     store = tmp_path / "store"
-    assert train_main(["win-tsstn", "--workers=0", f"--store={store}", *arguments]) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert main(["win-tsstn", "--workers=0", f"--store={store}", *arguments]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sightline: ")]
     assert message in line
     assert not store.exists()

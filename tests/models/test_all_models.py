@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -70,6 +71,12 @@ def test_a_config_survives_json(name: str) -> None:
         ({"hidden": True}, "hidden must be int"),
         ({"hidden": "8"}, "hidden must be int"),
         ({"temporal": "lstm"}, "temporal must be one of none, table, gru, attention, not 'lstm'"),
+        ({"hidden": 10**9}, r"hidden must lie in 1\.\.4096"),
+        ({"hero_dim": -1}, r"hero_dim must lie in 0\.\.4096"),
+        ({"slot_s": math.nan}, "slot_s must be a finite number above 0, not nan"),
+        ({"clip": 0.0}, "clip must be a finite number above 0"),
+        ({"gamma": math.inf}, "gamma must be a finite number above 0"),
+        ({"dropout": math.nan}, r"dropout must lie in 0\.\.1"),
         ({"home": 1}, "home must be bool, not 1"),
         ({"heroes": ["ahri"]}, "heroes must map each hero to its class"),
         ({"heroes": {"ahri": 1}}, "heroes must map each hero to its class"),

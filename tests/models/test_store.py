@@ -126,7 +126,9 @@ def rewrite_manifest(path: Path, **changes: object) -> None:
         ({"version": 2}, "says tsstn-lol@2, but lies at tsstn-lol@1"),
         ({"extra": 1}, "keys"),
         ({"sha256": {}}, "sha256 must list exactly"),
-        ({"sha256": "abc"}, "sha256 must list exactly"),
+        ({"sha256": "abc"}, "sha256 must be an object, not 'abc'"),
+        ({"version": 1.0}, "version must be a whole number, not '1.0'"),
+        ({"title": None}, "title must be text, not 'None'"),
     ],
 )
 def test_a_wrong_manifest_is_refused(
@@ -136,6 +138,12 @@ def test_a_wrong_manifest_is_refused(
     rewrite_manifest(tmp_path / "mine" / "tsstn-lol" / "1", **changes)
     with pytest.raises(BrokenModelError, match=message):
         store.load("tsstn-lol@1")
+
+
+def test_a_store_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("")
+    with pytest.raises(BrokenModelError, match="store is a file, no model store"):
+        ModelStore(tmp_path / "store").list()
 
 
 def test_a_manifest_that_is_not_json_is_refused(store: ModelStore, tmp_path: Path) -> None:

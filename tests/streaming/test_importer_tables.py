@@ -351,7 +351,7 @@ def test_two_opendota_matches_under_one_id_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [pl.Date, pl.Duration, pl.Boolean, pl.Time])
 def test_a_number_in_disguise_is_no_number(tmp_path: Path, dtype: type[pl.DataType]) -> None:
     frame = GOLD.with_columns(gold_diff=(pl.col("gold_diff") != 0).cast(pl.Int64).cast(dtype))
-    with pytest.raises(ImportProblem, match="gold_diff is .*, not a number"):
+    with pytest.raises(ImportProblem, match=r"gold_diff is .*, not a number"):
         import_matches(write(frame, tmp_path / "g.parquet"))
 
 

@@ -212,30 +212,6 @@ class TrainedTSSTN:
         return answers
 
 
-class SmoothedTSSTN(TrainedTSSTN):
-    """TSSTN whose log-odds follow a running mean over the match, which halves an old frame's say in `half_life_s`.
-
-    Causal and odd like the model itself; contributions would be smoothed alike, and still add up.
-    """
-
-    def __init__(self, name: str, words: str, recipe: WinTSSTN, *, half_life_s: float) -> None:
-        super().__init__(name, words, recipe)
-        self._half_life_s = half_life_s
-
-    def probs(self, matches: MatchSet) -> Floats:
-        """P(A wins) for every real frame."""
-        p = super().probs(matches)
-        mask, clock_s = matches.mask.numpy(), matches.clock_s.numpy()
-        logits = np.zeros(mask.shape)
-        logits[mask] = np.log(p) - np.log1p(-p)
-        gap_s = np.diff(clock_s, axis=1, prepend=clock_s[:, :1]).clip(min=0)
-        old = 0.5 ** (gap_s / self._half_life_s)
-        for frame in range(1, mask.shape[1]):
-            logits[:, frame] += old[:, frame] * (logits[:, frame - 1] - logits[:, frame])
-        smoothed: Floats = 1 / (1 + np.exp(-logits[mask]))
-        return smoothed
-
-
 @dataclass(frozen=True)
 class StoredWin:
     """A model of the store; it has learned already."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from jobs.baselines import Predictor
+    from jobs.baselines import Predictor, TrainedTSSTN
     from jobs.datasets import MatchSet
     from jobs.recipes.win_tsstn import WinTSSTN
     from jobs.splits import Fold, Plan
@@ -90,12 +90,18 @@ def reproduce(data_root: Path, *, workers: int, on_step: Say, recipe: WinTSSTN |
         workers=workers,
         on_done=lambda trial, done, of: on_step(f"{done}/{of} {_minutes(started)} {trial.key[0]}: {trial.words}"),
     )
+    chosen = {}
+    for name in sets:
+        seeds = [contender.name, *(choice.name for choice in choices[name] if choice.name.startswith("seed_"))]
+        results |= made_afterwards(sets[name], plans[name], results, name, seeds)
+        chosen[name] = _words([contender, *choices[name]]) | {
+            "ensemble": f"mean log-odds of {len(seeds)} seeds",
+            "smoothed": f"log-odds smoothed, half-life {SMOOTHING_S:.0f} s",
+        }
     report: dict[str, Any] = {
-        "lol": _title_report(sets["lol"], plans["lol"], main["lol"], results, "lol"),
-        "dota2": _title_report(sets["dota2"], plans["dota2"], main["dota2"], results, "dota2"),
-        "choices": {
-            name: _title_report(sets[name], plans[name], [contender, *choices[name]], results, name) for name in sets
-        },
+        "lol": _title_report(sets["lol"], plans["lol"], _words(main["lol"]), results, "lol"),
+        "dota2": _title_report(sets["dota2"], plans["dota2"], _words(main["dota2"]), results, "dota2"),
+        "choices": {name: _title_report(sets[name], plans[name], chosen[name], results, name) for name in sets},
         "fidelity": results["fidelity",],
         "simulator": results["simulator",],
     }
@@ -118,9 +124,9 @@ def table_path(data_root: Path, name: str) -> Path:
     raise UsageProblem(f"--data-root {data_root}: no {name} there or in its folder moba")
 
 
-def design_choices(recipe: WinTSSTN, *, heroes: bool) -> list[Predictor]:
+def design_choices(recipe: WinTSSTN, *, heroes: bool) -> list[TrainedTSSTN]:
     """TSSTN with one choice of its design made otherwise, and with other seeds."""
-    from jobs.baselines import SmoothedTSSTN, TrainedTSSTN
+    from jobs.baselines import TrainedTSSTN
     from models.tsstn import TEMPORAL
 
     sizes, optim = recipe.sizes, recipe.optim
@@ -158,10 +164,24 @@ def design_choices(recipe: WinTSSTN, *, heroes: bool) -> list[Predictor]:
         said = f"with line-ups, {dim} numbers a hero" if dim else "without line-ups"
         made.append(("line_ups", said, replace(recipe, sizes=replace(sizes, hero_dim=dim))))
     made += [(f"seed_{seed}", f"seed {seed}", replace(recipe, seed=seed)) for seed in range(3) if seed != recipe.seed]
-    smoothed = SmoothedTSSTN(
-        "smoothed", f"log-odds smoothed, half-life {SMOOTHING_S:.0f} s", recipe, half_life_s=SMOOTHING_S
-    )
-    return [*(TrainedTSSTN(name, said, changed) for name, said, changed in made), smoothed]
+    return [TrainedTSSTN(name, said, changed) for name, said, changed in made]
+
+
+def made_afterwards(
+    matches: MatchSet, plan: Plan, results: Mapping[tuple[str, ...], Floats], name: str, seeds: Sequence[str]
+) -> dict[tuple[str, ...], Floats]:
+    """Results of what needs no training of its own: answers smoothed, and the mean of several seeds."""
+    import torch
+
+    from jobs.afterwards import averaged, smoothed
+
+    found: dict[tuple[str, ...], Floats] = {}
+    for number, fold in enumerate(plan.folds):
+        judged = matches.take(torch.tensor(fold.judged))
+        answers = [results[name, seed, str(number)] for seed in seeds]
+        found[name, "smoothed", str(number)] = smoothed(judged, answers[0], half_life_s=SMOOTHING_S)
+        found[name, "ensemble", str(number)] = averaged(answers)
+    return found
 
 
 def agreement_rows(sets: Mapping[str, MatchSet], recipe: WinTSSTN) -> dict[str, Any]:
@@ -266,7 +286,7 @@ def _gate(name: str, wanted: str, got: str, passed: bool) -> dict[str, Any]:
 def _title_report(
     matches: MatchSet,
     plan: Plan,
-    predictors: Sequence[Predictor],
+    predictors: Mapping[str, str],
     results: Mapping[tuple[str, ...], Floats],
     name: str,
 ) -> dict[str, Any]:
@@ -276,14 +296,18 @@ def _title_report(
     from jobs.splits import joined
 
     judged = matches.take(torch.tensor(plan.judged))
-    probs = {predictor.name: joined(matches, plan, results, name, predictor.name) for predictor in predictors}
+    probs = {predictor: joined(matches, plan, results, name, predictor) for predictor in predictors}
     return {
         "data": data_facts(judged),
         "baselines_learned_from": plan.words,
-        "predictors": {predictor.name: predictor.words for predictor in predictors},
+        "predictors": dict(predictors),
         **figures(judged, probs, reference="tsstn"),
         "clock_parts": _clock_parts(judged, probs["tsstn"]),
     }
+
+
+def _words(predictors: Sequence[Predictor]) -> dict[str, str]:
+    return {predictor.name: predictor.words for predictor in predictors}
 
 
 def _clock_parts(judged: MatchSet, probs: Floats) -> list[dict[str, Any]]:

@@ -103,9 +103,9 @@ class TSSTNConfig:
                 raise ValueError(f"TSSTN {name} must lie in 1..{_MOST_UNITS}, not {value}")
         if not 0 <= self.hero_dim <= _MOST_UNITS:
             raise ValueError(f"TSSTN hero_dim must lie in 0..{_MOST_UNITS}, not {self.hero_dim}")
-        for name, value in (("slot_s", self.slot_s), ("clip", self.clip), ("gamma", self.gamma)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"TSSTN {name} must be a finite number above 0, not {value}")
+        for name, number in (("slot_s", self.slot_s), ("clip", self.clip), ("gamma", self.gamma)):
+            if not 0 < number < math.inf:
+                raise ValueError(f"TSSTN {name} must be a finite number above 0, not {number}")
         for name, kind, kinds in (("temporal", self.temporal, TEMPORAL), ("spatial", self.spatial, SPATIAL)):
             if kind not in kinds:
                 raise ValueError(f"TSSTN {name} must be one of {', '.join(kinds)}, not {kind!r}")

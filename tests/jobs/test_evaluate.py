@@ -11,14 +11,13 @@ import pytest
 import torch
 
 from jobs import cli
+from jobs.afterwards import averaged, smoothed
 from jobs.baselines import (
     BoostedTrees,
     GoldSign,
     MinuteRegression,
     NetworkBaseline,
     PooledRegression,
-    SmoothedTSSTN,
-    TrainedTSSTN,
     baselines_for,
     hidden,
 )
@@ -26,7 +25,6 @@ from jobs.datasets import MatchSet, frame_outcomes, load_matches
 from jobs.errors import UsageProblem
 from jobs.evaluate import evaluate_win
 from jobs.intervals import MEASURES
-from jobs.recipes.win_tsstn import WinTSSTN
 from models.store import ModelNotFoundError
 
 SOURCE = "simulator:lol?matches=60&seed=5"
@@ -72,16 +70,20 @@ def test_a_minute_that_training_never_saw_uses_the_last_one_it_did() -> None:
     assert probs[0] > 0.9 and probs[49] == pytest.approx(probs[0])
 
 
-def test_smoothed_log_odds_go_half_the_way_in_a_half_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits = np.array([0.0, 2.0, 4.0, 1.0, 3.0])
-    monkeypatch.setattr(TrainedTSSTN, "probs", lambda self, matches: 1 / (1 + np.exp(-logits)))
-    smoothed = SmoothedTSSTN("smoothed", "", WinTSSTN(data=""), half_life_s=60.0)
+def test_smoothed_log_odds_go_half_the_way_in_a_half_life() -> None:
+    probs = 1 / (1 + np.exp(-np.array([0.0, 2.0, 4.0, 1.0, 3.0])))
     matches = match_set([[0.0] * 3] * 2, [1, 0])
     mask = torch.tensor([[True, True, True], [True, True, False]])
     clock_s = torch.tensor([[0.0, 60.0, 180.0], [0.0, 60.0, 0.0]])
-    probs = smoothed.probs(replace(matches, mask=mask, clock_s=clock_s))
+    probs = smoothed(replace(matches, mask=mask, clock_s=clock_s), probs, half_life_s=60.0)
     # After a minute half of what was is left, after two a quarter; a match knows nothing of the one before it.
     assert np.log(probs / (1 - probs)).tolist() == pytest.approx([0.0, 1.0, 3.25, 1.0, 2.0])
+
+
+def test_models_that_contradict_each_other_average_to_a_half() -> None:
+    probs = averaged([np.array([0.9, 0.5]), np.array([0.1, 0.5])])
+    assert probs.tolist() == pytest.approx([0.5, 0.5])
+    assert averaged([np.array([0.8]), np.array([0.5])])[0] == pytest.approx(2 / 3)  # odds 4 and 1: 2 between them
 
 
 @pytest.mark.parametrize("predictor", [PooledRegression(["gold"]), BoostedTrees(["gold"]), MinuteRegression(["gold"])])

@@ -18,14 +18,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.recipes.win_tsstn import WinTSSTN
+from jobs.recipes.win_tsstn import SIMULATED, WinTSSTN
 
 if TYPE_CHECKING:
     from jobs.datasets import Split
     from jobs.fit_tsstn import EpochReport, Fitted
     from models.store import Manifest
 
-RECIPES = {"win-tsstn": WinTSSTN}
+RECIPES = {"win-tsstn": WinTSSTN(data=""), "win-tsstn-simulated": SIMULATED}
 OnEpoch = Callable[["EpochReport"], None]
 
 

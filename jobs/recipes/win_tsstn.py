@@ -57,7 +57,7 @@ class LossWeights:
     """Weights of the parts of `models.losses.TSSTNLoss`, and whether matches or frames count the same."""
 
     score: float = 0.3
-    roughness: float = 0.05
+    roughness: float = 0.2
     entropy: float = 0.01
     per_match: bool = False
 
@@ -102,7 +102,7 @@ class WinTSSTN:
     title: str = ""  # empty: the source has one title only
     since: int = 0  # first year, 0: open
     until: int = 0  # last year, 0: open
-    validation: float = 0.15  # share of matches held out: to watch, to calibrate, to stop early
+    validation: float = 0.05  # share of matches held out to watch; to calibrate or stop early, .15 is better
     seed: int = 0
     two_stage: bool = False  # scores first, on their own; then, with these held, their weights
     calibrate: bool = False  # a temperature by clock, fitted to the matches held out
@@ -111,3 +111,12 @@ class WinTSSTN:
     optim: Optim = field(default_factory=Optim)
     thinning: Thinning = field(default_factory=Thinning)
     scaling: Scaling = field(default_factory=Scaling)
+
+
+SIMULATED = WinTSSTN(
+    data="",
+    sizes=ModelSizes(home=False),  # the simulator knows none
+    optim=Optim(lr=2e-3, batch_matches=64, epochs=15),
+    thinning=Thinning(some=0.3, one=0.15),
+)
+"""For thousands of matches that know all groups: how the weights that ship were trained."""

@@ -77,13 +77,20 @@ def reproduced(report: dict[str, Any]) -> dict[str, Any]:
         "frames": 9,
         "matches": 3,
     }
+    figures = {"log_loss": 0.5, "accuracy": 0.75, "ece": 0.02, "log_loss_by_run": [0.49, 0.51]}
+    choices = {
+        "learned_from": [9], "matches": 3, "runs": 2, "same_matches": True,
+        "rows": [{"name": "default", "words": "as it is", "difference": None, **figures},
+                 {"name": "ensemble", "words": "mean", "difference": [-0.01, -0.02, 0.01], **figures}],
+    }  # fmt: skip
     made: dict[str, Any] = {
         "lol": report,
         "dota2": report,
-        "choices": {"lol": report, "dota2": report},
+        "choices": {"lol": choices, "dota2": choices},
         "fidelity": {"rows": [row, {**row, "method": "random"}], "own": "own",
                      "gate": {"k": 3, "behind_best": 0.0, "cost": 1.0, "passed": True}},
-        "simulator": {"learned_from": "simulator", "weights": 0.9, "contributions": 0.95, "minutes": 30, "matches": 9},
+        "simulator": {"hok": {"learned_from": "simulator", "weights": 0.9, "contributions": 0.95, "minutes": 30,
+                              "matches": 9}},
         "seconds": 600.0,
     }  # fmt: skip
     return made | {"gates": gates(made)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from jobs import reproduce as module
 from jobs.agreement import importance_agreement, spearman
 from jobs.baselines import CLASSICAL, baselines_for
+from jobs.choices import design_choices
 from jobs.datasets import MatchSet, load_matches
 from jobs.errors import UsageProblem
 from jobs.recipes.win_tsstn import ModelSizes, Optim, Scaling, WinTSSTN
@@ -22,22 +22,6 @@ RECIPE = WinTSSTN(data="", sizes=ModelSizes(hidden=4, state=4), optim=Optim(epoc
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match=r"no lol_pro_2014_2016_gold.parquet there or in its folder moba"):
         module.reproduce(tmp_path, workers=0, on_step=lambda words: None)
-
-
-def test_choices_differ_from_the_recipe_and_from_each_other() -> None:
-    names = [choice.name for choice in module.design_choices(RECIPE, heroes=True)]
-    assert len(set(names)) == len(names)
-    wanted = {"temporal_table", "temporal_attention", "two_stage", "early_stop", "no_home", "line_ups"}
-    assert wanted | {"seed_1", "seed_2"} <= set(names)
-    assert "line_ups" not in [choice.name for choice in module.design_choices(RECIPE, heroes=False)]
-
-
-def test_choices_change_one_thing_each() -> None:
-    changed = {}
-    for choice in module.design_choices(RECIPE, heroes=True):
-        ours, theirs = asdict(RECIPE), asdict(choice.recipe)
-        changed[choice.name] = [key for key in ours if ours[key] != theirs[key]]
-    assert len(changed) >= 9 and all(len(keys) == 1 for keys in changed.values()), changed
 
 
 def test_ranks_agree_or_not() -> None:
@@ -59,7 +43,7 @@ def test_all_tables_come_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
     def load(source: str, title: str | None = None) -> MatchSet:
         if source.startswith("simulator:"):
-            return load_matches("simulator:lol?matches=20&seed=1")
+            return load_matches(source)
         found = load_matches(f"simulator:{'dota2' if 'dota2' in source else 'lol'}?matches=16&seed=2")
         found.year[:8] = module.LOL_SINCE - 1
         found.year[8:] = module.LOL_SINCE
@@ -73,12 +57,17 @@ def test_all_tables_come_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         "jobs.baselines.baselines_for",
         lambda matches, names=CLASSICAL[:3], recipe=None: baselines_for(matches, CLASSICAL[:3], recipe),
     )
-    monkeypatch.setattr(module, "design_choices", lambda recipe, heroes: [])
+    monkeypatch.setattr("jobs.choices.design_choices", lambda recipe, heroes: design_choices(recipe, heroes=heroes)[:2])
+    monkeypatch.setattr("jobs.recipes.win_tsstn.SIMULATED", RECIPE)
     said: list[str] = []
     report = module.reproduce(tmp_path, workers=0, on_step=said.append, recipe=RECIPE)
     json.dumps(report, allow_nan=False)
     assert list(report["lol"]["overall"]) == ["tsstn", *CLASSICAL[:3]] == list(report["dota2"]["overall"])
     assert (report["lol"]["data"]["matches"], report["dota2"]["data"]["matches"]) == (8, 16)
     assert len(report["gates"]) == 10 and report["passed"] == all(gate["passed"] for gate in report["gates"])
-    assert report["choices"]["lol"]["overall"].keys() == {"tsstn", "ensemble", "smoothed"}
-    assert report["fidelity"]["rows"] and said[-1].startswith("14/14 ")
+    assert [row["name"] for row in report["choices"]["lol"]["rows"]] == [
+        "default", "temporal_table", "smoothed", "ensemble",
+    ]  # fmt: skip
+    assert [row["name"] for row in report["choices"]["dota2"]["rows"]] == ["default", "temporal_table", "smoothed"]
+    assert set(report["simulator"]) == {"lol", "dota2", "hok"}
+    assert report["fidelity"]["rows"] and said[-1].startswith("28/28 ")

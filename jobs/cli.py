@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import config, evaluate, kafka, live, models, train
+from jobs.commands import config, dlq, evaluate, kafka, live, models, train
 from jobs.errors import Exit, meaning
 
 _EPILOG = (
@@ -33,6 +33,7 @@ app.command()(live.run)
 app.command()(live.gateway)
 app.add_typer(kafka.kafka, name="kafka")
 app.add_typer(kafka.topics, name="topics")
+app.add_typer(dlq.dlq, name="dlq")
 app.command()(train.train)
 app.add_typer(evaluate.evaluate, name="evaluate")
 app.add_typer(models.models, name="models")

@@ -32,6 +32,7 @@ _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("streaming.insights.wording", "TemplateError", Exit.BAD_INPUT),
     ("streaming.kafka.jars", "BrokerError", Exit.UNAVAILABLE),
     ("streaming.kafka.admin", "TopicMissing", Exit.UNAVAILABLE),
+    ("streaming.kafka.dead_letter_queue", "Unreplayable", Exit.BAD_INPUT),
     ("streaming.transport", "TransportUnavailable", Exit.UNAVAILABLE),
     ("streaming.transport", "OffsetsExpired", Exit.FAILED),
     ("streaming.transport", "Fenced", Exit.FAILED),

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write beside the place and move there in one rename."""
+def write_text(path: Path, text: str | Iterable[str]) -> None:
+    """Write a text, or its parts as they come, beside the place and move there in one rename."""
     descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+            stream.writelines([text] if isinstance(text, str) else text)
         os.chmod(draft, 0o644)
         os.replace(draft, path)
     except BaseException:

@@ -24,6 +24,11 @@ class Topic:
         """Where the records go that this topic's pipelines cannot accept: raw bytes, coordinates in the headers."""
         return Topic(f"{self.name}.dead-letters", self.key, schema=None, partitions=1, retention_ms=30 * DAY_MS)
 
+    @property
+    def dead_letter_marks(self) -> Topic:
+        """What was done about each dead letter: keys are `PARTITION/OFFSET` of it, values `replayed` or `skipped`."""
+        return Topic(f"{self.name}.dead-letters.marks", "id", schema=None, partitions=1, compacted=True)
+
 
 MATCH_EVENTS = Topic("match.events", key="match_id", schema="match-events", event_time="event_time_ms")
 MATCH_INSIGHTS = Topic("match.insights", key="match_id", schema="match-insights", event_time="event_time_ms")
@@ -37,4 +42,4 @@ def state_topic(pipeline: str) -> Topic:
     return Topic(f"sightline.state.{pipeline}", key="key", schema=None, partitions=1, compacted=True)
 
 
-TOPICS = (MATCH_EVENTS, MATCH_EVENTS.dead_letters, MATCH_INSIGHTS, PIPELINE_STATUS)
+TOPICS = (MATCH_EVENTS, MATCH_EVENTS.dead_letters, MATCH_EVENTS.dead_letter_marks, MATCH_INSIGHTS, PIPELINE_STATUS)

@@ -15,6 +15,7 @@ from streaming.codec._wire import frame_prefix
 from streaming.codec.confluent import ConfluentRegistry
 from streaming.codec.decoder import BadRecord, Decoded, Decoder
 from streaming.codec.encoder import Encoder
+from streaming.codec.partial import Readable, UnwritableFields, read_fields, write_fields
 from streaming.codec.registry import (
     PackagedRegistry,
     RegistryUnavailable,
@@ -32,11 +33,15 @@ __all__ = [
     "Encoder",
     "IncompatibleSchema",
     "PackagedRegistry",
+    "Readable",
     "RegistryUnavailable",
     "Schema",
     "SchemaRegistry",
     "UnknownSchema",
     "UnusableSchema",
+    "UnwritableFields",
     "frame_prefix",
     "load_schema",
+    "read_fields",
+    "write_fields",
 ]

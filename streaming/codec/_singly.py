@@ -46,7 +46,7 @@ class SingleReader:
                 values.append(self._read(record))
                 rows.append(row)
             except Exception as error:  # whatever fastavro meets damage with: EOFError, IndexError, UnicodeError, …
-                faults[row] = _words(error)
+                faults[row] = words_of(error)
         if not values:
             return Single(self._empty, rows, faults)
         try:
@@ -85,7 +85,8 @@ class SingleReader:
         return Single(self._frame(fit) if fit else self._empty, fitting, faults)
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
+    """What fastavro meant by an exception, for a person."""
     if isinstance(error, EOFError):
         return "ends in the middle of a field"
     if isinstance(error, UnicodeDecodeError):

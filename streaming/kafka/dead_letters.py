@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from streaming.records import Header, Records
 from streaming.topics import Topic
 from streaming.transport import Output
@@ -27,7 +29,9 @@ def dead_letter_output(
     pipeline: str,
     now_ms: int,
 ) -> Output:
-    """The dead letters of N rejected records of one partition of `topic`; keys, values and times stay as they were.
+    """The dead letters of N rejected records of one partition of `topic`; keys and values stay as they were.
+
+    The record's own time goes to a header: a letter about an old record would be older than its topic keeps any.
 
     errors, messages, schema_ids (N,): the error's class name, what it says, the writer's schema id where it is known.
     """
@@ -35,15 +39,25 @@ def dead_letter_output(
         if len(column) != len(records):
             raise ValueError(f"{len(records)} dead letters, but {len(column)} {name}")
     headers = [
-        _headers(topic.name, partition, int(offset), error, message, schema_id, pipeline, now_ms)
-        for offset, error, message, schema_id in zip(records.offsets, errors, messages, schema_ids, strict=True)
+        _headers(topic.name, partition, int(offset), int(time_ms), error, message, schema_id, pipeline, now_ms)
+        for offset, time_ms, error, message, schema_id in zip(
+            records.offsets, records.timestamps_ms, errors, messages, schema_ids, strict=True
+        )
     ]
-    letters = Records(records.keys, records.values, records.offsets, records.timestamps_ms, headers)
+    letters = Records(records.keys, records.values, records.offsets, np.full(len(records), now_ms, np.int64), headers)
     return Output(topic.dead_letters.name, letters)
 
 
 def _headers(
-    topic: str, partition: int, offset: int, error: str, message: str, schema_id: int | None, pipeline: str, now_ms: int
+    topic: str,
+    partition: int,
+    offset: int,
+    record_ms: int,
+    error: str,
+    message: str,
+    schema_id: int | None,
+    pipeline: str,
+    now_ms: int,
 ) -> list[Header]:
     if len(message) > _MESSAGE_CHARS:
         message = f"{message[:_MESSAGE_CHARS]}… ({len(message)} characters)"
@@ -56,6 +70,7 @@ def _headers(
         f"{_STREAMS}offset": str(offset),
         f"{_OURS}schema_id": "" if schema_id is None else str(schema_id),
         f"{_OURS}pipeline": pipeline,
+        f"{_OURS}record_time_ms": str(record_ms),
         f"{_OURS}time_ms": str(now_ms),
     }
     return [(name, value.encode()) for name, value in told.items()]

@@ -320,13 +320,19 @@ def _decode(decoder: Decoder, records: Records, report: Callable[[str], None]) -
 
 
 def batches(source: EpochSource, preprocess_block: Preprocess, tasks: int, cpus_per_task: float) -> Iterator[Batch]:
-    """Run one epoch and hand out its batches as they come, in no particular order between tasks."""
+    """Run one epoch and hand out its batches as they come, in no particular order between tasks.
+
+    By bundles and not by `iter_batches`, which passes every block through another thread, and leaves a thread behind
+    after every epoch.
+    """
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # hand every row on at once: a row is a batch
     stream = ray.data.read_datasource(source, override_num_blocks=tasks, num_cpus=cpus_per_task).map_batches(
         preprocess_block, batch_format="pyarrow", batch_size=None, num_cpus=cpus_per_task
     )
-    for block in stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        if block.num_rows and block.schema.names != PACKED.names:
-            yield unpack(block)
+    for bundle in stream.iter_internal_ref_bundles():
+        for entry in bundle.blocks:
+            block = ray.get(entry.ref)
+            if block.num_rows and block.schema.names != PACKED.names:
+                yield unpack(block)

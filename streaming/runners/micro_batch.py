@@ -119,15 +119,13 @@ class MicroBatchRunner:
         try:
             epochs.begin()
             troubles = _Troubles(planner, self.progress)
-            is_settled = False
+            garbage = _Garbage()
             while not self._is_over:
                 gathered = self._gather(order, epochs)
                 troubles.look()
                 if gathered:
                     self._to_commit.put(self._flow.process(gathered))
-                    if not is_settled:
-                        _settle()
-                        is_settled = True
+                    garbage.collect()
         except DependencyUnavailable:
             if not self._is_over:
                 raise
@@ -272,14 +270,28 @@ class MicroBatchRunner:
             reader.close()
 
 
-def _settle() -> None:
-    """Take what is there by the first commit, a million objects of modules above all, out of garbage collection.
+class _Garbage:
+    """Looks for cycles of objects in time, and without looking at the million objects of modules.
 
-    Python looks for cycles among old objects only when these have grown by a quarter: the few dozen that every batch
-    leaves behind would pile up to some twenty megabytes before, and the search then holds everything up.
+    Python looks for them among old objects only when these have grown by a quarter: the few dozen that every batch
+    leaves behind would pile up to some twenty megabytes before, and the search then holds everything up. So what is
+    there by the first commit is taken out of the search, which then takes milliseconds, and is made every few seconds.
     """
-    gc.freeze()
-    gc.collect()  # what counts as grown by a quarter is measured here, now that nothing old is left
+
+    _PERIOD_S = 5.0
+
+    def __init__(self) -> None:
+        self._due_at: float | None = None
+
+    def collect(self) -> None:
+        now = time.monotonic()
+        if self._due_at is None:
+            gc.freeze()
+        elif now < self._due_at:
+            return
+        gc.collect()
+        log.debug("looked for garbage in %.1f ms", (time.monotonic() - now) * 1e3)
+        self._due_at = now + self._PERIOD_S
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # the terminal's Ctrl-C reaches the parent alone, which stops things in order
-                preexec_fn=_end_with_parent(),
+                preexec_fn=ending_with_parent(),
             )
 
     @property
@@ -67,7 +67,8 @@ class Child:
         return self._process.wait()
 
 
-def _end_with_parent() -> Callable[[], None] | None:
+def ending_with_parent() -> Callable[[], None] | None:
+    """What a process calls so that it ends when the thread that started it does; None where there is no such thing."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)  # loaded before the fork: the child may only make the call

@@ -89,6 +89,10 @@ def _elsewhere(trials: Sequence[Trial], sets: Mapping[str, MatchSet], workers: i
 def _begin(plain: dict[str, dict[str, Any]]) -> None:
     import torch
 
+    from jobs.children import ending_with_parent
+
+    if (end_with_parent := ending_with_parent()) is not None:
+        end_with_parent()  # a pool's idle workers would outlive a parent that is killed
     torch.set_num_threads(1)
     _sets.update({name: _from_plain(values) for name, values in plain.items()})
 

@@ -117,6 +117,6 @@ SIMULATED = WinTSSTN(
     data="",
     sizes=ModelSizes(home=False),  # the simulator knows none
     optim=Optim(lr=2e-3, batch_matches=64, epochs=15),
-    thinning=Thinning(some=0.3, one=0.15),
+    thinning=Thinning(some=0.3, one=0.3),
 )
 """For thousands of matches that know all groups: how the weights that ship were trained."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -86,3 +92,25 @@ def _fails(sets: Mapping[str, MatchSet]) -> None:
 def test_a_trial_that_fails_is_heard() -> None:
     with pytest.raises(UsageProblem, match="no such luck"):
         run_trials([Trial(("x",), "x", _fails)], {}, workers=0)
+
+
+def _waits(sets: Mapping[str, MatchSet], file: str) -> None:
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    code = (
+        "from jobs.trials import Trial, run_trials; from tests.jobs.test_splits import _waits;"
+        f"run_trials([Trial(('x',), 'x', _waits, ({str(file)!r},))], {{}}, workers=1)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    deadline = time.monotonic() + 60
+    while not (file.is_file() and file.read_text()):
+        assert time.monotonic() < deadline and parent.poll() is None
+        time.sleep(0.05)
+    worker = psutil.Process(int(file.read_text()))
+    parent.kill()
+    parent.wait()
+    worker.wait(30)

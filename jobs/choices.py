@@ -1,6 +1,6 @@
 """What each choice in TSSTN's design is worth: trained anew with one made otherwise, judged on validation matches.
 
-Where results are judged on later years, choices are judged on the last 30 % of the years before, which no result is
+Where results are judged on later years, choices are judged on the second half of the years before, which no result is
 judged on, by three seeds each. Where results are judged in folds, choices are judged in three folds of what the first
 of those learns from, each with a seed of its own. Differences come with a 95 % interval over matches, in pairs.
 """
@@ -32,7 +32,6 @@ Results = Mapping[tuple[str, ...], Any]
 SMOOTHING_S = 60.0
 DEFAULT = "default"
 _SEEDS = 3
-_LATER = 0.3  # share of the past that choices are judged on
 _HELD_OUT = 0.15  # share of the matches that a choice needs which looks at some while it trains
 _MEASURES = ("log_loss", "accuracy", "ece")
 
@@ -49,7 +48,7 @@ def validation_runs(plan: Plan) -> tuple[Run, ...]:
     """Three trainings and judgements within what the plan's first fold learns from."""
     past = plan.folds[0].train
     if len(plan.folds) == 1:
-        cut = round(len(past) * (1 - _LATER))
+        cut = len(past) // 2
         return tuple(Run(Fold(past[:cut], past[cut:]), seed) for seed in range(_SEEDS))
     return tuple(
         Run(Fold(tuple(p for i, p in enumerate(past) if i % _SEEDS != seed), past[seed::_SEEDS]), seed)
@@ -89,11 +88,6 @@ def design_choices(recipe: WinTSSTN, *, heroes: bool) -> list[TrainedTSSTN]:
             "no_home" if sizes.home else "home",
             "without home advantage" if sizes.home else "with home advantage",
             replace(recipe, sizes=replace(sizes, home=not sizes.home)),
-        ),
-        (
-            "rough",
-            "weights may change freely",
-            replace(recipe, loss=replace(recipe.loss, roughness=0.0)),
         ),
     ]
     if heroes:

@@ -26,7 +26,7 @@ def reproduced_page(report: Json) -> str:
             "What each choice is worth",
             [
                 "TSSTN trained anew with one choice made otherwise, on validation matches: of League of Legends the "
-                "last 30 % of the years to 2015, of Dota 2 three folds of what the first of the five learns from. "
+                "second half of the years to 2015, of Dota 2 three folds of what the first of the five learns from. "
                 "Difference: log-loss minus that of the default, with its interval over matches."
             ],
             [_choices_table(TITLES[name], of) for name, of in report["choices"].items()],

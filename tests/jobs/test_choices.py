@@ -43,7 +43,7 @@ def test_what_stops_or_calibrates_by_matches_held_out_holds_out_enough() -> None
 
 def test_by_time_the_later_part_of_the_past_judges_three_seeds() -> None:
     plan = Plan((Fold(tuple(range(10)), (10, 11)),), (10, 11), "")
-    later = Fold((0, 1, 2, 3, 4, 5, 6), (7, 8, 9))
+    later = Fold((0, 1, 2, 3, 4), (5, 6, 7, 8, 9))
     assert validation_runs(plan) == (Run(later, 0), Run(later, 1), Run(later, 2))
 
 

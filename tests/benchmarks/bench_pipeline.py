@@ -204,8 +204,8 @@ def sustained(events: int = 200_000) -> dict[str, Any]:
         }
 
 
-def memory(minutes: float = 10.0, warm_up_s: float = 280.0, events_per_s: float = 80) -> dict[str, Any]:
-    """After two epochs, when the processes of two that overlap are there and have grown to the size of one.
+def memory(minutes: float = 10.0, warm_up_s: float = 520.0, events_per_s: float = 70) -> dict[str, Any]:
+    """After four epochs: two processes take turns at them, and grow by some megabytes in their second one.
 
     So few events a second that the same 200 matches last to the end: what grows then is no state.
     """

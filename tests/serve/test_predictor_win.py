@@ -45,7 +45,8 @@ def test_every_title_has_shipped_weights_that_answer_as_agreed(title: str) -> No
     assert answer["hidden"].shape == (8, predictor.state_floats) and predictor.state_floats <= 64
     assert all(array.dtype == np.float32 and np.isfinite(array).all() for array in answer.values())
     np.testing.assert_allclose(answer["contributions"].sum(axis=1), answer["logit"], atol=1e-5)
-    assert predictor.info.title == title and predictor.info.version == "2"
+    stored = ModelStore(SHIPPED).load(f"tsstn-{title}@live")
+    assert (predictor.info.title, predictor.info.version) == (title, stored.version)
     assert len(predictor.info.weight_hash) == 12 and predictor.info.trained_on.startswith("simulator")
 
 

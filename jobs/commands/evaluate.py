@@ -90,8 +90,9 @@ def reproduce(
     data_root: Annotated[Path, typer.Option(metavar="DIR", help="Folder with the public tables, or with moba/ in it.")],
     report: Annotated[Path, typer.Option(metavar="DIR", help="Write the page with all tables, and JSON, here.")],
     readme: Annotated[
-        Path, typer.Option(metavar="FILE", help="Renew the table of results between its markers, if it has them.")
-    ] = Path("README.md"),
+        Path | None,
+        typer.Option(metavar="FILE", help="Renew the tables between its markers, if it has them."),
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Make every table about the win model anew from the public matches, and check the gates.
@@ -112,7 +113,7 @@ def reproduce(
         write_json(folder / "report.json", figures)
         write_text(folder / "index.html", reproduced_page(figures))
         say(f"wrote {folder / 'index.html'}")
-    if has_markers(readme):
+    if readme is not None and has_markers(readme):
         rewrite_readme(readme, figures)
         say(f"renewed the table in {readme}")
     for line in gate_lines(figures["gates"]):

@@ -26,8 +26,8 @@ def demo(
     any_map: Annotated[
         bool, typer.Option("--any-map", help="With --replay: Riot timelines of other maps than Summoner's Rift, too.")
     ] = False,
-    speed: Annotated[float | None, typer.Option(help="Seconds of game per second.")] = None,
-    matches: Annotated[int | None, typer.Option(min=1, help="Matches on air at a time.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Seconds of game per second; default 20.")] = None,
+    matches: Annotated[int | None, typer.Option(min=1, help="Matches on air at a time; default 8.")] = None,
     title: Annotated[
         list[str] | None, typer.Option(help="Simulate only this title: lol, dota2, hok. Repeatable.")
     ] = None,

@@ -159,6 +159,10 @@ def _read_csv(path: Path, content: bytes) -> pl.DataFrame:
         for row in reader:
             if not header:
                 header = [name.strip() for name in row]
+                if len(header) < 2 or len(set(header)) < len(header):
+                    raise ImportProblem(
+                        path, "line 1", "no header of distinct column names", "see the formats in --help"
+                    )
             elif len(row) == len(header):
                 rows.append(row)
             elif row:
@@ -172,8 +176,6 @@ def _read_csv(path: Path, content: bytes) -> pl.DataFrame:
         raise ImportProblem(
             path, f"line {reader.line_num}", f"not CSV: {error}", "see the formats in --help"
         ) from error
-    if len(header) < 2 or len(set(header)) < len(header):
-        raise ImportProblem(path, "line 1", "no header of distinct column names", "see the formats in --help")
     if not rows:
         raise ImportProblem(path, "line 2", "the table has no rows", "import a table of at least one match")
     columns = zip(*rows, strict=True)

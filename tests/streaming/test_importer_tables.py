@@ -235,6 +235,7 @@ CSV = GOLD.write_csv()
         ("  \n ", "byte 0", "the file is empty"),
         ("match,minute\n", "line 2", "no rows"),
         ("hello\n", "line 1", "no header"),
+        ("# A page\n\nSome, words, with, commas\n", "line 1", "no header"),
         ("a,a\n1,2\n", "line 1", "no header of distinct column names"),
         ("a,b\n1,2\n", "header", "those of no known table"),
         (CSV[:-25], "line 9", "values under 10 columns"),

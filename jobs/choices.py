@@ -21,7 +21,7 @@ from jobs.datasets import MatchSet, frame_matches, frame_outcomes
 from jobs.intervals import Frames, judge
 from jobs.splits import Fold, Plan, fit_and_answer
 from jobs.trials import Trial
-from models.tsstn import TEMPORAL
+from models.metrics import log_loss
 
 if TYPE_CHECKING:
     from jobs.recipes.win_tsstn import WinTSSTN
@@ -59,13 +59,12 @@ def validation_runs(plan: Plan) -> tuple[Run, ...]:
 def design_choices(recipe: WinTSSTN, *, heroes: bool) -> list[TrainedTSSTN]:
     """TSSTN by the recipe, and with one choice of its design made otherwise."""
     sizes, optim = recipe.sizes, recipe.optim
-    words = {"none": "constant weights", "table": "T0, table over the clock", "gru": "T1, GRU",
-             "attention": "T2, causal attention"}  # fmt: skip
+    words = {"table": "T0, table over the clock", "gru": "T1, GRU", "attention": "T2, causal attention"}
     made: list[tuple[str, str, WinTSSTN]] = [(DEFAULT, "as it is", recipe)]
     made += [
         (f"temporal_{kind}", f"temporal: {words[kind]}", replace(recipe, sizes=replace(sizes, temporal=kind)))
-        for kind in TEMPORAL
-        if kind not in (sizes.temporal, "none")
+        for kind in words
+        if kind != sizes.temporal
     ]
     looking = replace(recipe, validation=max(recipe.validation, _HELD_OUT))
     made += [
@@ -126,35 +125,28 @@ def choices_report(
         smoothed(part, probs, half_life_s=SMOOTHING_S) for part, probs in zip(parts, default, strict=True)
     ]
     words["smoothed"] = f"log-odds smoothed, half-life {SMOOTHING_S:.0f} s"
-    if len({run.fold for run in runs}) == 1:
+    same_matches = len({run.fold for run in runs}) == 1
+    if same_matches:
         answers["ensemble"] = [averaged(default)] * len(runs)
         words["ensemble"] = f"mean log-odds of {len(runs)} seeds"
     positions, match = np.unique(
         np.concatenate([np.array(run.fold.judged)[frame_matches(part)] for run, part in zip(runs, parts, strict=True)]),
         return_inverse=True,
     )
-    frames = Frames(np.concatenate([frame_outcomes(part) for part in parts]), match, len(positions))
+    won = [frame_outcomes(part) for part in parts]
+    frames = Frames(np.concatenate(won), match, len(positions))
     judged = judge(frames, {key: np.concatenate(of) for key, of in answers.items()}, measures=_MEASURES)
-    each = [
-        judge(
-            Frames(frame_outcomes(part), frame_matches(part), len(part)),
-            {key: of[number] for key, of in answers.items()},
-            measures=_MEASURES[:1],
-            resamples=1,
-        )
-        for number, part in enumerate(parts)
-    ]
     return {
         "learned_from": sorted({len(run.fold.train) for run in runs}),
         "matches": len(positions),
         "runs": len(runs),
-        "same_matches": len({run.fold for run in runs}) == 1,
+        "same_matches": same_matches,
         "rows": [
             {
                 "name": key,
                 "words": words[key],
                 **{measure: round(judged[key].values[measure], 5) for measure in _MEASURES},
-                "log_loss_by_run": [round(run[key].values["log_loss"], 5) for run in each],
+                "log_loss_by_run": [round(log_loss(*pair), 5) for pair in zip(answers[key], won, strict=True)],
                 "difference": None
                 if key == DEFAULT
                 else [round(value, 5) for value in judged[DEFAULT].difference(judged[key], "log_loss") or ()],

@@ -76,12 +76,13 @@ def evaluate_win(
     started = time.monotonic()
     if unknown := [name for name in baselines or () if name not in BASELINES]:
         raise UsageProblem(f"no baseline named {unknown[0]!r}; there are: {', '.join(BASELINES)}")
-    check_reference(model_ref, store or user_store())
+    store = store or user_store()
+    check_reference(model_ref, store)
     on_step(f"reading {data}")
     everything = load_matches(data, title)
     for problem in everything.skipped:
         on_step(problem)
-    stored = load_model(model_ref, everything.title, store or user_store())
+    stored = load_model(model_ref, everything.title, store)
     if stored.manifest.title != everything.title:
         raise UsageProblem(f"{model_ref} is for {stored.manifest.title}, but {data} holds {everything.title}")
     plan = plan_split(everything, since=since, until=until, folds=folds)

@@ -6,7 +6,6 @@ import base64
 import json
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +37,6 @@ OfError = Annotated[str | None, typer.Option("--error", metavar="NAME", help="Th
 Done = Annotated[bool, typer.Option("--done", help="Also those that were replayed or skipped.")]
 Everything = Annotated[bool, typer.Option("--all", help="All that nothing was done about.")]
 
-_FRAME_BYTES = 5
 _SHOWN_BYTES = 256
 
 
@@ -56,11 +54,9 @@ def ls(
     """
     counts: Counter[str] = Counter()
     newest: deque[DeadLetter] = deque(maxlen=last)
-    with _queue(assignments) as (queue, _, _):
-        for letter in queue.letters():
-            if (done or letter.done is None) and error in (None, letter.error):
-                counts[letter.error] += 1
-                newest.append(letter)
+    for letter in _matching(_queue(loaded(assignments).settings), error, done):
+        counts[letter.error] += 1
+        newest.append(letter)
     if as_json:
         emit_json({"counts": dict(counts), "letters": [_told(letter) for letter in newest]})
         return
@@ -82,9 +78,9 @@ def show(
 
     Example: sightline dlq show 0/17 --json | jq .fields > fields.json
     """
-    with _queue(assignments) as (queue, registry, schema):
-        (letter,) = _chosen(queue, [id_], None, False, done=True)
-    shown = _told(letter) | _read(letter, registry, schema)
+    settings = loaded(assignments).settings
+    (letter,) = _chosen(_queue(settings), [id_], None, False, done=True)
+    shown = _told(letter) | _read(letter, *_schemas(settings))
     if as_json:
         emit_json(shown)
         return
@@ -115,13 +111,14 @@ def replay(
     Example: sightline dlq replay 0/17 --fields fields.json
     """
     corrected: dict[str, bytes] = {}
-    with _queue(assignments) as (queue, registry, schema):
-        letters = _chosen(queue, ids, error, everything)
-        if fields is not None:
-            if len(ids or ()) != 1:
-                raise UsageProblem("--fields corrects one letter: name its id")
-            corrected[letters[0].id] = _written(fields, registry, schema)
-        replayed = 0 if dry_run else queue.replay(letters, corrected)
+    settings = loaded(assignments).settings
+    queue = _queue(settings)
+    letters = _chosen(queue, ids, error, everything)
+    if fields is not None:
+        if len(ids or ()) != 1:
+            raise UsageProblem("--fields corrects one letter: name its id")
+        corrected[letters[0].id] = _written(fields, *_schemas(settings))
+    replayed = 0 if dry_run else queue.replay(letters, corrected)
     _say_done("replayed", replayed, letters, dry_run, as_json)
 
 
@@ -137,9 +134,9 @@ def skip(
 
     Example: sightline dlq skip --error BadFraming
     """
-    with _queue(assignments) as (queue, _, _):
-        letters = _chosen(queue, ids, error, everything)
-        skipped = queue.skip(letters)
+    queue = _queue(loaded(assignments).settings)
+    letters = _chosen(queue, ids, error, everything)
+    skipped = queue.skip(letters)
     _say_done("skipped", skipped, letters, False, as_json)
 
 
@@ -157,34 +154,43 @@ def export(
     from jobs.files import write_text
 
     writable_file(file, "FILE")
-    count = 0
+    queue, count = _queue(loaded(assignments).settings), 0
 
-    def lines(queue: DeadLetterQueue) -> Iterator[str]:
+    def lines() -> Iterator[str]:
         nonlocal count
-        for letter in queue.letters():
-            if (done or letter.done is None) and error in (None, letter.error):
-                raw = {name: base64.b64encode(getattr(letter, name) or b"").decode() for name in ("key", "value")}
-                count += 1
-                yield json.dumps(_told(letter) | raw, ensure_ascii=False) + "\n"
+        for letter in _matching(queue, error, done):
+            raw = {name: base64.b64encode(getattr(letter, name) or b"").decode() for name in ("key", "value")}
+            count += 1
+            yield json.dumps(_told(letter) | raw, ensure_ascii=False) + "\n"
 
-    with _queue(assignments) as (queue, _, _):
-        if str(file) == "-":
-            for line in lines(queue):
-                typer.echo(line, nl=False)
-        else:
-            write_text(file, lines(queue))
+    if str(file) == "-":
+        for line in lines():
+            typer.echo(line, nl=False)
+    else:
+        write_text(file, lines())
     say(f"{count:,} dead letters" + ("" if str(file) == "-" else f" written to {file}"))
 
 
-@contextmanager
-def _queue(assignments: list[str] | None) -> Iterator[tuple[DeadLetterQueue, SchemaRegistry, str]]:
-    """The queue of match events, where its schemas come from, and the name of theirs."""
+def _queue(settings: Settings) -> DeadLetterQueue:
     from streaming.kafka.dead_letter_queue import DeadLetterQueue
     from streaming.topics import MATCH_EVENTS
 
-    settings: Settings = with_broker(loaded(assignments).settings)
+    return DeadLetterQueue(with_broker(settings).kafka.connection(), MATCH_EVENTS)
+
+
+def _schemas(settings: Settings) -> tuple[SchemaRegistry, str]:
+    """Where the schemas of match events come from, and the name of theirs."""
+    from streaming.topics import MATCH_EVENTS
+
     assert MATCH_EVENTS.schema is not None
-    yield DeadLetterQueue(settings.kafka.connection(), MATCH_EVENTS), settings.registry.open(), MATCH_EVENTS.schema
+    return settings.registry.open(), MATCH_EVENTS.schema
+
+
+def _matching(queue: DeadLetterQueue, error: str | None, done: bool) -> Iterator[DeadLetter]:
+    """Letters with this error, None: any; without `done` those only that nothing was done about."""
+    for letter in queue.letters():
+        if (done or letter.done is None) and error in (None, letter.error):
+            yield letter
 
 
 def _chosen(
@@ -192,12 +198,10 @@ def _chosen(
 ) -> list[DeadLetter]:
     if sum(map(bool, (ids, error, everything))) != 1:
         raise UsageProblem("name ids, or --error NAME, or --all")
-    wanted = set(ids or ())
-    found = [
-        letter
-        for letter in queue.letters()
-        if (letter.id in wanted or (not wanted and letter.done is None and error in (None, letter.error)))
-    ]
+    if not ids:
+        return list(_matching(queue, error, done))
+    wanted = set(ids)
+    found = [letter for letter in queue.letters() if letter.id in wanted]
     if missing := sorted(wanted - {letter.id for letter in found}):
         raise UsageProblem(f"no dead letter {missing[0]!r}; `sightline dlq ls --done` lists what is there")
     if not done and (finished := [letter for letter in found if letter.done is not None]):
@@ -217,17 +221,17 @@ def _told(letter: DeadLetter) -> dict[str, Any]:
 
 def _read(letter: DeadLetter, registry: SchemaRegistry, schema: str) -> dict[str, Any]:
     """The fields that can be read, by the schema that the record names; without a frame, by the packaged one."""
-    from streaming.codec import UnknownSchema, UnusableSchema, load_schema, read_fields
+    from streaming.codec import UnknownSchema, UnusableSchema, load_schema, read_fields, unframed
 
     if letter.value is None:
         return {"fields": {}, "fault": "it has no value"}
-    framed = letter.value[:1] == b"\0" and len(letter.value) >= _FRAME_BYTES
+    schema_id, record = unframed(letter.value)
     try:
-        writer = registry.schema(int.from_bytes(letter.value[1:_FRAME_BYTES])) if framed else load_schema(schema)
-        readable = read_fields(writer, letter.value[_FRAME_BYTES:] if framed else letter.value)
+        writer = load_schema(schema) if schema_id is None else registry.schema(schema_id)
+        readable = read_fields(writer, record)
     except (UnknownSchema, UnusableSchema) as unknown:
         return {"fields": {}, "fault": str(unknown)}
-    where = readable.at_byte + _FRAME_BYTES * framed
+    where = readable.at_byte + len(letter.value) - len(record)
     return {"fields": readable.fields, "fault": readable.fault, "fault_at_byte": where if readable.fault else None}
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from jobs.fit_tsstn import EpochReport
     from jobs.train import OnEpoch
 
-_FIGURES = ("log_loss", "accuracy", "brier", "auc", "ece")
-
 
 def train(
     recipe: Annotated[
@@ -49,6 +47,7 @@ def train(
     from rich.console import Console
     from rich.pretty import Pretty
 
+    from jobs.intervals import MEASURES
     from jobs.recipes.overrides import with_overrides
     from jobs.train import RECIPES
     from jobs.train import train as train_recipe
@@ -65,7 +64,7 @@ def train(
     with _progress(console) as on_epoch:
         result = train_recipe(chosen, store=store, name=name, alias=alias, on_epoch=on_epoch, on_step=console.log)
     manifest, best = result.manifest, result.best
-    figures = ", ".join(f"{figure} {best.validation[figure]:.4f}" for figure in _FIGURES)
+    figures = ", ".join(f"{figure} {best.validation[figure]:.4f}" for figure in MEASURES)
     console.print(
         f"kept epoch {best.epoch} of {len(result.reports)} in {result.reports[-1].elapsed_s:.0f} s: {figures}"
     )

@@ -11,7 +11,7 @@ Which polars type stands for which Avro type is listed in `streaming.codec._sche
 from streaming.codec._fit import EncodeError
 from streaming.codec._resolve import IncompatibleSchema
 from streaming.codec._schema import Schema, UnusableSchema
-from streaming.codec._wire import frame_prefix
+from streaming.codec._wire import frame_prefix, unframed
 from streaming.codec.confluent import ConfluentRegistry
 from streaming.codec.decoder import BadRecord, Decoded, Decoder
 from streaming.codec.encoder import Encoder
@@ -43,5 +43,6 @@ __all__ = [
     "frame_prefix",
     "load_schema",
     "read_fields",
+    "unframed",
     "write_fields",
 ]

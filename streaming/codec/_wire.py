@@ -47,6 +47,12 @@ def split(values: pa.LargeBinaryArray) -> Framed:
     return Framed(values, data, starts, ends, np.where(framed, (words >> 24).astype(np.int64), -1))
 
 
+def unframed(value: bytes) -> tuple[int | None, bytes]:
+    """The writer's schema id and the record behind it; None and the value itself where it is not framed."""
+    schema_id = int(split(pa.array([value], pa.large_binary())).ids[0])
+    return (None, value) if schema_id < 0 else (schema_id, value[FRAME_BYTES:])
+
+
 def frame_fault(value: bytes | None) -> str:
     """Why a value is not framed."""
     if value is None:

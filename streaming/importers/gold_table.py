@@ -19,7 +19,6 @@ import numpy.typing as npt
 import polars as pl
 
 from streaming.importers.assembly import END, SNAPSHOT, START, assemble, one_after_another
-from streaming.importers.problem import ImportProblem
 from streaming.importers.tables import Table, one_spelling
 
 REQUIRED = ("match", "minute", "gold_diff", "blue_won")
@@ -52,7 +51,8 @@ def import_gold_table(table: Table) -> tuple[pl.DataFrame, int]:
             "team_b": team_b,
         }
     )
-    _refuse_impossible_minutes(table, rows)
+    minute = rows["minute"]
+    table.refuse(~minute.is_between(1, 300), lambda row: f"minute is {minute[row]}", "minutes count from 1 to 300")
     table.require_agreement(rows, ["key"], {"a_won": "blue_won", "team_a": "blue_team", "team_b": "red_team"})
     table.require_agreement(rows, ["key", "minute"], {"gold": "gold_diff"})
     matches = _in_order_of_play(rows)
@@ -72,15 +72,6 @@ def import_gold_table(table: Table) -> tuple[pl.DataFrame, int]:
     ]
     ids = [f"gold-{key}" for key in matches["key"]]
     return assemble(parts, title="lol", match_ids=ids, start_ms=_start_times(matches)), len(matches)
-
-
-def _refuse_impossible_minutes(table: Table, rows: pl.DataFrame) -> None:
-    outside = (rows["minute"] < 1) | (rows["minute"] > 300)
-    if outside.any():
-        row = int(outside.arg_max() or 0)
-        raise ImportProblem(
-            table.path, table.row_place(row), f"minute is {rows['minute'][row]}", "minutes count from 1 to 300"
-        )
 
 
 def _in_order_of_play(rows: pl.DataFrame) -> pl.DataFrame:

@@ -135,11 +135,12 @@ def _minutes(table: Table) -> pl.DataFrame:
         so_far = [*(name for pair in _TOTALS.values() for name in pair), "teamfights"]
         columns += [table.column(name, _INT) for name in so_far if table.has(name)]
     rows = pl.DataFrame(columns)
-    outside = (rows["clock_s"] < 0) | (rows["clock_s"] > _LONGEST_S)
-    if outside.any():
-        row = int(outside.arg_max() or 0)
-        minute = int(rows["clock_s"][row] / 60) + 1
-        raise ImportProblem(table.path, table.row_place(row), f"minute is {minute}", "minutes count from 1 to 300")
+    clock_s = rows["clock_s"]
+    table.refuse(
+        ~clock_s.is_between(0, _LONGEST_S),
+        lambda row: f"minute is {int(clock_s[row] / 60) + 1}",
+        "minutes count from 1 to 300",
+    )
     table.require_agreement(rows, ["match_id", "clock_s"], {"gold": "radiant_gold_adv"})
     return rows.unique(["match_id", "clock_s"], keep="first", maintain_order=True).sort("match_id", "clock_s")
 
@@ -166,7 +167,13 @@ def _basics(table: Table | None, minutes_table: Table | None, minutes: pl.DataFr
             *one_spelling(_team(source, "radiant"), _team(source, "dire")),
         ]
     )
-    _refuse_impossible_times(source, facts)
+    for fact, most, unit in (("duration", _LONGEST_S, "seconds"), ("start_time", _LAST_S, "seconds since 1970")):
+        told = facts[fact]
+        source.refuse(
+            ~told.is_between(0, most),
+            lambda row, told=told: f"{told.name} is {told[row]}",  # type: ignore[misc]  # mypy knows no default of a lambda
+            f"it counts {unit}, 0 to {most}",
+        )
     source.require_agreement(
         facts,
         ["match_id"],
@@ -179,16 +186,6 @@ def _basics(table: Table | None, minutes_table: Table | None, minutes: pl.DataFr
         .with_columns(pl.col("match").cast(_INT), end_s=pl.max_horizontal("duration", "last_s"))
         .rename({"radiant": "team_a", "dire": "team_b"})
     )
-
-
-def _refuse_impossible_times(table: Table, facts: pl.DataFrame) -> None:
-    for name, most, unit in (("duration", _LONGEST_S, "seconds"), ("start_time", _LAST_S, "seconds since 1970")):
-        outside = ~facts[name].fill_null(0).is_between(0, most)
-        if outside.any():
-            row = int(outside.arg_max() or 0)
-            raise ImportProblem(
-                table.path, table.row_place(row), f"{name} is {facts[name][row]}", f"it counts {unit}, 0 to {most}"
-            )
 
 
 def _team(table: Table, camp: str) -> pl.Series:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +51,28 @@ class Table:
         bad = values.is_null() if not may_be_null else values.is_null() & raw.is_not_null()
         if dtype == pl.Float64:
             bad = bad | values.is_infinite().fill_null(False) | values.is_nan().fill_null(False)
-        if bad.any():
-            row = int(bad.arg_max() or 0)
+
+        def fault(row: int) -> str:
             said = "is missing" if raw[row] is None else f"is {str(raw[row])[:40]!r}, not {_NAMES[dtype]}"
-            raise ImportProblem(self.path, self.row_place(row), f"{name} {said}", "correct or remove the row")
+            return f"{name} {said}"
+
+        self.refuse(bad, fault, "correct or remove the row")
         return values
+
+    def refuse(self, bad: pl.Series, fault: Callable[[int], str], remedy: str) -> None:
+        """Refuse the table for its first bad row, if it has one.
+
+        Args:
+            bad: for every row, null for a good one.
+            fault: what is wrong with a row, by its number from 0.
+            remedy: what to do about it.
+
+        Raises:
+            ImportProblem: there is one.
+        """
+        if bad.any():
+            row = int(bad.fill_null(False).arg_max() or 0)
+            raise ImportProblem(self.path, self.row_place(row), fault(row), remedy)
 
     def require_agreement(self, rows: pl.DataFrame, by: Sequence[str], facts: Mapping[str, str]) -> None:
         """Rows of one match may repeat what others say of it; they may not contradict them.
@@ -70,15 +87,12 @@ class Table:
         """
         for fact, name in facts.items():
             first = rows.select(pl.col(fact).drop_nulls().first().over(by)).to_series()
-            other = (rows[fact] != first).fill_null(False)
-            if other.any():
-                row = int(other.arg_max() or 0)
-                raise ImportProblem(
-                    self.path,
-                    self.row_place(row),
-                    f"{name} of match {rows[by[0]][row]} is {rows[fact][row]} here, and {first[row]} before",
-                    "correct the row; if it is another match, give it an id of its own",
-                )
+
+            def fault(row: int, name: str = name, here: pl.Series = rows[fact], before: pl.Series = first) -> str:
+                return f"{name} of match {rows[by[0]][row]} is {here[row]} here, and {before[row]} before"
+
+            remedy = "correct the row; if it is another match, give it an id of its own"
+            self.refuse(rows[fact] != first, fault, remedy)
 
     def optional(self, name: str, dtype: pl.DataType) -> pl.Series:
         """A column that may be absent or have gaps: nulls there; else as `column`."""
@@ -96,9 +110,8 @@ def _as(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
     if raw.dtype in (pl.Categorical, pl.Enum):
         raw = raw.cast(pl.String)
     may_be_number = raw.dtype.is_numeric() or raw.dtype == pl.String  # a date or a truth is none, though it casts
-    if raw.dtype == pl.Null or raw.dtype.is_nested() or raw.dtype == pl.Binary:
-        return pl.Series(raw.name, [None] * len(raw), dtype)
-    if dtype.is_numeric() and not may_be_number:
+    is_no_value = raw.dtype == pl.Null or raw.dtype.is_nested() or raw.dtype == pl.Binary
+    if is_no_value or (dtype.is_numeric() and not may_be_number):
         return pl.Series(raw.name, [None] * len(raw), dtype)
     if raw.dtype == dtype:
         return raw

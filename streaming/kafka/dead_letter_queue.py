@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from streaming.kafka.dead_letters import OURS, STREAMS
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
@@ -24,7 +25,6 @@ from streaming.topics import Topic
 from streaming.transport import Output
 
 REPLAYED, SKIPPED = "replayed", "skipped"
-_STREAMS, _OURS = "__streams.errors.", "sightline."
 _POLL_S, _POLL_RECORDS = 1.0, 1000
 _COMMIT_LETTERS = 500
 
@@ -115,7 +115,7 @@ class DeadLetterQueue:
             for start in range(0, len(open_), _COMMIT_LETTERS):
                 part = open_[start : start + _COMMIT_LETTERS]
                 sink.commit(
-                    answers=_originals(part, corrected) if mark == REPLAYED else [],
+                    answers=_originals(self._topic.name, part, corrected) if mark == REPLAYED else [],
                     dead_letters=[],
                     state=[Output(self._topic.dead_letter_marks.name, _marks(part, mark))],
                     offsets={},
@@ -165,29 +165,29 @@ def _letter(partition: int, records: Records, row: int, headers: Mapping[str, by
         text = told(name)
         return int(text) if text.isdecimal() and len(text) < 19 else None
 
-    at = number(f"{_OURS}time_ms")
+    at = number(f"{OURS}time_ms")
     return DeadLetter(
         id=f"{partition}/{records.offsets[row]}",
         time_ms=int(records.timestamps_ms[row]) if at is None else at,
-        error=told(f"{_STREAMS}exception"),
-        message=told(f"{_STREAMS}message"),
-        topic=told(f"{_STREAMS}topic"),
-        partition=number(f"{_STREAMS}partition") or 0,
-        offset=number(f"{_STREAMS}offset") or 0,
-        pipeline=told(f"{_OURS}pipeline"),
-        schema_id=number(f"{_OURS}schema_id"),
+        error=told(f"{STREAMS}exception"),
+        message=told(f"{STREAMS}message"),
+        topic=told(f"{STREAMS}topic"),
+        partition=number(f"{STREAMS}partition") or 0,
+        offset=number(f"{STREAMS}offset") or 0,
+        pipeline=told(f"{OURS}pipeline"),
+        schema_id=number(f"{OURS}schema_id"),
         key=records.keys[row].as_py(),
         value=records.values[row].as_py(),
-        cut_from_bytes=number(f"{_OURS}value_bytes"),
+        cut_from_bytes=number(f"{OURS}value_bytes"),
     )
 
 
-def _originals(letters: Sequence[DeadLetter], corrected: Mapping[str, bytes]) -> list[Output]:
+def _originals(topic: str, letters: Sequence[DeadLetter], corrected: Mapping[str, bytes]) -> list[Output]:
     """The records as they were, each for its own partition, in the order of their letters."""
     outputs = []
-    for topic, partition in dict.fromkeys((letter.topic, letter.partition) for letter in letters):
+    for partition in dict.fromkeys(letter.partition for letter in letters):
         here = [letter for letter in letters if letter.partition == partition]
-        headers: list[list[Header]] = [[(f"{_OURS}dead_letter", letter.id.encode())] for letter in here]
+        headers: list[list[Header]] = [[(f"{OURS}dead_letter", letter.id.encode())] for letter in here]
         records = Records.of(
             [letter.key for letter in here],
             [corrected.get(letter.id, letter.value) for letter in here],

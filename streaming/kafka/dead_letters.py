@@ -14,8 +14,9 @@ from streaming.records import Header, Records
 from streaming.topics import Topic
 from streaming.transport import Output
 
-_STREAMS = "__streams.errors."
-_OURS = "sightline."
+STREAMS, OURS = "__streams.errors.", "sightline."
+"""What the names of headers begin with."""
+
 _MESSAGE_CHARS = 2_000  # of an error's message, in its header; some quote the value that they are about
 
 
@@ -62,15 +63,15 @@ def _headers(
     if len(message) > _MESSAGE_CHARS:
         message = f"{message[:_MESSAGE_CHARS]}… ({len(message)} characters)"
     told = {
-        f"{_STREAMS}exception": error,
-        f"{_STREAMS}message": message,
-        f"{_STREAMS}stacktrace": f"{error}: {message}",  # rejected by a check on columns: there is no stack to show
-        f"{_STREAMS}topic": topic,
-        f"{_STREAMS}partition": str(partition),
-        f"{_STREAMS}offset": str(offset),
-        f"{_OURS}schema_id": "" if schema_id is None else str(schema_id),
-        f"{_OURS}pipeline": pipeline,
-        f"{_OURS}record_time_ms": str(record_ms),
-        f"{_OURS}time_ms": str(now_ms),
+        f"{STREAMS}exception": error,
+        f"{STREAMS}message": message,
+        f"{STREAMS}stacktrace": f"{error}: {message}",  # rejected by a check on columns: there is no stack to show
+        f"{STREAMS}topic": topic,
+        f"{STREAMS}partition": str(partition),
+        f"{STREAMS}offset": str(offset),
+        f"{OURS}schema_id": "" if schema_id is None else str(schema_id),
+        f"{OURS}pipeline": pipeline,
+        f"{OURS}record_time_ms": str(record_ms),
+        f"{OURS}time_ms": str(now_ms),
     }
     return [(name, value.encode()) for name, value in told.items()]

@@ -97,6 +97,7 @@ class _Demo:
         self._say, self._began = say, began
         self._children: list[Child] = []
         self._undo = ExitStack()
+        self._why = ""  # of its end, where nobody sees it otherwise
         self._steps_s: dict[str, float] = {}
         self._connected: _Connected | None = None
         self._events = 0
@@ -202,7 +203,7 @@ class _Demo:
 
     def stop(self) -> None:
         """Stop all that was started, last first, and leave nothing behind."""
-        self._say("stopping")
+        self._say(f"stopping{self._why}")
         for child in reversed(self._children):
             child.stop(timeout_s=20.0)
         self._undo.close()
@@ -229,6 +230,7 @@ class _Demo:
         meter, last_said = self._connected.meter, time.monotonic()
         while not over.wait(0.1):
             if stopping.is_set() or self._is_time_over() or self._ended():
+                self._why = ": told to, by Ctrl-C or SIGTERM" if stopping.is_set() else ""
                 over.set()
                 return
             self._look_for_pages()

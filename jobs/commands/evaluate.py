@@ -33,7 +33,8 @@ def win(
         ),
     ] = None,
     baselines: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Comma-separated, or none; default: all.")
+        str | None,
+        typer.Option(metavar="NAMES", help="Comma-separated, or none; default: all; an unknown one lists them."),
     ] = None,
     workers: Workers = None,
     report: Annotated[

@@ -179,6 +179,7 @@ class Match:
             key_moment=newest is not None and newest.key_moment,
             commentary_en=sentence.commentary_en if sentence else None,
             commentary_zh=sentence.commentary_zh if sentence else None,
+            commentary_clock_s=sentence.clock_s if sentence else None,
             spark=_thinned(self.answers[_index_after(self.answers, seen) :]),
             winner=newest.winner if newest else None,
             last_id=None if self.position is None else str(self.position),

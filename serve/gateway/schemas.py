@@ -88,6 +88,7 @@ class WallDelta(_Message):
     key_moment: bool
     commentary_en: str | None = Field(description="The newest sentence of this attempt.")
     commentary_zh: str | None
+    commentary_clock_s: float | None = Field(description="Game clock at which it was said.")
     spark: Annotated[list[SparkPoint], Field(max_length=60)] = Field(
         description="[clock_s, p], oldest first: the whole match thinned out; in a delta only the new ones, to append."
     )

@@ -150,7 +150,8 @@ def live_matches(
 
 
 def _seasons(titles: Sequence[str], seed: int) -> Iterator[pl.DataFrame]:
-    seasons = [_season(title, seed) for title in titles]
+    # Each title a league of its own: the same names and fixtures side by side would look like a mistake.
+    seasons = [_season(title, seed + number) for number, title in enumerate(titles)]
     for season in itertools.cycle(seasons):
         yield next(season)
 

@@ -40,6 +40,7 @@ export interface WallDelta {
   key_moment: boolean;
   commentary_en: string | null;
   commentary_zh: string | null;
+  commentary_clock_s: number | null;
   spark: [clock_s: number, p: number][];
   winner: Side | null;
   last_id: string | null;

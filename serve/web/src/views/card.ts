@@ -74,7 +74,10 @@ export function matchCard(match: MatchSummary): Card {
       why.hidden = !reason.textContent;
       setText(cause, causeWords(next));
       cause.hidden = !cause.textContent;
-      setText(sentence, commentary(next) ?? "");
+      const said = commentary(next);
+      const when = next.commentary_clock_s === null ? "" : `${clock(next.commentary_clock_s)} `;
+      setText(sentence, said === null ? "" : when + said);
+      sentence.title = said ?? "";
     },
   };
 }

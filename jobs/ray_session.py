@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +30,10 @@ ENVIRONMENT = {
     "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread that still asks something at the end must not start a second Ray
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
+    "MALLOC_ARENA_MAX": "2",  # see `_share_memory_among_threads`
 }
+
+_M_ARENA_MAX = -8  # malloc.h
 
 
 @contextmanager
@@ -47,6 +51,7 @@ def ray_session(
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    _share_memory_among_threads()
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS")
@@ -67,6 +72,14 @@ def ray_session(
         yield bool(address)
     finally:
         ray.shutdown()
+
+
+def _share_memory_among_threads() -> None:
+    """Every epoch has threads of its own, and glibc gives each new thread an arena, up to eight a core, of some
+    megabytes each: ten minutes grew by 14 MB, and by 9 with two arenas. This process is told directly, as it reads the
+    variable when it starts."""
+    with suppress(AttributeError, OSError):  # another C library has no such thing
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, int(ENVIRONMENT["MALLOC_ARENA_MAX"]))
 
 
 def _ship_code() -> dict[str, object]:

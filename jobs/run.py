@@ -183,8 +183,8 @@ def _runner(
     predict = ServePredict(loading, max_batch=settings.serve.max_batch)
     pipeline = win_prediction(predict, Narrator(settings.insights.wording))
 
-    def changelog() -> Iterator[Records]:
-        yield from read_all(kafka, state_topic(name).name).values()
+    def changelog() -> Iterator[tuple[int, Records]]:
+        yield from read_all(kafka, state_topic(name).name).items()
         restored.set()
         log.info("state restored", extra={"step": "state"})
 

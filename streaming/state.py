@@ -8,12 +8,16 @@
 
 `drain` hands out what changed since the last call, as Avro; decoded, `restore` takes it back. The layout decides the
 Avro schema of the changelog, so that a restart with another layout is noticed instead of misread.
+
+A key that was asked for with its rows' partitions belongs to one of them for good, and moves with it from worker to
+worker; one that was not is shared by all partitions.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,6 +27,9 @@ import numpy.typing as npt
 import polars as pl
 
 from streaming.varint import sized
+
+SHARED = -1
+"""In place of a partition: the key belongs to none."""
 
 _PACKED = "packed"
 _GROWTH_ROWS = 256
@@ -59,14 +66,21 @@ class Changes(NamedTuple):
 
 
 class StateTable:
-    """The rows of one stage, in memory. Not thread-safe; one owner."""
+    """The rows of one stage, in memory. Not thread-safe; one owner.
 
-    def __init__(self, name: str, layout: Mapping[str, Column]) -> None:
+    Args:
+        name: the stage's.
+        layout: its columns.
+        partitioned: every key belongs to a partition; then the partitions may be read by as many workers.
+    """
+
+    def __init__(self, name: str, layout: Mapping[str, Column], *, partitioned: bool = False) -> None:
         for taken in ("key", _PACKED):
             if taken in layout:
                 raise ValueError(f"state {name}: {taken!r} is taken, it is a field of the changelog")
         self.name = name
         self.layout = dict(layout)
+        self.partitioned = partitioned
         self._texts = [column for column, spec in self.layout.items() if spec.is_text]
         self._packing = np.dtype(
             [
@@ -78,8 +92,9 @@ class StateTable:
         self._columns = {column: spec.empty(_GROWTH_ROWS) for column, spec in self.layout.items()}
         self._slot_of: dict[str, int] = {}
         self._free = list(range(_GROWTH_ROWS - 1, -1, -1))
+        self._partition = np.full(_GROWTH_ROWS, SHARED, np.int32)  # by slot: to which it belongs
         self._dirty: set[str] = set()
-        self._deleted: set[str] = set()
+        self._deleted: dict[str, int] = {}  # with the partition to which it belonged
 
     def __len__(self) -> int:
         return len(self._slot_of)
@@ -125,13 +140,15 @@ class StateTable:
             return []
         return [key for key, slot in self._slot_of.items() if chosen[slot]]
 
-    def slots(self, keys: Sequence[str]) -> Slots:
-        """The slot of each key, (N,); a key seen for the first time gets one, filled with the defaults."""
+    def slots(self, keys: Sequence[str], partitions: Sequence[int] | npt.NDArray[Any] | None = None) -> Slots:
+        """The slot of each key, (N,); a key seen for the first time gets one, filled with the defaults, and belongs to
+        its partition in `partitions` (N,), or to none."""
         found = [self._slot_of.get(key, -1) for key in keys]
         if -1 in found:
             for position, slot in enumerate(found):
                 if slot < 0:
-                    found[position] = self._admit(keys[position])
+                    partition = SHARED if partitions is None else int(partitions[position])
+                    found[position] = self._admit(keys[position], partition)
         return np.asarray(found, dtype=np.int64)
 
     def touch(self, keys: Sequence[str]) -> None:
@@ -146,7 +163,18 @@ class StateTable:
                 continue
             self._free.append(slot)
             self._dirty.discard(key)
-            self._deleted.add(key)
+            self._deleted[key] = int(self._partition[slot])
+
+    def forget(self, partition: int) -> int:
+        """Let go of all that belongs to this partition, without a word to the changelog: it lives on elsewhere. How
+        many keys that were."""
+        chosen = self._partition == partition
+        keys = self.keys_where(chosen)
+        for key in keys:
+            self._free.append(self._slot_of.pop(key))
+        self._dirty.difference_update(keys)
+        self._deleted = {key: owner for key, owner in self._deleted.items() if owner != partition}
+        return len(keys)
 
     def drain(self) -> Changes:
         """All that changed since the last drain, keys sorted, and forget that it did."""
@@ -156,21 +184,36 @@ class StateTable:
         self._deleted.clear()
         return changes
 
-    def restore(self, rows: pl.DataFrame) -> None:
+    def drain_by_partition(self) -> dict[int, Changes]:
+        """As `drain`, by the partition to which keys belong, or `SHARED`."""
+        owners, gone = {key: int(self._partition[self._slot_of[key]]) for key in self._dirty}, dict(self._deleted)
+        keys, rows, deleted = self.drain()
+        found: dict[int, Changes] = defaultdict(lambda: Changes([], [], []))
+        for key, row in zip(keys, rows, strict=True):
+            found[owners[key]].keys.append(key)
+            found[owners[key]].rows.append(row)
+        for key in deleted:
+            found[gone[key]].deleted.append(key)
+        return dict(sorted(found.items()))
+
+    def restore(self, rows: pl.DataFrame, partition: int = SHARED) -> None:
         """Take rows back, the last of a key winning; marks nothing as changed.
 
         Args:
             rows: what `drain` handed out, decoded: key String, the layout's texts, and all else as packed Binary.
+            partition: to which the keys belong.
         """
         keys = rows["key"].to_list()
-        slots = self.slots(keys)
+        slots = self.slots(keys, np.full(len(keys), partition))
         size = self._packing.itemsize
         packed = np.frombuffer(b"".join(rows[_PACKED].to_list()) if size else b"", dtype=self._packing)
         for name, spec in self.layout.items():
             values = np.asarray(rows[name].to_list(), dtype=object) if spec.is_text else packed[name]
             self._columns[name][slots] = values
 
-    def _admit(self, key: str) -> int:
+    def _admit(self, key: str, partition: int) -> int:
+        if self.partitioned and partition == SHARED:
+            raise ValueError(f"state {self.name} is partitioned: say to which partition {key!r} belongs")
         known = self._slot_of.get(key)  # the same new key twice in one batch
         if known is not None:
             return known
@@ -178,7 +221,9 @@ class StateTable:
             self._grow()
         slot = self._free.pop()
         self._slot_of[key] = slot
-        self._deleted.discard(key)
+        self._partition[slot] = partition
+        if self._deleted.get(key) == partition:
+            del self._deleted[key]
         for name, spec in self.layout.items():
             self._columns[name][slot] = (spec.default or "") if spec.is_text else spec.default
         return slot
@@ -188,6 +233,7 @@ class StateTable:
         extra = max(_GROWTH_ROWS, old)
         for name, spec in self.layout.items():
             self._columns[name] = np.concatenate([self._columns[name], spec.empty(extra)])
+        self._partition = np.concatenate([self._partition, np.full(extra, SHARED, np.int32)])
         self._free.extend(range(old + extra - 1, old - 1, -1))
 
     def _avro(self, keys: list[str]) -> list[bytes]:

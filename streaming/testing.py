@@ -32,7 +32,16 @@ from streaming.kafka.partitioning import Partitioner
 from streaming.kafka.settings import MAX_RECORD_BYTES
 from streaming.records import Header, OffsetRange, Records
 from streaming.state import StateTable
-from streaming.transport import CommitRefused, Fenced, Fetched, OffsetsExpired, Output, TransportUnavailable
+from streaming.transport import (
+    CommitRefused,
+    Fenced,
+    Fetched,
+    Moved,
+    NoLongerOwned,
+    OffsetsExpired,
+    Output,
+    TransportUnavailable,
+)
 
 _LOGS: weakref.WeakValueDictionary[int, MemoryLog] = weakref.WeakValueDictionary()
 _NUMBERS = itertools.count()
@@ -97,6 +106,7 @@ class MemoryLog:
         self._topics: dict[str, list[_Partition]] = {}
         self._offsets: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
         self._epochs: dict[str, int] = defaultdict(int)
+        self._groups: dict[tuple[str, str], dict[int, set[int]]] = defaultdict(dict)  # member to what it owns
         self._partitioner = Partitioner()
         self._changed = threading.Condition(threading.RLock())
         self._away = False
@@ -155,6 +165,12 @@ class MemoryLog:
         """Cut the next commit's connection at this step: 1 to 5 as in `Sink.commit`, or `AFTER_COMMIT`."""
         with self._changed:
             self._fail_at = step
+
+    def evict(self, member: MemoryMember) -> None:
+        """Let the group take this member for dead, as it does one that is silent for too long."""
+        with self._changed:
+            self._groups[member._group].pop(member._number, None)
+            self._changed.notify_all()
 
     def _set_away(self, away: bool) -> None:
         with self._changed:
@@ -226,6 +242,10 @@ class MemorySource:
         """A reader of the partitions in `start`, each from the offset given; it holds nothing back."""
         return MemoryReader(self._log, self._topic, start)
 
+    def join(self) -> MemoryMember:
+        """A new member of the group."""
+        return MemoryMember(self._log, self._topic, self._group)
+
     def close(self) -> None:
         """Nothing to let go of."""
 
@@ -275,6 +295,14 @@ class MemoryReader:
     def close(self) -> None:
         """Nothing to let go of."""
 
+    def _add(self, partition: int, offset: int) -> None:
+        self._next[partition] = offset
+        self._turn.append(partition)
+
+    def _remove(self, partition: int) -> None:
+        if self._next.pop(partition, None) is not None:
+            self._turn.remove(partition)
+
     def _fetch(self, partition: int, max_records: int) -> Fetched | None:
         start = self._next[partition]
         log = self._require_on_log(partition, start)
@@ -289,6 +317,63 @@ class MemoryReader:
         if offset > log.end:
             raise LookupError(f"{self._topic}/{partition}: offset {offset} lies beyond the end of the log")
         return log
+
+
+class MemoryMember:
+    """`Member` over a `MemoryLog`. With every poll a member gives what others should have, and takes what is free."""
+
+    def __init__(self, log: MemoryLog, topic: str, group: str) -> None:
+        self._log, self._topic, self._group = log, topic, (group, topic)
+        self._number = next(_NUMBERS)
+        self._reader = MemoryReader(log, topic, {})
+        self._given: set[int] = set()
+        self._taken: set[int] = set()
+        self._owned: set[int] = set()
+
+    def poll(self, timeout_s: float, max_records: int) -> Fetched | None:
+        """The next records of one partition that was begun."""
+        with self._log._changed:
+            self._log._require_reachable()
+            self._move()
+        return self._reader.poll(0.0 if self._given or self._taken else timeout_s, max_records)
+
+    def moved(self) -> Moved:
+        """What has moved since the last call."""
+        moved = Moved(tuple(sorted(self._given)), tuple(sorted(self._taken)))
+        self._given, self._taken = set(), set()
+        return moved
+
+    def begin(self, partition: int) -> int:
+        """Read a partition that was taken; from where."""
+        offset = MemorySource(self._log, self._topic, self._group[0]).committed()[partition]
+        self._reader._add(partition, offset)
+        return offset
+
+    def read(self, wanted: OffsetRange) -> Records:
+        """Exactly the records of `wanted`, again."""
+        return self._reader.read(wanted)
+
+    def identity(self) -> int:
+        """The member's number."""
+        return self._number
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._log.evict(self)
+
+    def _move(self) -> None:
+        group = self._log._groups[self._group]
+        owned = group.setdefault(self._number, set())
+        lost = self._owned - owned
+        share = sorted(group).index(self._number)
+        target = {p for p in range(self._log.partition_count(self._topic)) if p % len(group) == share}
+        free = target - set().union(*group.values())
+        given = lost | (owned - target)
+        for partition in given:
+            self._reader._remove(partition)
+        self._given |= given - self._taken
+        self._taken = (self._taken - given) | free
+        self._owned = group[self._number] = (owned & target) | free
 
 
 class MemorySink:
@@ -322,6 +407,7 @@ class MemorySink:
         dead_letters: Sequence[Output],
         state: Sequence[Output],
         offsets: Mapping[int, int],
+        member: object = None,
     ) -> None:
         """One transaction: all of it or nothing becomes visible."""
         log = self._log
@@ -336,6 +422,10 @@ class MemorySink:
                 raise Fenced(
                     f"another instance with the transactional id {self._id} has taken over: this one must stop"
                 )
+            if isinstance(member, int):
+                owned = log._groups[self._group, self._source_topic].get(member, set())
+                if not owned >= set(offsets):
+                    raise NoLongerOwned(f"the group has given {sorted(set(offsets) - owned)} to another member")
             if self._doubt is not None:
                 if self._doubt != dict(offsets):
                     raise RuntimeError("the last commit went through after all, but this one is another")

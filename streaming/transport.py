@@ -41,6 +41,38 @@ class Reader(Protocol):
         """Let go of connections. Closing twice is allowed."""
 
 
+class Moved(NamedTuple):
+    """How the partitions of a member have changed."""
+
+    given: tuple[int, ...]  # no longer its own: revoked, or lost
+    taken: tuple[int, ...]  # its own from now on, and read as soon as it says `begin`
+
+
+class Member(Protocol):
+    """A reader that belongs to a consumer group: which partitions it reads is the group's decision. Cooperative: while
+    one partition moves, the others are read on. Not thread-safe."""
+
+    def poll(self, timeout_s: float, max_records: int) -> Fetched | None:
+        """As `Reader.poll`, of the partitions that it has begun. Every call may move partitions: ask `moved` before
+        anything is done with what comes."""
+
+    def moved(self) -> Moved:
+        """What has moved since the last call."""
+
+    def begin(self, partition: int) -> int:
+        """Read a partition that was taken, from the group's offset on, or from the earliest; that offset. Waits for a
+        transaction that is about to change it."""
+
+    def read(self, wanted: OffsetRange) -> Records:
+        """As `Reader.read`."""
+
+    def identity(self) -> object:
+        """For `Sink.commit`: who commits. After a partition has moved on, commits for it are refused."""
+
+    def close(self) -> None:
+        """Leave the group, so that others take over at once. Closing twice is allowed."""
+
+
 class Source(Protocol):
     """Where a pipeline reads: one topic, for one consumer group. Picklable."""
 
@@ -64,6 +96,13 @@ class Source(Protocol):
     def close(self) -> None:
         """Let go of connections that the questions above opened; readers are closed apart. The next question opens
         them anew."""
+
+
+class GroupSource(Source, Protocol):
+    """A source whose group shares the partitions out among its members."""
+
+    def join(self) -> Member:
+        """A new member of the group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +129,18 @@ class Sink(Protocol):
         dead_letters: Sequence[Output],
         state: Sequence[Output],
         offsets: Mapping[int, int],
+        member: object = None,
     ) -> None:
         """One transaction, in this order: (1) answers, (2) dead letters, (3) state changelog, (4) source offsets
         (next unread, per partition) for the source's group, (5) commit. All of it or nothing becomes visible.
 
-        A dead letter too large for its topic is cut, and says so in its headers.
+        A dead letter too large for its topic is cut, and says so in its headers. `member` is the `Member.identity` of
+        the reader, where there is a group of them.
 
         Raises `Fenced` when another instance took over (stop at once), `CommitRefused` when the log will not take these
         records (no such topic, an answer or a state row too large: nothing is visible, and trying again does not help)
         and `TransportUnavailable` when the log is away: then nothing is visible, the sink has been reset and the same
-        commit may be tried again.
+        commit may be tried again. Raises `NoLongerOwned` when the group has given the partitions to another member.
         """
 
     def close(self) -> None:
@@ -140,6 +181,10 @@ class LogCorrupt(RuntimeError):
 
 class CommitRefused(RuntimeError):
     """The log answers, and will not take these records: trying again does not help."""
+
+
+class NoLongerOwned(RuntimeError):
+    """The group has let go of this member, or of these partitions: another one reads on from the last commit."""
 
 
 class Fenced(RuntimeError):

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     AuthorizationError,
     BrokerNotAvailableError,
@@ -35,6 +36,7 @@ _METADATA_PAUSE_MS = 20  # between two looks at the cluster: 100 unless set, and
 _PARTITION_FETCH_BYTES = 2 << 20
 _FETCH_BYTES = 16 << 20
 _CLOSE_TIMEOUT_S = 2.0
+_HEARTBEAT_MS = 500  # by its answer a member hears that the group moves partitions, and the others wait for it
 
 Client = TypeVar("Client")
 
@@ -60,6 +62,34 @@ def open_consumer(
         allow_auto_create_topics=False,
         fetch_min_bytes=_GATHERED_BYTES if gathers else 1,
         fetch_max_wait_ms=round(gather_s * 1000) if gathers else _FETCH_MAX_WAIT_MS,
+        max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
+        fetch_max_bytes=_FETCH_BYTES,
+    )
+
+
+def open_member(settings: KafkaSettings, group: str, session_s: float, longest_pause_s: float) -> Any:
+    """A consumer that joins its group when it subscribes; partitions move one by one (KIP-429).
+
+    Args:
+        settings: of the cluster.
+        group: the consumer group.
+        session_s: a member that is silent so long is taken for dead. Brokers allow 6 s and more, unless set otherwise.
+        longest_pause_s: nor may a living one be longer between two polls, or in giving a partition away.
+    """
+    return _open(
+        KafkaConsumer,
+        settings,
+        group_id=group,
+        metrics_enabled=False,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        allow_auto_create_topics=False,
+        partition_assignment_strategy=(CooperativeStickyAssignor,),
+        session_timeout_ms=round(session_s * 1000),
+        heartbeat_interval_ms=_HEARTBEAT_MS,
+        max_poll_interval_ms=round(longest_pause_s * 1000),
+        fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
         max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
         fetch_max_bytes=_FETCH_BYTES,
     )

@@ -113,9 +113,11 @@ class ColumnReader:
         polled = self.consumer.poll(timeout_ms=max(timeout_s, 0.0) * 1000, max_records=1 << 20)
         return {tp.partition: chunks for tp, chunks in polled.items()}
 
-    def position(self, topic_partition: Any) -> int:
-        """Where the next fetch of this partition begins; unlike the consumer's own, without asking any broker."""
-        return int(self.consumer._subscription.assignment[topic_partition].position.offset)
+    def position(self, topic_partition: Any) -> int | None:
+        """Where the next fetch of this partition begins, or None if the group has just taken it away; unlike the
+        consumer's own, without asking any broker."""
+        assigned = self.consumer._subscription.assignment.get(topic_partition)
+        return None if assigned is None or assigned.position is None else int(assigned.position.offset)
 
 
 class _Unreadable(ValueError):

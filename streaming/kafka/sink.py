@@ -71,11 +71,13 @@ class KafkaSink:
         dead_letters: Sequence[Output],
         state: Sequence[Output],
         offsets: Mapping[int, int],
+        member: object = None,
     ) -> None:
         """One transaction, in the order of the numbers below; all of it or nothing becomes visible.
 
         Raises:
             Fenced: another instance took over; stop at once.
+            NoLongerOwned: the group has given the partitions to another member.
             TransportUnavailable: the cluster is away. Try the same commit again; should this one have gone through
                 after all, the next call notices and returns.
             CommitRefused: the cluster will not take it (a topic is missing, a right), or an answer or a state row is
@@ -101,7 +103,7 @@ class KafkaSink:
             self._send(producer, dead_letters)  # (2)
             self._send(producer, state)  # (3)
             producer.flush()
-            producer.send_offsets(group, self._source_topic, marks, note)  # (4)
+            producer.send_offsets(group if member is None else member, self._source_topic, marks, note)  # (4)
             self._doubt = _Doubt(note, group, dict(marks), dict(offsets))
             producer.commit()  # (5)
         except (Fenced, TransportUnavailable):

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from kafka import TopicPartition
@@ -22,6 +22,9 @@ from streaming.kafka.fetching import Chunk, ColumnReader
 from streaming.kafka.settings import KafkaSettings
 from streaming.records import OffsetRange, Records
 from streaming.transport import Fetched, OffsetsExpired
+
+if TYPE_CHECKING:
+    from streaming.kafka.member import KafkaMember
 
 _STEP_S = 0.25  # the longest single wait inside `poll`, so that silence is noticed
 
@@ -74,7 +77,18 @@ class KafkaSource:
 
     def open(self, start: Mapping[int, int], gather_s: float = 0.0) -> KafkaReader:
         """A reader of the partitions in `start`, each from the offset given. The brokers gather, not the reader."""
-        return KafkaReader(self._settings, self._topic, start, gather_s)
+        columns = ColumnReader(open_consumer(self._settings, gather_s=gather_s))
+        columns.consumer.assign([TopicPartition(self._topic, partition) for partition in start])
+        reader = KafkaReader(self._settings, self._topic, columns, gather_s)
+        for partition, offset in start.items():
+            reader.add(partition, offset)
+        return reader
+
+    def join(self) -> KafkaMember:
+        """A new member of the group."""
+        from streaming.kafka.member import KafkaMember  # which is made of readers
+
+        return KafkaMember(self._settings, self._topic, self._group)
 
     def close(self) -> None:
         """End the connection; the next question opens a new one."""
@@ -107,20 +121,36 @@ class KafkaSource:
 
 
 class KafkaReader:
-    """Reads fixed partitions of one topic. Holds at most a few megabytes per partition. Not thread-safe."""
+    """Reads the partitions of one topic that are added. Holds at most a few megabytes per partition. Not thread-safe.
 
-    def __init__(self, settings: KafkaSettings, topic: str, start: Mapping[int, int], gather_s: float = 0.0) -> None:
-        self._settings, self._topic = settings, topic
-        self._columns = ColumnReader(open_consumer(settings, gather_s=gather_s))
+    Args:
+        settings: of the cluster.
+        topic: its name.
+        columns: a consumer to which the partitions that are added are assigned.
+        gather_s: how long the brokers may hold records back for it.
+    """
+
+    def __init__(self, settings: KafkaSettings, topic: str, columns: ColumnReader, gather_s: float = 0.0) -> None:
+        self._settings, self._topic, self._columns = settings, topic, columns
         self._again: ColumnReader | None = None  # a second connection, for `read`
-        self._next = dict(start)  # the position `poll` hands out next
-        self._waiting: dict[int, deque[Chunk]] = {partition: deque() for partition in start}
-        self._turn = deque(start)  # whose turn it is: whoever was served goes to the end
+        self._next: dict[int, int] = {}  # the position `poll` hands out next
+        self._waiting: dict[int, deque[Chunk]] = {}
+        self._turn: deque[int] = deque()  # whose turn it is: whoever was served goes to the end
         self._heard, self._silent_s = 0, 0.0
         self._away_after_s = settings.unavailable_after_s + gather_s  # a broker that gathers is silent, not away
-        self._columns.consumer.assign([self._at(partition) for partition in start])
-        for partition, offset in start.items():
-            self._columns.consumer.seek(self._at(partition), offset)
+
+    def add(self, partition: int, offset: int) -> None:
+        """Read this partition from the offset on."""
+        self._columns.consumer.seek(self._at(partition), offset)
+        self._waiting[partition] = deque()
+        self._next[partition] = offset
+        self._turn.append(partition)
+
+    def remove(self, partition: int) -> None:
+        """Hand out no more of this partition; one that was not added is ignored."""
+        if self._next.pop(partition, None) is not None:
+            del self._waiting[partition]
+            self._turn.remove(partition)
 
     def poll(self, timeout_s: float, max_records: int) -> Fetched | None:
         """The next records of one partition, at most `max_records`.
@@ -162,8 +192,8 @@ class KafkaReader:
             with self._explaining():
                 chunks = columns.poll(_STEP_S).get(wanted.partition, [])
             found += [chunk.records for chunk in chunks]
-            if columns.position(tp) > position:
-                position, heard, quiet_since = columns.position(tp), columns.answers, time.monotonic()
+            if (reached := columns.position(tp) or 0) > position:
+                position, heard, quiet_since = reached, columns.answers, time.monotonic()
             elif time.monotonic() - quiet_since > self._settings.unavailable_after_s:
                 if columns.answers == heard:
                     raise away(self._settings, "no answer to a fetch")
@@ -190,9 +220,10 @@ class KafkaReader:
         began = time.monotonic()
         with self._explaining():
             for partition, chunks in self._columns.poll(wait_s).items():
-                self._waiting[partition] += chunks
+                if partition in self._waiting:
+                    self._waiting[partition] += chunks
         self._silent_s += time.monotonic() - began  # only while waiting: between polls nothing is asked
-        if self._columns.answers != self._heard:
+        if self._columns.answers != self._heard or not self._next:
             self._heard, self._silent_s = self._columns.answers, 0.0
         elif self._silent_s > self._away_after_s:
             raise away(self._settings, "no answer to a fetch")
@@ -216,7 +247,7 @@ class KafkaReader:
     def _skip_markers(self) -> Fetched | None:
         for partition, start in self._next.items():
             end = self._columns.position(self._at(partition))
-            if end > start and not self._waiting[partition]:
+            if end is not None and end > start and not self._waiting[partition]:
                 self._next[partition] = end
                 return Fetched(OffsetRange(partition, start, end), Records.of([], []))
         return None

@@ -15,6 +15,7 @@ from typing import Any
 
 from kafka import TopicPartition
 from kafka.errors import (
+    CommitFailedError,
     InvalidProducerEpochError,
     KafkaError,
     KafkaTimeoutError,
@@ -28,7 +29,7 @@ from kafka.structs import OffsetAndMetadata
 from streaming.kafka.clients import away, force_close, is_reachable, open_producer
 from streaming.kafka.record_batch import EncodedBatch
 from streaming.kafka.settings import KafkaSettings
-from streaming.transport import CommitRefused, Fenced
+from streaming.transport import CommitRefused, Fenced, NoLongerOwned
 
 _TRANSACTION_TIMEOUT_MS = 60_000  # a transaction left open this long by a dead instance is aborted by the broker
 _METADATA_TIMEOUT_MS = 2000
@@ -113,8 +114,9 @@ class TransactionalProducer:
                     raise errors(0)
         self._unacknowledged = []
 
-    def send_offsets(self, group: str, topic: str, offsets: Mapping[int, int], note: str) -> None:
-        """Make the group's offsets of `topic` part of the transaction; `note` is kept with them."""
+    def send_offsets(self, group: Any, topic: str, offsets: Mapping[int, int], note: str) -> None:
+        """Make the group's offsets of `topic` part of the transaction; `note` is kept with them. `group` is its name,
+        or the metadata of a member, which must be one still (KIP-447)."""
         marks = {TopicPartition(topic, p): OffsetAndMetadata(offset, note, -1) for p, offset in offsets.items()}
         with self._explaining("the offsets"):
             result = self._manager.send_offsets_to_transaction(marks, group)
@@ -131,6 +133,8 @@ class TransactionalProducer:
         with self._explaining("the abort"):
             result = self._manager.begin_abort()
         self._finish(result, "the abort")
+        # kafka-python 3.0.12 would send refused offsets with the next transaction, which would commit them.
+        self._manager._pending_txn_offset_commits.clear()
 
     def discard(self) -> None:
         """Close at once, whatever is under way; the broker ends an open transaction when the next producer opens."""
@@ -151,6 +155,8 @@ class TransactionalProducer:
 
     def _told(self, error: KafkaError, what: str) -> Exception:
         cause = self._manager.last_error if isinstance(self._manager.last_error, KafkaError) else error
+        if isinstance(cause, CommitFailedError):
+            return NoLongerOwned(f"{what}: the group has given the partitions to another member")
         if isinstance(cause, (ProducerFencedError, InvalidProducerEpochError)):
             return Fenced(f"another instance with the transactional id {self._id} has taken over: this one must stop")
         if isinstance(cause, RetriableError) or "unknown reasons" in str(

@@ -24,7 +24,7 @@ from streaming.kafka.dead_letters import dead_letter_output
 from streaming.pipeline import DependencyUnavailable, FactualStage, Pipeline
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import Batch, Rejected
-from streaming.state import StateTable
+from streaming.state import SHARED, Changes, StateTable
 from streaming.topics import state_topic
 from streaming.transport import Output, TransportUnavailable
 
@@ -35,8 +35,16 @@ away: it is called again."""
 
 T = TypeVar("T")
 
+_SHARED_SIGN = "@shared"  # in a changelog key, after the stage's name
+
 _MS = pl.Datetime("ms", "UTC")
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0)
+
+
+def reread(read: Callable[[OffsetRange], Records], partition: int, offsets: Sequence[int]) -> Records:
+    """The records at these offsets, in one go: they are of one batch, so they lie close together."""
+    records = read(OffsetRange(partition, offsets[0], offsets[-1] + 1))
+    return records.take(np.flatnonzero(np.isin(records.offsets, offsets)))
 
 
 class StateLayoutChanged(RuntimeError):
@@ -93,25 +101,43 @@ class Flow:
         self._state_topic = state_topic(pipeline.name).name
         self._totals: Counter[str] = Counter()  # as stages said last
 
-    def restore(self, changelog: Iterable[Records]) -> int:
+    def restore(self, changelog: Iterable[tuple[int, Records]]) -> int:
         """Take the state back from its changelog, record by record in log order; the number of keys held after it.
+
+        Args:
+            changelog: (partition of the changelog, which is that of the source, its records).
 
         Raises:
             StateLayoutChanged: a row was written by a version with another layout.
         """
-        for records in changelog:
-            keys = [key.decode() for key in records.keys.to_pylist()]
-            gone = np.asarray(records.values.is_null())
+        for partition, records in changelog:
+            names, keys = _stages_and_keys(records)
             for name, table in self.tables.items():
-                mine = np.asarray([key.startswith(f"{name}/") for key in keys])
-                latest = {keys[row]: row for row in np.flatnonzero(mine)}
-                live = np.asarray(sorted(row for row in latest.values() if not gone[row]), dtype=np.int64)
-                table.delete([key.removeprefix(f"{name}/") for key, row in latest.items() if gone[row]])
-                if len(live):
-                    table.restore(self._decode_state(table, records.take(live)))
+                self._restore(table, partition, records, keys, names == name)
+                self._restore(table, SHARED, records, keys, names == name + _SHARED_SIGN)
                 table.drain()
         self._facts()  # what was counted before this run is not news
         return sum(len(table) for table in self.tables.values())
+
+    def _restore(
+        self, table: StateTable, partition: int, records: Records, keys: Sequence[str], mine: npt.NDArray[np.bool_]
+    ) -> None:
+        gone = np.asarray(records.values.is_null())
+        latest = {keys[row]: row for row in np.flatnonzero(mine).tolist()}
+        live = np.asarray(sorted(row for row in latest.values() if not gone[row]), dtype=np.int64)
+        table.delete([key for key, row in latest.items() if gone[row]])
+        if len(live):
+            table.restore(self._decode_state(table, records.take(live)), partition)
+
+    def forget(self, partition: int) -> None:
+        """Let go of the state of a partition that another worker reads now."""
+        for table in self.tables.values():
+            table.forget(partition)
+
+    @property
+    def shares_state(self) -> bool:
+        """Whether some state belongs to no single partition, so that one worker must read all of them."""
+        return not all(table.partitioned for table in self.tables.values())
 
     def process(self, batches: Sequence[Batch]) -> Commit:
         """Run the stages over batches that are in partition order, and gather everything for one transaction.
@@ -136,7 +162,7 @@ class Flow:
             answered = rows.height
         now_ms = self._clock()
         answers = [self._encode_answers(rows, now_ms)] if answered else []
-        state = [out for table in self.tables.values() if (out := self._encode_state(table, now_ms)) is not None]
+        state = [out for table in self.tables.values() for out in self._encode_state(table, now_ms)]
         took.lap("encode")
         counts, alerts = self._facts()
         if answered and self._pipeline.counted_flags:
@@ -242,14 +268,21 @@ class Flow:
             now_ms,
         )
 
-    def _encode_state(self, table: StateTable, now_ms: int) -> Output | None:
-        changed, rows, deleted = table.drain()
-        if not changed and not deleted:
-            return None
-        prefix = self._state_prefixes[table.name]
-        keys = [f"{table.name}/{key}".encode() for key in (*changed, *deleted)]
+    def _encode_state(self, table: StateTable, now_ms: int) -> list[Output]:
+        """What changed, each partition's in its own partition of the changelog."""
+        return [
+            self._state_rows(table, partition, changes, now_ms)
+            for partition, changes in table.drain_by_partition().items()
+        ]
+
+    def _state_rows(self, table: StateTable, partition: int, changes: Changes, now_ms: int) -> Output:
+        changed, rows, deleted = changes
+        prefix, shared = self._state_prefixes[table.name], partition == SHARED
+        name = f"{table.name}{_SHARED_SIGN * shared}/"
+        keys = [(name + key).encode() for key in (*changed, *deleted)]
         values = [*(prefix + row for row in rows), *[None] * len(deleted)]
-        return Output(self._state_topic, Records.of(keys, values, timestamps_ms=np.full(len(keys), now_ms, np.int64)))
+        records = Records.of(keys, values, timestamps_ms=np.full(len(keys), now_ms, np.int64))
+        return Output(self._state_topic, records, None if shared else partition)
 
     def _decode_state(self, table: StateTable, records: Records) -> pl.DataFrame:
         decoded = Decoder(table.schema, {table.schema_id: table.schema}).decode(records)
@@ -276,3 +309,9 @@ class _Stopwatch:
 
 def _utf8(column: pl.Series) -> pa.LargeBinaryArray:
     return column.to_arrow().cast(pa.large_string()).cast(pa.large_binary())
+
+
+def _stages_and_keys(records: Records) -> tuple[npt.NDArray[np.object_], list[str]]:
+    """Of changelog rows (N,): the stage, with a sign where the key is shared, and the key within its table."""
+    pairs = [key.decode().partition("/") for key in records.keys.to_pylist()]
+    return np.array([stage for stage, _, _ in pairs], dtype=object), [key for _, _, key in pairs]

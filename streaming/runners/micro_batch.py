@@ -18,15 +18,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import ray
 
 from streaming.codec import Decoder, SchemaRegistry
 from streaming.pipeline import DependencyUnavailable, Pipeline
-from streaming.records import OffsetRange, Records
+from streaming.records import Records
+from streaming.runners.account import account
 from streaming.runners.batch import Batch
 from streaming.runners.epoch import EpochSource, Preprocess, ReadLimits, batches
-from streaming.runners.flow import Clock, Commit, Flow
+from streaming.runners.flow import Clock, Commit, Flow, reread
 from streaming.runners.order import ReleaseOrder
 from streaming.runners.planner import Planner
 from streaming.runners.progress import Progress
@@ -60,7 +60,7 @@ class MicroBatchRunner:
         sink: Sink,
         registry: SchemaRegistry,
         *,
-        changelog: Callable[[], Iterable[Records]],
+        changelog: Callable[[], Iterable[tuple[int, Records]]],
         config: MicroBatchConfig | None = None,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -221,34 +221,7 @@ class MicroBatchRunner:
                 self.progress.waits("commit", str(away))
                 time.sleep(0.5)
         self.progress.waits("commit", "")
-        self._log(commit, round((time.perf_counter() - began) * 1e3, 1))
-        self.progress.committed(
-            self._clock(),
-            events=commit.records,
-            answers=commit.answered,
-            dead_letters=len(commit.rejected),
-            counts=commit.counts,
-            alerts=commit.alerts,
-            offsets=commit.offsets,
-            ingest_time_ms=commit.ingest_time_ms,
-        )
-
-    def _log(self, commit: Commit, commit_ms: float) -> None:
-        """One line a commit, and one a dead letter; offsets are the id from event to answer."""
-        topic = self._pipeline.source.name
-        log.info(
-            "committed",
-            extra={
-                "pipeline": self._pipeline.name,
-                "ranges": [f"{topic}/{r.partition}[{r.start},{r.end})" for r in commit.ranges],
-                "events": commit.records,
-                "answers": commit.answered,
-                "dead_letters": len(commit.rejected),
-                "took_ms": {**commit.took_ms, "commit": commit_ms},
-            },
-        )
-        for record, reason in commit.rejected:
-            log.warning("dead letter", extra={"pipeline": self._pipeline.name, "record": record, "reason": reason})
+        account(self._pipeline, self.progress, commit, (time.perf_counter() - began) * 1e3, self._clock())
 
     def _finish(self, committer: threading.Thread, epochs: _Epochs, planner: Any) -> None:
         """What was answered is committed; what was only read stays on the log for the next start."""
@@ -263,9 +236,7 @@ class MicroBatchRunner:
     def _reread(self, partition: int, offsets: Sequence[int]) -> Records:
         reader = self._source.open({partition: offsets[0]})
         try:
-            # All in one go: they are of one commit, so they lie close together.
-            records = reader.read(OffsetRange(partition, offsets[0], offsets[-1] + 1))
-            return records.take(np.flatnonzero(np.isin(records.offsets, offsets)))
+            return reread(reader.read, partition, offsets)
         finally:
             reader.close()
 

@@ -114,7 +114,7 @@ class ReferenceModel:
         self._net = ReferenceNet().eval()
 
     def new_state(self) -> StateTable:
-        return StateTable(self.name, {"hidden": Column(np.float32, (STATE,))})
+        return StateTable(self.name, {"hidden": Column(np.float32, (STATE,))}, partitioned=True)
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         runs = rows.select(
@@ -162,7 +162,7 @@ def run_pipeline(bootstrap: str) -> None:
             KafkaSource(kafka, FRAMES.name, group),
             KafkaSink(kafka, "reference", group, FRAMES.name),
             ReferenceRegistry(),
-            changelog=lambda: read_all(kafka, state_topic(pipeline.name).name).values(),
+            changelog=lambda: read_all(kafka, state_topic(pipeline.name).name).items(),
             config=MicroBatchConfig(
                 epoch_s=settings.epoch_s,
                 read_tasks=settings.read_tasks,

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from streaming.codec import Decoded, Decoder, Encoder, PackagedRegistry, RegistryUnavailable, load_schema
 from streaming.records import OffsetRange, Records
 from streaming.runners import epoch as epoch_module
-from streaming.runners.epoch import ReadLimits, preprocess, read_epoch
+from streaming.runners.epoch import ReadLimits, read_epoch
 from streaming.runners.order import ReleaseOrder
 from streaming.runners.planner import Planner
+from streaming.runners.preprocess import preprocess
 from streaming.simulators.match import simulate
 from streaming.testing import MemoryLog, MemorySource
 from streaming.transport import Fetched, LogCorrupt, OffsetsExpired

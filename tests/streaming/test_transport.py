@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -26,11 +27,13 @@ from streaming.topics import Topic
 from streaming.transport import (
     CommitRefused,
     Fenced,
+    GroupSource,
+    Member,
+    NoLongerOwned,
     OffsetsExpired,
     Output,
     Reader,
     Sink,
-    Source,
     TransportUnavailable,
 )
 
@@ -43,7 +46,7 @@ class Lab(Protocol):
 
     def create(self, topic: str, partitions: int) -> None: ...
     def append(self, topic: str, records: Records, partition: int, aborted: bool = False) -> None: ...
-    def source(self, topic: str) -> Source: ...
+    def source(self, topic: str) -> GroupSource: ...
     def sink(self, source_topic: str, transactional_id: str = "one") -> Sink: ...
     def fail_at(self, sink: Sink, step: int) -> None: ...
     def expire(self, topic: str, partition: int, before: int) -> None: ...
@@ -59,7 +62,7 @@ class MemoryLab:
     def append(self, topic: str, records: Records, partition: int, aborted: bool = False) -> None:
         self.log.append(topic, records, partition, aborted)
 
-    def source(self, topic: str) -> Source:
+    def source(self, topic: str) -> GroupSource:
         return MemorySource(self.log, topic, "group")
 
     def sink(self, source_topic: str, transactional_id: str = "one") -> Sink:
@@ -95,7 +98,7 @@ class KafkaLab:
         finally:
             producer.discard()
 
-    def source(self, topic: str) -> Source:
+    def source(self, topic: str) -> GroupSource:
         source = KafkaSource(self.settings, self.prefix + topic, f"{self.prefix}-group")
         self.opened.append(source)
         return source
@@ -155,12 +158,12 @@ class _Prefixed:
         self.sink, self.prefix = sink, prefix
         self.open, self.close = sink.open, sink.close
 
-    def commit(self, *, offsets: Mapping[int, int], **outputs: Sequence[Output]) -> None:
+    def commit(self, *, offsets: Mapping[int, int], member: object = None, **outputs: Sequence[Output]) -> None:
         named = {
             stage: [Output(self.prefix + output.topic, output.records, output.partition) for output in group]
             for stage, group in outputs.items()
         }
-        self.sink.commit(offsets=offsets, **named)
+        self.sink.commit(offsets=offsets, member=member, **named)
 
 
 @pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -559,6 +562,113 @@ def test_sources_and_sinks_travel(lab: Lab) -> None:
     assert list(source.partitions()) == [0, 1]
     assert source.end_offsets()[1] >= 3
     source.close()
+
+
+class Membership:
+    """A member in a thread: begins whatever it is given, and keeps what it reads."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.begun: dict[int, int] = {}
+        self.seen: dict[int, list[Row]] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def leave(self) -> None:
+        self._over.set()
+        self._thread.join(PATIENCE_S)
+        self.member.close()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._poll()
+
+    def _poll(self) -> None:
+        fetched = self.member.poll(0.05, 100)
+        moved = self.member.moved()
+        for partition in moved.given:
+            del self.begun[partition]
+        for partition in moved.taken:
+            self.begun[partition] = self.member.begin(partition)
+        if fetched is not None and fetched.range.partition in self.begun:
+            self.seen.setdefault(fetched.range.partition, []).extend(rows(fetched.records))
+
+
+@pytest.fixture
+def join(lab: Lab) -> Iterator[Callable[[], Membership]]:
+    """Joins the group of the topic "in"; whoever is still a member at the end leaves."""
+    members: list[Membership] = []
+
+    def joined() -> Membership:
+        members.append(Membership(lab.source("in").join()))
+        return members[-1]
+
+    yield joined
+    for member in members:
+        member.leave()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+Join = Callable[[], Membership]
+
+
+def test_partitions_move_one_by_one_to_a_second_member_and_back_when_it_leaves(lab: Lab, join: Join) -> None:
+    lab.create("in", 4)
+    for partition in range(4):
+        lab.append("in", numbered(0, 5), partition)
+    first = join()
+    wait_until(lambda: sum(len(seen) for seen in first.seen.values()) == 20)
+    assert first.seen == dict.fromkeys(range(4), rows(numbered(0, 5)))
+    second = join()
+    wait_until(lambda: (len(first.begun), len(second.begun)) == (2, 2))
+    assert sorted([*first.begun, *second.begun]) == [0, 1, 2, 3]
+    for partition in range(4):
+        lab.append("in", numbered(5, 6), partition)
+    kept = set(first.begun)
+    wait_until(lambda: all(len(first.seen[partition]) == 6 for partition in kept))
+    second.leave()
+    wait_until(lambda: len(first.begun) == 4)
+
+
+def test_a_member_begins_where_the_group_has_committed(lab: Lab, join: Join) -> None:
+    lab.create("in", 1)
+    lab.append("in", numbered(0, 9), 0)
+    sink, member = lab.sink("in"), join()
+    sink.open()
+    wait_until(lambda: bool(member.seen))
+    assert member.begun == {0: 0}
+    sink.commit(answers=[], dead_letters=[], state=[], offsets={0: 7}, member=member.member.identity())
+    member.leave()
+    successor = join()
+    wait_until(lambda: bool(successor.seen))
+    assert successor.begun == {0: 7}
+    assert successor.seen[0] == rows(numbered(7, 9))
+
+
+def test_a_commit_for_a_partition_that_has_moved_on_is_refused_and_leaves_nothing(lab: Lab, join: Join) -> None:
+    lab.create("in", 2)
+    lab.create("out", 1)
+    sink, first = lab.sink("in"), join()
+    sink.open()
+    wait_until(lambda: len(first.begun) == 2)
+    before = first.member.identity()
+    second = join()
+    wait_until(lambda: (len(first.begun), len(second.begun)) == (1, 1))
+    (moved,), (kept,) = second.begun, first.begun
+    answers = [Output("out", numbered(0, 1))]
+    with pytest.raises(NoLongerOwned):
+        sink.commit(answers=answers, dead_letters=[], state=[], offsets={moved: 1}, member=before)
+    answers = [Output("out", numbered(1, 2))]
+    sink.commit(answers=answers, dead_letters=[], state=[], offsets={kept: 1}, member=first.member.identity())
+    assert rows(read_rest(lab, "out", 0)) == rows(numbered(1, 2))
+    assert lab.source("in").committed() == {kept: 1, moved: 0}
 
 
 @settings(max_examples=60, deadline=None)

@@ -133,6 +133,15 @@ def test_a_row_between_two_sessions_joins_them() -> None:
     assert sorted(state.keys()) == ["0/s0/ann", "@watermark/0"]
 
 
+def test_rows_inside_a_long_session_belong_to_it_however_far_apart_they_are() -> None:
+    windows = stage(Session(5), lateness_s=60)
+    state = windows.new_state()
+    windows(feed(*[("ann", float(second)) for second in range(10, 50, 4)]), state)
+    windows(feed(("ann", 11.0), ("ann", 30.0), ("ann", 45.0), first=10), state)
+    assert sorted(state.keys()) == ["0/s0/ann", "@watermark/0"]
+    assert state["n"][state.slots(["0/s0/ann"])].tolist() == [13]
+
+
 def test_a_row_for_a_session_that_is_open_is_late_all_the_same_beyond_the_lateness() -> None:
     windows = stage(Session(100), lateness_s=5)
     state = windows.new_state()
@@ -357,7 +366,7 @@ def test_what_comes_after_a_tick_is_late() -> None:
     windows = stage(Tumbling(10))
     state = windows.new_state()
     windows(feed(("hall", 4.0)), state)
-    windows.tick(10_000 + IDLE_MS, [0], state)
+    windows.tick(15_000 + IDLE_MS, [0], state)
     out = windows(feed(("hall", 5.0), ("hall", 12.0), first=1), state)
     assert told(out, "late") == [("hall", 0.0, 10.0, True)]
     assert "0/10000-20000/hall" in state, "a tick moves the watermark no further than it must"

@@ -203,7 +203,7 @@ def bytes_of(frame: pl.DataFrame) -> list[tuple[str, str, bytes]]:
     return columns
 
 
-EXAMPLES = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @EXAMPLES

@@ -8,7 +8,7 @@ same rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -45,6 +45,23 @@ class Stage(Protocol):
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """Rows in, rows out (fewer or more), in the order of their source offsets."""
+
+
+@runtime_checkable
+class TickingStage(Stage, Protocol):
+    """A stage that has something to say when no row comes. A tick is not on the log: what it changed and what it made
+    are committed in one transaction, like those of a batch."""
+
+    def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> pl.DataFrame:
+        """Processing time has come to `now_ms`. Rows out as from a call, with the `_partition`, `_offset`, ... of each
+        partition's last row; none if nothing was due.
+
+        Args:
+            now_ms: UTC, by the runner's clock.
+            partitions: those of which the stage has been handed every record that the log held at `now_ms`. A partition
+                with records still to be read is not quiet, however long ago its last row came.
+            state: the stage's.
+        """
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streaming.event_time import watermarks
 from streaming.features.catalogue import COUNTS, LEVELS, title_spec, titles
 from streaming.features.form import RATING_LAYOUT
 from streaming.features.match import HEROES, KINDS, SIDES, TEXTS, TOTALS
@@ -154,7 +155,7 @@ class Batch:
 class PartitionTime(NamedTuple):
     """How far event time has come in one partition."""
 
-    watermark_ms: int  # the newest event time that two rows running have reached; -1 before the second row
+    watermark_ms: int  # `streaming.event_time`; -1 before the second row
     elapsed_ms: int  # what it has gained, `MAX_STEP_MS` at most at once
     last_ms: int  # event time of the last row
 
@@ -166,8 +167,7 @@ def _elapsed(time_ms: Ints, partition: Ints, state: StateTable) -> tuple[Ints, I
         (slot,) = state.slots([partition_key(number)])
         rows = np.flatnonzero(partition == number)
         times = time_ms[rows]
-        reached = np.minimum(times, np.concatenate([[state["last_ms"][slot]], times[:-1]]))
-        watermark = np.maximum.accumulate(np.concatenate([[state["watermark_ms"][slot]], reached]))
+        watermark = watermarks(times, state["last_ms"][slot], state["watermark_ms"][slot])
         gains = np.where(watermark[:-1] < 0, 0, np.minimum(np.diff(watermark), MAX_STEP_MS))
         elapsed = state["elapsed_ms"][slot] + np.concatenate([[0], np.cumsum(gains)])
         before[rows], after[rows] = elapsed[:-1], elapsed[1:]

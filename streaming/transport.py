@@ -97,9 +97,9 @@ class Sink(Protocol):
         A dead letter too large for its topic is cut, and says so in its headers.
 
         Raises `Fenced` when another instance took over (stop at once), `CommitRefused` when the log will not take these
-        records (no such topic, an answer or a state row too large: nothing is visible, and trying again does not help)
-        and `TransportUnavailable` when the log is away: then nothing is visible, the sink has been reset and the same
-        commit may be tried again.
+        records (no such topic, an answer or a state row too large: nothing is visible, and trying again does not help),
+        `AccessDenied` when it does not let us (as little helps), and `TransportUnavailable` when the log is away: then
+        nothing is visible, the sink has been reset and the same commit may be tried again.
         """
 
     def close(self) -> None:
@@ -140,6 +140,11 @@ class LogCorrupt(RuntimeError):
 
 class CommitRefused(RuntimeError):
     """The log answers, and will not take these records: trying again does not help."""
+
+
+class AccessDenied(RuntimeError):
+    """The log answers, and does not let us in or do this: the message names the setting or the right that is missing.
+    Trying again does not help before someone has changed that."""
 
 
 class Fenced(RuntimeError):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.ray_session import ray_session
 from jobs.signals import signals_set
+from streaming.topics import identity
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
@@ -32,12 +33,6 @@ PIPELINES = ("win-prediction",)
 
 _KAFKA_PATIENCE_S = 60.0
 _RETRY_S = 0.2
-
-
-def identity(pipeline: str) -> str:
-    """Consumer group and transactional id of a pipeline. Both hang on its name alone, as the topic of its state does:
-    progress and state of different names would contradict each other."""
-    return f"sightline.{pipeline}"
 
 
 def run_pipeline(name: str, settings: Settings) -> None:

@@ -41,6 +41,7 @@ def run_pipeline(name: str, settings: Settings) -> None:
     Raises:
         KeyError: no pipeline of that name.
         TransportUnavailable: Kafka did not answer for a minute.
+        AccessDenied: Kafka does not let us in, or do something that the run needs.
         TopicMissing: a topic cannot be created.
         ModelNotFoundError, BrokenModelError, DeploymentFailed: the models cannot be served.
         Fenced, OffsetsExpired, LogCorrupt, CommitRefused, StateLayoutChanged: as `MicroBatchRunner.run`.
@@ -92,6 +93,7 @@ def prepare_topics(kafka: KafkaSettings, pipeline: str, stopping: threading.Even
 
     Raises:
         TransportUnavailable: Kafka did not answer for a minute.
+        AccessDenied: Kafka does not let us in, or do something that the run needs.
         TopicMissing: a topic cannot be created.
     """
     from streaming import topics

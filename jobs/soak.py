@@ -29,7 +29,7 @@ SPEED = 20.0  # game seconds per second: matches come and go
 _PROGRESS_S = 60.0
 _LOOK_S = 1.0  # the pipeline says how it is once a second
 _RATE_MATCHES, _RATE_S = 8, 60.0  # how much of the feed is looked at to know its rate
-_FULL_SOON = {"max_matches": 100, "max_points": 200, "max_points_total": 5_000, "max_events": 50}
+_GATEWAY = {"port": 0, "max_matches": 100, "max_points": 200, "max_points_total": 5_000, "max_events": 50}
 
 Say = Callable[[str], None]
 
@@ -72,7 +72,7 @@ def soak(hours: float, events_per_s: float, settings: Settings, say: Say) -> tup
 
     samples, failure = Samples(), ""
     options = DemoOptions(duration_s=hours * 3600, speed=SPEED, matches=matches_for(events_per_s))
-    small = settings.model_copy(update={"gateway": settings.gateway.model_copy(update=_FULL_SOON)})
+    small = settings.model_copy(update={"gateway": settings.gateway.model_copy(update=_GATEWAY)})
     try:
         run_demo(options, small, say, lambda parts: sampling(parts, samples, say))
     except DemoFailed as ended:
@@ -136,6 +136,7 @@ class StatusTail:
         self._decoder = Decoder(PIPELINE_STATUS.schema, PackagedRegistry())
         self._source = KafkaSource(parts.kafka, PIPELINE_STATUS.name, "")
         self._reader: Any = None
+        self._earlier: set[str] | None = None  # errors of before the first answer: what it waited for at its start
 
     def look(self, samples: Samples) -> dict[str, float]:
         """Lag and rate as of now, if there is news; totals and errors go to the samples."""
@@ -147,8 +148,11 @@ class StatusTail:
             for row in self._decoder.decode(fetched.records).frame.to_dicts():
                 values = {"lag_s": row["lag_s"], "answers_per_s": row["answers_per_s"]}
                 samples.totals = {name: row[f"{name}_total"] for name in ("events", "answers", "dead_letters")}
+                if self._earlier is None or not row["answers_total"]:
+                    self._earlier = (self._earlier or set()).union(row["errors"])
                 for error in reversed(row["errors"]):
-                    _note(samples, error)
+                    if error not in self._earlier:
+                        _note(samples, error)
             fetched = self._reader.poll(0.0, 1_000)
         return values
 

@@ -161,15 +161,17 @@ def test_lag_totals_and_errors_are_read_from_the_status_topic(kafka: str) -> Non
     encoder = Encoder(load_schema("pipeline-status"), PackagedRegistry().id_of("pipeline-status"))
     row: dict[str, Any] = {name: {pl.String: "", pl.Float64: 0.0}.get(type(t), 0) for name, t in STATUS_SCHEMA.items()}
     row |= {name: [] for name, t in STATUS_SCHEMA.items() if isinstance(t, pl.List)}
+    row |= {"time_ms": time.time_ns() // 1_000_000, "started_ms": 0}
+    starting = row | {"errors": ["waits for a model"]}
     row |= {"lag_s": 0.25, "answers_per_s": 12.0, "events_total": 30, "answers_total": 10, "dead_letters_total": 2}
-    row |= {"time_ms": time.time_ns() // 1_000_000, "started_ms": 0, "errors": ["newer", "older"]}
-    status = encoder.encode(pl.DataFrame([row], schema=STATUS_SCHEMA)).to_pylist()
+    row |= {"errors": ["newer", "older", "waits for a model"]}
+    status = encoder.encode(pl.DataFrame([starting, row], schema=STATUS_SCHEMA)).to_pylist()
     samples, said, publisher = Samples(), list[str](), Publisher(settings)
     deadline = time.monotonic() + 30.0
     with sampling(Parts(settings, {"pipeline": os.getpid()}), samples, said.append, period_s=0.05):
         while len(samples.times_s) < 3:
             assert time.monotonic() < deadline, samples
-            publisher.send(PIPELINE_STATUS.name, [b"win-prediction"], status)
+            publisher.send(PIPELINE_STATUS.name, [b"win-prediction"] * 2, status)
             publisher.flush(5.0)
     publisher.close()
     assert samples.totals == {"events": 30, "answers": 10, "dead_letters": 2}

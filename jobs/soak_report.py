@@ -113,7 +113,7 @@ def plot(samples: Samples, found: Mapping[str, Any], path: Path) -> None:
         panel.set_ylim(bottom=0)
         panel.set_ylabel(kind)
         if any("." in name for name in samples.series if name.startswith(kind)):
-            panel.legend(loc="upper left", fontsize="small", ncols=4, frameon=False)
+            panel.legend(loc="lower left", fontsize="small", ncols=4, frameon=False)
     panels[-1, 0].set_xlabel("minutes")
     figure.suptitle(conclusion(found), fontsize="medium", wrap=True)
     figure.tight_layout()

@@ -74,6 +74,7 @@ def seed(broker: SecuredBroker) -> None:
             state=[],
             offsets={},
         )
+        sink.open()  # a commit returns before everyone can see it, an opening waits for that
 
 
 def records(count: int) -> Records:

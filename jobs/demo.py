@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,8 +62,21 @@ class DemoOptions:
     seed: int = 7
 
 
-def run_demo(options: DemoOptions, settings: Settings, say: Say) -> dict[str, Any]:
-    """Run the demo to its end; the report, all of it measured.
+@dataclass(frozen=True)
+class Parts:
+    """What of a demo can be watched from outside."""
+
+    kafka: KafkaSettings
+    pids: Mapping[str, int]  # of broker, pipeline and gateway
+
+
+def run_demo(
+    options: DemoOptions,
+    settings: Settings,
+    say: Say,
+    watched: Callable[[Parts], AbstractContextManager[None]] = lambda parts: nullcontext(),
+) -> dict[str, Any]:
+    """Run the demo to its end, the show itself within `watched`; the report, all of it measured.
 
     Raises:
         ImportProblem: `replay` is not readable; nothing was started.
@@ -81,7 +94,8 @@ def run_demo(options: DemoOptions, settings: Settings, say: Say) -> dict[str, An
         demo.launch()
         feed = replay or _simulated(options)  # while broker, Ray and gateway start
         if demo.connect(stopping):
-            demo.show(feed, stopping)
+            with watched(demo.parts()):
+                demo.show(feed, stopping)
             demo.drain(_DRAIN_WHEN_STOPPED_S if stopping.is_set() else _DRAIN_S)
         report = demo.report()
     if options.report is not None:
@@ -140,6 +154,14 @@ class _Demo:
         self._connected = _Connected(kafka, publisher, meter)
         return not stopping.is_set()
 
+    def parts(self) -> Parts:
+        """What there is to watch, once connected."""
+        assert self._connected is not None
+        pids = {child.name: child.pid for child in self._children}
+        if (broker := self._broker.pid) is not None:
+            pids["broker"] = broker
+        return Parts(self._connected.kafka, pids)
+
     def show(self, feed: MatchFeed, stopping: threading.Event) -> None:
         """Stream matches until the time is over, the matches are, or someone stops it."""
         from streaming.simulators.feed import Pacer
@@ -162,9 +184,8 @@ class _Demo:
 
     def drain(self, within_s: float) -> None:
         """Let the pipeline answer what was sent, for a while; not when it has answered nothing so far."""
-        from jobs.run import identity
         from streaming.kafka.source import KafkaSource
-        from streaming.topics import MATCH_EVENTS
+        from streaming.topics import MATCH_EVENTS, identity
 
         assert self._connected is not None
         kafka, publisher, meter = self._connected.kafka, self._connected.publisher, self._connected.meter
@@ -310,6 +331,11 @@ class _BrokerStart:
         if self._failure is not None:
             raise self._failure
         return self._bootstrap
+
+    @property
+    def pid(self) -> int | None:
+        """Of its process, if it runs."""
+        return self._broker.status().pid
 
     def stop(self) -> None:
         """Stop it, whether it runs, starts, or was about to."""

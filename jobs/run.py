@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.ray_session import ray_session
 from jobs.signals import signals_set
+from streaming.topics import identity
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
@@ -34,18 +35,13 @@ _KAFKA_PATIENCE_S = 60.0
 _RETRY_S = 0.2
 
 
-def identity(pipeline: str) -> str:
-    """Consumer group and transactional id of a pipeline. Both hang on its name alone, as the topic of its state does:
-    progress and state of different names would contradict each other."""
-    return f"sightline.{pipeline}"
-
-
 def run_pipeline(name: str, settings: Settings) -> None:
     """Run one pipeline until SIGTERM or SIGINT; everything under way is finished or left untouched on the log.
 
     Raises:
         KeyError: no pipeline of that name.
         TransportUnavailable: Kafka did not answer for a minute.
+        AccessDenied: Kafka does not let us in, or do something that the run needs.
         TopicMissing: a topic cannot be created.
         ModelNotFoundError, BrokenModelError, DeploymentFailed: the models cannot be served.
         Fenced, OffsetsExpired, LogCorrupt, CommitRefused, StateLayoutChanged: as `MicroBatchRunner.run`.
@@ -97,6 +93,7 @@ def prepare_topics(kafka: KafkaSettings, pipeline: str, stopping: threading.Even
 
     Raises:
         TransportUnavailable: Kafka did not answer for a minute.
+        AccessDenied: Kafka does not let us in, or do something that the run needs.
         TopicMissing: a topic cannot be created.
     """
     from streaming import topics

@@ -86,6 +86,11 @@ class KafkaSection(_Section):
             missing = [n for n in ("sasl_mechanism", "sasl_username", "sasl_password") if getattr(self, n) is None]
             if missing:
                 raise ValueError(f"security_protocol {self.security_protocol} also needs {', '.join(missing)}")
+        if not self.security_protocol.endswith("SSL") and (self.ssl_cafile or self.ssl_certfile):
+            raise ValueError(
+                f"with security_protocol {self.security_protocol} nothing is encrypted, and ssl_cafile and "
+                "ssl_certfile do nothing: set SSL or SASL_SSL"
+            )
         return self
 
     def connection(self) -> KafkaSettings:

@@ -42,4 +42,10 @@ def state_topic(pipeline: str) -> Topic:
     return Topic(f"sightline.state.{pipeline}", key="key", schema=None, partitions=1, compacted=True)
 
 
+def identity(pipeline: str) -> str:
+    """Consumer group and transactional id of a pipeline. Both hang on its name alone, as the topic of its state does:
+    progress and state of different names would contradict each other."""
+    return f"sightline.{pipeline}"
+
+
 TOPICS = (MATCH_EVENTS, MATCH_EVENTS.dead_letters, MATCH_EVENTS.dead_letter_marks, MATCH_INSIGHTS, PIPELINE_STATUS)

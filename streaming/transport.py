@@ -138,9 +138,10 @@ class Sink(Protocol):
         the reader, where there is a group of them.
 
         Raises `Fenced` when another instance took over (stop at once), `CommitRefused` when the log will not take these
-        records (no such topic, an answer or a state row too large: nothing is visible, and trying again does not help)
-        and `TransportUnavailable` when the log is away: then nothing is visible, the sink has been reset and the same
-        commit may be tried again. Raises `NoLongerOwned` when the group has given the partitions to another member.
+        records (no such topic, an answer or a state row too large: nothing is visible, and trying again does not help),
+        `AccessDenied` when it does not let us (as little helps), and `TransportUnavailable` when the log is away: then
+        nothing is visible, the sink has been reset and the same commit may be tried
+        again. Raises `NoLongerOwned` when the group has given the partitions to another member.
         """
 
     def close(self) -> None:
@@ -185,6 +186,11 @@ class CommitRefused(RuntimeError):
 
 class NoLongerOwned(RuntimeError):
     """The group has let go of this member, or of these partitions: another one reads on from the last commit."""
+
+
+class AccessDenied(RuntimeError):
+    """The log answers, and does not let us in or do this: the message names the setting or the right that is missing.
+    Trying again does not help before someone has changed that."""
 
 
 class Fenced(RuntimeError):

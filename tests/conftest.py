@@ -24,10 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     os.environ.pop("RAY_ADDRESS", None)
     _register(config, "kafka_fixtures")
+    _register(config, "secured_broker")
 
 
 def _register(config: pytest.Config, name: str) -> None:
-    """Take the fixtures of tests/NAME.py, found by its path: another package named `tests` may be installed."""
+    """Take tests/NAME.py and its fixtures, found by its path: another package named `tests` may be installed."""
     full_name = f"tests.{name}"
     if full_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(full_name, ROOT / "tests" / f"{name}.py")

@@ -100,6 +100,23 @@ def with_broker(settings: Settings) -> Settings:
     return settings.model_copy(update={"kafka": kafka})
 
 
+def known_pipeline(name: str) -> str:
+    """The name, if there is a pipeline of it.
+
+    Raises:
+        UsageProblem: there is none; the message says which there are.
+    """
+    from difflib import get_close_matches
+
+    from jobs.run import PIPELINES
+
+    if name not in PIPELINES:
+        near = get_close_matches(name, PIPELINES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(PIPELINES)}"
+        raise UsageProblem(f"no pipeline {name!r}; {hint}")
+    return name
+
+
 def writable_file(path: Path | None, option: str) -> None:
     """Refuse a result file that could not be written, before the work and not after it.
 

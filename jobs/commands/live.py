@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.commands.console import AsJson, Assignments, emit_json, loaded, say, seconds, with_broker, writable_file
+from jobs.commands.console import (
+    AsJson,
+    Assignments,
+    emit_json,
+    known_pipeline,
+    loaded,
+    say,
+    seconds,
+    with_broker,
+    writable_file,
+)
 from jobs.errors import UsageProblem
 
 
@@ -68,15 +78,10 @@ def run(
 
     Example: sightline run win-prediction --brokers broker:9092 --ray-address auto
     """
-    from difflib import get_close_matches
-
     from jobs.logs import log_as_json
-    from jobs.run import PIPELINES, run_pipeline
+    from jobs.run import run_pipeline
 
-    if pipeline not in PIPELINES:
-        near = get_close_matches(pipeline, PIPELINES, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(PIPELINES)}"
-        raise UsageProblem(f"no pipeline {pipeline!r}; {hint}")
+    known_pipeline(pipeline)
     given = {
         "ray.address": (ray_address, "--ray-address"),
         "kafka.bootstrap_servers": (brokers, "--brokers"),
@@ -115,7 +120,7 @@ def gateway(
 
     def feed(topic: Topic) -> Feed:
         assert topic.schema is not None
-        return Feed(KafkaSource(kafka, topic.name, "sightline.gateway"), Decoder(topic.schema, registry).decode)
+        return Feed(KafkaSource(kafka, topic.name, ""), Decoder(topic.schema, registry).decode)
 
     def ready(url: str) -> None:
         if as_json:

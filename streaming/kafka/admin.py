@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kafka.errors import KafkaError, RetriableError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, RetriableError, TopicAlreadyExistsError, TopicAuthorizationFailedError
 
 from streaming.kafka.clients import open_admin
+from streaming.kafka.denied import missing_right
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.source import KafkaReader, KafkaSource
 from streaming.records import Records
@@ -37,16 +38,17 @@ def ensure_topics(settings: KafkaSettings, topics: Sequence[Topic]) -> TopicsRep
 
     Raises:
         TopicMissing: a topic cannot be created here; one that exists is never asked to be.
+        AccessDenied: we may not know whether a topic is there.
         TransportUnavailable: the cluster is away.
     """
     wanted = {topic.name: topic for topic in topics}
     with open_admin(settings) as admin:
-        found = _partition_counts(admin.describe_topics(list(wanted)))
+        found = _partition_counts(settings, admin.describe_topics(list(wanted)))
         missing = [topic for name, topic in wanted.items() if name not in found]
         created = [topic.name for topic in missing if _create(admin, topic)]
         if missing:
             admin.wait_for_topics([topic.name for topic in missing])
-            found = _partition_counts(admin.describe_topics(list(wanted)))
+            found = _partition_counts(settings, admin.describe_topics(list(wanted)))
     if gone := [name for name in wanted if name not in found]:
         raise TopicMissing(f"topic {gone[0]} was created, but is not there; is it being deleted?")
     mismatched = [
@@ -127,12 +129,16 @@ def _create(admin: object, topic: Topic) -> bool:
     except KafkaError as refused:
         raise TopicMissing(
             f"topic {topic.name} is not there and cannot be created ({type(refused).__name__}): create it with "
-            f"{topic.partitions} partitions{', compacted' if topic.compacted else ''}, or allow its creation"
+            f"{topic.partitions} partitions{', compacted' if topic.compacted else ''}, or allow us Create on topic "
+            f"{topic.name}"
         ) from refused
     return True
 
 
-def _partition_counts(described: Sequence[dict[str, object]]) -> dict[str, int]:
+def _partition_counts(settings: KafkaSettings, described: Sequence[dict[str, object]]) -> dict[str, int]:
+    for topic in described:
+        if topic["error_code"] == TopicAuthorizationFailedError.errno:
+            raise missing_right(settings, "Describe", f"topic {topic['name']}")
     return {
         str(topic["name"]): len(partitions)
         for topic in described

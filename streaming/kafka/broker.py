@@ -177,6 +177,11 @@ class EmbeddedBroker:
             log=str(self.log),
         )
 
+    def properties(self, port: int, controller_port: int) -> str:
+        """Its server.properties; of a name that is there twice, the last counts. A broker with other listeners must
+        keep the one in clear at `port`: there it is asked whether it answers."""
+        return _PROPERTIES.format(host=_HOST, data=self._data, port=port, controller_port=controller_port)
+
     def _launch(self, before: _State | None, on_progress: Progress, deadline: float) -> BrokerStatus:
         free = shutil.disk_usage(self._home).free
         if free < _LEAST_FREE_BYTES:
@@ -189,10 +194,7 @@ class EmbeddedBroker:
         with _lock(self._jars / "fetch.lock", deadline + 600.0, "another fetch of the jars"):
             jars = class_path(self._jars, on_progress)
         state = self._ports(before)
-        self._properties.write_text(
-            _PROPERTIES.format(host=_HOST, data=self._data, port=state.port, controller_port=state.controller_port),
-            "utf-8",
-        )
+        self._properties.write_text(self.properties(state.port, state.controller_port), "utf-8")
         if not (self._data / "meta.properties").exists():
             on_progress("preparing the data folder")
             self._format(java, jars)

@@ -1,7 +1,8 @@
 """Opening kafka-python's clients so that an absent cluster is an answer within seconds, and leaves nothing behind.
 
-The clients retry in silence and without end. Here a cluster that cannot be reached raises `TransportUnavailable`, and a
-client that failed half-way in its constructor does not leave its thread and sockets running.
+The clients retry in silence and without end. Here a cluster that cannot be reached raises `TransportUnavailable`, one
+that does not let us in `AccessDenied`, and a client that failed half-way in its constructor does not leave its thread
+and sockets running.
 """
 
 from __future__ import annotations
@@ -10,29 +11,23 @@ import contextlib
 import functools
 import importlib.util
 import logging
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import (
-    AuthorizationError,
-    BrokerNotAvailableError,
-    KafkaError,
-    RetriableError,
-    SaslAuthenticationFailedError,
-)
-from kafka.net.compat import KafkaNetClient
+from kafka.errors import BrokerNotAvailableError, KafkaError, RetriableError, UnknownTopicOrPartitionError
 
+from streaming.kafka.connections import Connections
+from streaming.kafka.denied import DENIALS, access_denied
+from streaming.kafka.handshake import greet, tls_context
 from streaming.kafka.settings import KafkaSettings
-from streaming.transport import TransportUnavailable
+from streaming.transport import AccessDenied, TransportUnavailable
 
 _FETCH_MAX_WAIT_MS = 100  # how long a broker may hold an empty fetch; new records are answered at once
 _GATHERED_BYTES = 256 << 10  # a broker that may gather answers sooner when so much has come together
 _LEAST_GATHER_S = 0.01  # less is nothing, and would ask a quiet broker hundreds of times a second
-_METADATA_PAUSE_MS = 20  # between two looks at the cluster: 100 unless set, and each client begins with two
 _PARTITION_FETCH_BYTES = 2 << 20
 _FETCH_BYTES = 16 << 20
 _CLOSE_TIMEOUT_S = 2.0
@@ -145,12 +140,13 @@ def open_admin(settings: KafkaSettings) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def unavailable_if_away(settings: KafkaSettings) -> Iterator[None]:
-    """Tell `TransportUnavailable` what the client reports as a retriable error or a lost connection."""
+def unavailable_if_away(settings: KafkaSettings, operation: str = "Describe", name: str = "") -> Iterator[None]:
+    """Tell `TransportUnavailable` what the client reports as a retriable error or a lost connection, and `AccessDenied`
+    what it reports as one of those: a right that is missing, to a topic (`operation`) or to the group `name`."""
     try:
         yield
-    except (SaslAuthenticationFailedError, AuthorizationError):
-        raise
+    except DENIALS as error:
+        raise access_denied(settings, error, operation, name) from error
     except (RetriableError, BrokerNotAvailableError, ConnectionError) as error:
         if isinstance(error, TransportUnavailable):
             raise
@@ -164,11 +160,21 @@ def away(settings: KafkaSettings, reason: object) -> TransportUnavailable:
 
 
 def is_reachable(settings: KafkaSettings) -> bool:
-    """Whether any bootstrap server accepts a connection."""
-    for address in settings.addresses():
-        with contextlib.suppress(OSError), socket.create_connection(address, settings.unavailable_after_s):
-            return True
-    return False
+    """Whether any bootstrap server answers. Raises `AccessDenied` when it turns us away."""
+    try:
+        greet(settings)
+    except TransportUnavailable:
+        return False
+    return True
+
+
+def is_forbidden(settings: KafkaSettings, consumer: Any, topic: str) -> bool:
+    """Whether the cluster does not let this consumer know of the topic. A list of all topics just leaves it out, so it
+    is asked for by name, once."""
+    cluster, timeout_ms = consumer._cluster, round(settings.unavailable_after_s * 1000)  # noqa: SLF001 - of kafka-python 3.0.12, pinned
+    with contextlib.suppress(UnknownTopicOrPartitionError):
+        consumer._net.run(consumer._manager.wait_for, cluster.add_topic(topic), timeout_ms)  # noqa: SLF001
+    return topic in cluster.unauthorized_topics
 
 
 @functools.cache
@@ -190,19 +196,19 @@ def _without_waiting_for_offsets(record: logging.LogRecord) -> bool:
 
 def _open(client: Callable[..., Client], settings: KafkaSettings, **options: Any) -> Client:
     require_native_packages()
-    if not is_reachable(settings):
-        raise away(settings, "connection refused")
-    connections: list[KafkaNetClient] = []
+    greet(settings)
+    connections: list[Connections] = []
 
-    def connect(**config: Any) -> KafkaNetClient:
-        connections.append(KafkaNetClient(**config))
-        connections[-1].cluster.config["retry_backoff_ms"] = _METADATA_PAUSE_MS
+    def connect(**config: Any) -> Connections:
+        connections.append(Connections(**config))
         return connections[-1]
 
     try:
         with unavailable_if_away(settings):
-            return client(**settings.client_options(), kafka_client=connect, **options)
-    except (KafkaError, OSError):
+            return client(
+                **settings.client_options(), ssl_context=tls_context(settings), kafka_client=connect, **options
+            )
+    except (KafkaError, OSError, AccessDenied):
         for connection in connections:
             connection.close()
         raise

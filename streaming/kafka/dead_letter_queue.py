@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from streaming.kafka.dead_letters import OURS, STREAMS
 from streaming.kafka.settings import KafkaSettings
-from streaming.kafka.sink import KafkaSink
+from streaming.kafka.sink import KafkaSink, commits_group
 from streaming.kafka.source import KafkaSource
 from streaming.records import Header, Records
 from streaming.topics import Topic
@@ -27,6 +27,11 @@ from streaming.transport import Output
 REPLAYED, SKIPPED = "replayed", "skipped"
 _POLL_S, _POLL_RECORDS = 1.0, 1000
 _COMMIT_LETTERS = 500
+
+
+def transactional_id(topic: Topic) -> str:
+    """Under which letters of this topic are replayed and marked."""
+    return f"sightline.dlq.{topic.name}"
 
 
 class Unreplayable(ValueError):
@@ -106,7 +111,8 @@ class DeadLetterQueue:
 
     def _finish(self, letters: Sequence[DeadLetter], mark: str, corrected: Mapping[str, bytes]) -> int:
         name = self._topic.dead_letters.name
-        sink = KafkaSink(self._settings, f"sightline.dlq.{self._topic.name}", "sightline.dlq", name)
+        id_ = transactional_id(self._topic)
+        sink = KafkaSink(self._settings, id_, commits_group(id_), name)
         finished = 0
         try:
             sink.open()  # ends what another one left unfinished, so that the marks below are all there are

@@ -11,17 +11,20 @@ from typing import Any
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 from streaming.kafka.clients import force_close, open_publisher
+from streaming.kafka.denied import DENIALS, access_denied, missing_right
 from streaming.kafka.settings import KafkaSettings
-from streaming.transport import TransportUnavailable
+from streaming.transport import AccessDenied, TransportUnavailable
 
 log = logging.getLogger(__name__)
 
 _CLOSE_S = 2.0
+_MAY_WRITE_NOWHERE = "ClusterAuthorizationFailedError"  # in the words of an error of no class of its own: fatal
 _PAUSE_S = 1.0  # between two attempts to connect
 
 
 class Publisher:
-    """An idempotent producer; what cannot be delivered is counted. Thread-safe. Order per key is kept.
+    """An idempotent producer; what cannot be delivered is counted, a right that is missing logged. Thread-safe. Order
+    per key is kept.
 
     However many records it is given, `send` waits at most `max_block_s`: half of it for a connection, half for the
     topic's metadata. While there is no connection its records have failed; another attempt to connect is made in the
@@ -36,6 +39,8 @@ class Publisher:
         self._opening: threading.Thread | None = None
         self._next_attempt = 0.0
         self._closed = False
+        self._spent = False  # the producer can do nothing any more, and another is needed
+        self._told: set[str] = set()  # what was logged already
         self.acknowledged = 0
         self.failed = 0
 
@@ -51,11 +56,14 @@ class Publisher:
             except KafkaTimeoutError:  # no metadata: the next record would wait as long
                 self._count(failed=len(values) - queued)
                 return
+            except DENIALS as error:
+                self._fail(topic, error, len(values) - queued)
+                return
             except KafkaError:  # this one: too large, or the producer was closed meanwhile
                 self._count(failed=1)
                 continue
             future.add_callback(lambda _: self._count(acknowledged=1))
-            future.add_errback(lambda _: self._count(failed=1))
+            future.add_errback(lambda error: self._fail(topic, error))
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all queued records are delivered or failed; False when time ran out."""
@@ -81,12 +89,18 @@ class Publisher:
             opening.join(self._step_s)
 
     def _connected(self) -> Any:
+        spent = None
         with self._lock:
+            if self._spent:
+                spent, self._producer, self._spent = self._producer, None, False
+                self._next_attempt = time.monotonic() + _PAUSE_S
             idle = self._producer is None and self._opening is None and not self._closed
             if idle and time.monotonic() >= self._next_attempt:
                 self._opening = threading.Thread(target=self._open, name="publisher", daemon=True)
                 self._opening.start()
             opening = self._opening
+        if spent is not None:
+            force_close(spent)
         if opening is not None:
             opening.join(self._step_s)
         with self._lock:
@@ -96,8 +110,8 @@ class Publisher:
         producer = None
         try:
             producer = open_publisher(self._settings, round(self._step_s * 1000))
-        except (TransportUnavailable, KafkaError) as failure:
-            log.warning("cannot publish: %s", failure)
+        except (TransportUnavailable, AccessDenied, KafkaError) as failure:
+            self._tell(f"cannot publish: {failure}")
         with self._lock:
             self._opening = None
             self._next_attempt = time.monotonic() + _PAUSE_S
@@ -105,6 +119,22 @@ class Publisher:
                 self._producer, producer = producer, None
         if producer is not None:
             _close(producer)
+
+    def _fail(self, topic: str, error: Exception, records: int = 1) -> None:
+        self._count(failed=records)
+        if _MAY_WRITE_NOWHERE in str(error):
+            self._tell(f"cannot publish: {missing_right(self._settings, 'Write', f'topic {topic}')}")
+            with self._lock:
+                self._spent = True
+        elif isinstance(error, DENIALS):
+            self._tell(f"cannot publish: {access_denied(self._settings, error, 'Write', topic)}")
+
+    def _tell(self, words: str) -> None:
+        with self._lock:
+            known = words in self._told
+            self._told.add(words)
+        if not known:
+            log.warning("%s", words)
 
     def _count(self, *, acknowledged: int = 0, failed: int = 0) -> None:
         with self._lock:

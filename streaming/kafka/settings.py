@@ -60,7 +60,7 @@ class KafkaSettings:
         return found
 
     def client_options(self) -> dict[str, Any]:
-        """What every kafka-python client of this cluster is opened with."""
+        """What every kafka-python client of this cluster is opened with, but for `handshake.tls_context`."""
         return {
             "bootstrap_servers": [server.strip() for server in self.bootstrap_servers.split(",")],
             "client_id": self.client_id,
@@ -68,11 +68,6 @@ class KafkaSettings:
             "sasl_mechanism": self.sasl_mechanism,
             "sasl_plain_username": self.sasl_username,
             "sasl_plain_password": self.sasl_password,
-            "ssl_cafile": self.ssl_cafile,
-            "ssl_certfile": self.ssl_certfile,
-            "ssl_keyfile": self.ssl_keyfile,
-            "ssl_password": self.ssl_password,
-            "ssl_check_hostname": self.ssl_check_hostname,
             "bootstrap_timeout_ms": round(self.unavailable_after_s * 1000),
             "request_timeout_ms": 10_000,
             "retry_backoff_ms": 2,  # the default 100 makes every transaction after another wait 100 ms

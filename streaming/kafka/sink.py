@@ -22,6 +22,11 @@ _BATCH_BYTES = 1_000_000
 _COMMIT_TIMEOUT_S = 10.0
 
 
+def commits_group(transactional_id: str) -> str:
+    """The group that a sink's commits without offsets leave their notes in."""
+    return f"{transactional_id}.commits"
+
+
 @dataclass(frozen=True, slots=True)
 class _Doubt:
     """A commit whose outcome is not known: the connection went while the broker was ending the transaction."""
@@ -62,7 +67,7 @@ class KafkaSink:
         producer = self._producer = TransactionalProducer(
             self._settings, self._transactional_id, self._commit_timeout_s
         )
-        self._notes = self._read_notes(self._group, range(producer.partitions(self._source_topic)))
+        self._notes = self._read_notes(self._group, range(producer.partitions(self._source_topic, "Read")))
 
     def commit(
         self,
@@ -80,8 +85,9 @@ class KafkaSink:
             NoLongerOwned: the group has given the partitions to another member.
             TransportUnavailable: the cluster is away. Try the same commit again; should this one have gone through
                 after all, the next call notices and returns.
-            CommitRefused: the cluster will not take it (a topic is missing, a right), or an answer or a state row is
-                above `max_record_bytes`.
+            AccessDenied: a right is missing, or we are not let in any more.
+            CommitRefused: the cluster will not take it (a topic is missing), or an answer or a state row is above
+                `max_record_bytes`.
         """
         dead_letters = [within(letters, self._settings.max_record_bytes) for letters in dead_letters]
         for output in (*answers, *dead_letters, *state):
@@ -93,7 +99,7 @@ class KafkaSink:
         if self._doubt is not None and self._is_through(self._doubt, offsets):
             return
         # Without offsets the note is left in a group of its own: it must be somewhere.
-        group, marks = (self._group, offsets) if offsets else (f"{self._transactional_id}.commits", {0: 0})
+        group, marks = (self._group, offsets) if offsets else (commits_group(self._transactional_id), {0: 0})
         note = uuid.uuid4().hex
         producer = self._producer
         assert producer is not None
@@ -189,7 +195,7 @@ class KafkaSink:
         timeout_ms = round(self._commit_timeout_s * 1000)
         consumer = open_consumer(self._settings, group, isolation)
         try:
-            with unavailable_if_away(self._settings):
+            with unavailable_if_away(self._settings, name=group):
                 found = {}
                 for partition in partitions:
                     tp = TopicPartition(self._source_topic, partition)

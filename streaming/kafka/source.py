@@ -17,7 +17,8 @@ import numpy as np
 from kafka import TopicPartition
 from kafka.errors import OffsetOutOfRangeError
 
-from streaming.kafka.clients import away, open_consumer, unavailable_if_away
+from streaming.kafka.clients import away, is_forbidden, open_consumer, unavailable_if_away
+from streaming.kafka.denied import missing_right
 from streaming.kafka.fetching import Chunk, ColumnReader
 from streaming.kafka.settings import KafkaSettings
 from streaming.records import OffsetRange, Records
@@ -55,7 +56,10 @@ class KafkaSource:
             return [tp.partition for tp in self._all(consumer)]
 
     def committed(self) -> dict[int, int]:
-        """The next unread offset of every partition: the group's, or the earliest where it has none."""
+        """The next unread offset of every partition: the group's, or the earliest where it has none, or there is no
+        group."""
+        if not self._group:
+            return self.beginning_offsets()
         with self._asking() as consumer:
             found = {tp: consumer.committed(tp, timeout_ms=self._timeout_ms) for tp in self._all(consumer)}
             unknown = [tp for tp, offset in found.items() if offset is None]
@@ -103,7 +107,7 @@ class KafkaSource:
 
     @contextmanager
     def _asking(self) -> Iterator[Any]:
-        with self._lock, unavailable_if_away(self._settings):
+        with self._lock, unavailable_if_away(self._settings, name=self._group):
             if self._consumer is None:
                 self._consumer = open_consumer(self._settings, self._group or None)
             try:
@@ -116,6 +120,8 @@ class KafkaSource:
     def _all(self, consumer: Any) -> list[TopicPartition]:
         partitions = consumer.partitions_for_topic(self._topic)
         if not partitions:
+            if is_forbidden(self._settings, consumer, self._topic):
+                raise missing_right(self._settings, "Describe", f"topic {self._topic}")
             raise LookupError(f"there is no topic {self._topic} on {self._settings.bootstrap_servers}")
         return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
 
@@ -196,6 +202,7 @@ class KafkaReader:
                 position, heard, quiet_since = reached, columns.answers, time.monotonic()
             elif time.monotonic() - quiet_since > self._settings.unavailable_after_s:
                 if columns.answers == heard:
+                    self._look_whether_refused(columns)
                     raise away(self._settings, "no answer to a fetch")
                 raise LookupError(f"{self._topic}/{wanted.partition} ends at {position}, before {wanted.end}")
         records = Records.joined(found)
@@ -226,7 +233,15 @@ class KafkaReader:
         if self._columns.answers != self._heard or not self._next:
             self._heard, self._silent_s = self._columns.answers, 0.0
         elif self._silent_s > self._away_after_s:
+            self._look_whether_refused(self._columns)
             raise away(self._settings, "no answer to a fetch")
+
+    def _look_whether_refused(self, columns: ColumnReader) -> None:
+        """Silence is also what a client makes of a password, a certificate or a right that was taken away."""
+        with self._explaining():
+            if is_forbidden(self._settings, columns.consumer, self._topic):
+                raise missing_right(self._settings, "Read", f"topic {self._topic}")
+        open_consumer(self._settings).close()
 
     def _serve(self, partition: int, max_records: int) -> Fetched:
         self._turn.remove(partition)
@@ -256,7 +271,7 @@ class KafkaReader:
     def _explaining(self) -> Iterator[None]:
         """Say of an offset that is not on the log where the log begins, and of a lost cluster that it is away."""
         try:
-            with unavailable_if_away(self._settings):
+            with unavailable_if_away(self._settings, "Read"):
                 yield
         except OffsetOutOfRangeError as error:
             ((tp, wanted),) = error.args[0].items()

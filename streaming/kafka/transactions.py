@@ -27,12 +27,14 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.structs import OffsetAndMetadata
 
 from streaming.kafka.clients import away, force_close, is_reachable, open_producer
+from streaming.kafka.denied import DENIALS, access_denied
 from streaming.kafka.record_batch import EncodedBatch
 from streaming.kafka.settings import KafkaSettings
 from streaming.transport import CommitRefused, Fenced, NoLongerOwned
 
 _TRANSACTION_TIMEOUT_MS = 60_000  # a transaction left open this long by a dead instance is aborted by the broker
 _METADATA_TIMEOUT_MS = 2000
+_OFFSETS = "the offsets"
 _MAGIC, _NO_COMPRESSION = 2, 0
 
 
@@ -47,6 +49,7 @@ class TransactionalProducer:
         self._producer = open_producer(settings, transactional_id, _TRANSACTION_TIMEOUT_MS)
         self._manager = self._producer._transaction_manager
         self._unacknowledged: list[ProducerBatch] = []
+        self._group = ""
         self._deadline = time.monotonic() + timeout_s
         try:
             self._finish(self._manager.initialize_transactions(), "the start of transactions")
@@ -61,11 +64,12 @@ class TransactionalProducer:
         with self._explaining("a new transaction"):
             self._manager.begin_transaction()
 
-    def partitions(self, topic: str) -> int:
-        """How many partitions the topic has.
+    def partitions(self, topic: str, operation: str = "Write") -> int:
+        """How many partitions the topic has; `operation` is what it is asked for.
 
         Raises:
             CommitRefused: there is no such topic.
+            AccessDenied: we may not even know of it.
         """
         known = self._producer._metadata.partitions_for_topic(topic)
         if known is None:
@@ -77,6 +81,8 @@ class TransactionalProducer:
                         f"there is no topic {topic} on {self._settings.bootstrap_servers}: create it"
                     ) from error
                 raise away(self._settings, error) from error
+            except DENIALS as error:
+                raise access_denied(self._settings, error, operation) from error
         return len(known)
 
     def append(self, topic: str, partition: int, encoded: EncodedBatch) -> None:
@@ -118,9 +124,10 @@ class TransactionalProducer:
         """Make the group's offsets of `topic` part of the transaction; `note` is kept with them. `group` is its name,
         or the metadata of a member, which must be one still (KIP-447)."""
         marks = {TopicPartition(topic, p): OffsetAndMetadata(offset, note, -1) for p, offset in offsets.items()}
-        with self._explaining("the offsets"):
+        self._group = group
+        with self._explaining(_OFFSETS):
             result = self._manager.send_offsets_to_transaction(marks, group)
-        self._finish(result, "the offsets")
+        self._finish(result, _OFFSETS)
 
     def commit(self) -> None:
         """End the transaction. When this raises `TransportUnavailable`, it may or may not have been committed."""
@@ -159,6 +166,10 @@ class TransactionalProducer:
             return NoLongerOwned(f"{what}: the group has given the partitions to another member")
         if isinstance(cause, (ProducerFencedError, InvalidProducerEpochError)):
             return Fenced(f"another instance with the transactional id {self._id} has taken over: this one must stop")
+        if isinstance(cause, DENIALS):
+            # Offsets are the one thing of a transaction that takes the right to read: the topic they are of.
+            operation = "Read" if what == _OFFSETS else "Write"
+            return access_denied(self._settings, cause, operation, self._group if what == _OFFSETS else self._id)
         if isinstance(cause, RetriableError) or "unknown reasons" in str(
             cause
         ):  # what a request's time-out is called there

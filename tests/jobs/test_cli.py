@@ -30,8 +30,9 @@ from streaming.transport import Fenced, TransportUnavailable
 Run = Callable[..., tuple[int, str, str]]
 
 COMMANDS = [
-    ["demo"], ["run"], ["gateway"], ["train"], ["config"], ["version"],
-    ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"], ["topics", "create"], ["topics", "ls"],
+    ["demo"], ["run"], ["gateway"], ["soak"], ["train"], ["config"], ["version"],
+    ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"],
+    ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],
     ["models", "ls"], ["models", "show"], ["evaluate", "win"], ["evaluate", "reproduce"],
 ]  # fmt: skip
@@ -99,8 +100,18 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["demo", "--title", "chess"], "--title chess: unknown; there are: dota2, hok, lol"),
         (["demo", "--report", "gone/report.json"], "there is no folder gone; make it first"),
         (["run"], "Missing argument"),
+        (["soak"], "--hours"),
+        (["soak", "--hours", "0"], "--hours 0: must be above 0"),
+        (["soak", "--hours", "1", "--events-per-s", "1e9"], "--events-per-s 1e+09: must be above 0"),
+        (["soak", "--hours", "1", "--report", "gone/soak.json"], "there is no folder gone; make it first"),
         (["run", "win-predicton"], "did you mean win-prediction?"),
         (["run", "win-prediction"], "sightline kafka start"),
+        (["topics", "acls", "win-predicton"], "did you mean win-prediction?"),
+        (["topics", "acls", "win-prediction", "--apply"], "sightline kafka start"),
+        (["topics", "acls", "win-prediction", "--role", "king"], "--role king: unknown; there are: run, gateway"),
+        (["topics", "acls", "win-prediction", "--principal", "me"], "--principal me: write User:NAME"),
+        (["topics", "acls", "win-prediction", "--principal", "run=me"], "--principal run=me: write User:NAME"),
+        (["topics", "acls", "win-prediction", "--json", "--shell"], "--shell and --json"),
         (["run", "win-prediction", "--brokers", "nonsense"], "kafka.bootstrap_servers: 'nonsense' is not HOST:PORT"),
         (["demo", "--any-map"], "--any-map is about --replay PATH"),
         (["config", "--set", "pipeline.group=mine"], "--set pipeline.group: no such setting"),
@@ -115,6 +126,23 @@ def test_what_makes_no_sense_is_one_line_and_exit_code_2(run: Run, arguments: li
     code, out, err = run(*arguments)
     assert (code, out) == (Exit.BAD_INPUT, "")
     assert err.startswith("sightline: ") and err.count("\n") == 1 and said in err
+
+
+def test_acls_are_for_whoever_plays_the_role(run: Run) -> None:
+    code, out, _ = run("topics", "acls", "win-prediction", "--json")
+    assert code == Exit.OK
+    assert {entry["principal"] for entry in json.loads(out)} == {
+        f"User:sightline-{role}" for role in ("run", "gateway", "feed", "operator")
+    }
+    named = ["--principal", "User:CN=all", "--principal", "feed=User:CN=feed,O=A"]
+    _, out, _ = run("topics", "acls", "win-prediction", "--role", "feed", "--role", "gateway", *named, "--json")
+    assert {(entry["role"], entry["principal"]) for entry in json.loads(out)} == {
+        ("feed", "User:CN=feed,O=A"),
+        ("gateway", "User:CN=all"),
+    }
+    _, out, _ = run("topics", "acls", "win-prediction", "--role", "feed", "--shell")
+    line = "kafka-acls.sh --bootstrap-server HOST:PORT --add --allow-principal User:sightline-feed --operation Write "
+    assert out == f"{line}--topic match.events\n"
 
 
 def test_config_prints_values_and_origins(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,7 @@ def test_a_bad_record_between_our_limit_and_the_brokers_becomes_a_dead_letter(
     sink = sink_of(settings, topic, closing)
     sink.open()
     sink.commit(answers=[], dead_letters=[letters], state=[], offsets={0: 1})
+    sink.open()  # a commit returns before everyone can see it, an opening waits for that
     (found,) = read_all(settings, dead.name).values()
     assert found.headers is not None
     told = dict(found.headers[0])

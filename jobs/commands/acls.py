@@ -1,0 +1,85 @@
+"""`sightline topics acls`: who needs to be allowed what on a Kafka with ACLs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, NoReturn
+
+import typer
+
+from jobs.commands.console import AsJson, Assignments, emit_json, emit_table, known_pipeline, loaded, say, with_broker
+from jobs.errors import UsageProblem
+
+_NO_ADDRESS = "HOST:PORT"
+
+
+def acls(
+    pipeline: Annotated[str, typer.Argument(help="win-prediction")],
+    role: Annotated[
+        list[str] | None, typer.Option(help="Only of run, gateway, feed or operator. Repeatable; default: all.")
+    ] = None,
+    principal: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[ROLE=]User:NAME",
+            help="Who plays a role, or all of them. Repeatable; default: User:sightline-ROLE. With certificates it is "
+            "the subject, such as run=User:CN=sightline-run.",
+        ),
+    ] = None,
+    shell: Annotated[bool, typer.Option("--shell", help="Print kafka-acls.sh lines.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Grant them; you must be an administrator there.")] = False,
+    as_json: AsJson = False,
+    assignments: Assignments = None,
+) -> None:
+    """List the least rights that each role needs on Kafka, or grant them.
+
+    run is `sightline run` (with topics that exist), gateway is `sightline gateway`, feed is whoever sends events,
+    operator uses `sightline topics` and `sightline dlq`.
+
+    Example: sightline topics acls win-prediction --role run --principal User:analytics --shell
+    """
+    from streaming.kafka.acls import ROLES, commands, rights
+    from streaming.kafka.granting import grant
+    from streaming.pipelines.win_prediction import win_prediction
+
+    known_pipeline(pipeline)
+    if shell and as_json:
+        raise UsageProblem("--shell and --json: give one of them")
+    if unknown := set(role or ()) - set(ROLES):
+        raise UsageProblem(f"--role {min(unknown)}: unknown; there are: {', '.join(ROLES)}")
+    principals = _principals(principal or (), ROLES)
+    settings = with_broker(loaded(assignments).settings)
+    needed = rights(win_prediction(_never_asked))
+    chosen = {name: needed[name] for name in ROLES if not role or name in role}
+    if apply:
+        for name, its in chosen.items():
+            grant(settings.kafka.connection(), principals[name], its)
+            say(f"{principals[name]} may do what the role {name} needs: {len(its)} rights")
+    if as_json:
+        emit_json(
+            [{"role": n, "principal": principals[n], **asdict(right)} for n, its in chosen.items() for right in its]
+        )
+    elif shell:
+        for line in commands(settings.kafka.bootstrap_servers or _NO_ADDRESS, principals, chosen):
+            typer.echo(line)
+    elif not apply:
+        rows = [(principals[n], x.operation, x.resource, x.name, x.why) for n, its in chosen.items() for x in its]
+        emit_table(("principal", "operation", "on", "name", "for"), rows)
+
+
+def _principals(given: Sequence[str], roles: Sequence[str]) -> dict[str, str]:
+    found = {role: f"User:sightline-{role}" for role in roles}
+    for text in given:
+        role, equals, name = text.partition("=")
+        if not (equals and role in roles):  # a subject has equals signs of its own
+            role, name = "", text
+        kind, _, rest = name.partition(":")
+        if kind != "User" or not rest:
+            raise UsageProblem(f"--principal {text}: write User:NAME, or ROLE=User:NAME with one of {', '.join(roles)}")
+        found |= {role: name} if role else dict.fromkeys(roles, name)
+    return found
+
+
+def _never_asked(*_: object) -> NoReturn:
+    raise AssertionError("a definition is only read")

@@ -1,0 +1,84 @@
+"""Rights: what each role is allowed follows from the topics, is never more than that, and makes lines a shell reads."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from streaming.kafka.acls import GROUP, ROLES, TOPIC, TRANSACTIONAL_ID, Right, commands, rights
+from streaming.pipeline import Pipeline
+from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, Topic
+
+WIN = Pipeline("win-prediction", source=MATCH_EVENTS, transforms=(), stages=(), sink=MATCH_INSIGHTS)
+STORE = Pipeline(
+    "store",
+    source=Topic("person.sightings", key="camera_id", schema="x"),
+    transforms=(),
+    stages=(),
+    sink=Topic("store.metrics", key="zone_id", schema="y"),
+)
+
+
+def said(its: Sequence[Right]) -> set[str]:
+    return {str(right) for right in its}
+
+
+def test_a_run_reads_its_source_and_its_state_and_writes_what_it_makes() -> None:
+    assert said(rights(WIN)["run"]) == {
+        "Read on topic match.events",
+        "Write on topic match.insights",
+        "Write on topic match.events.dead-letters",
+        "Describe on topic match.events.dead-letters.marks",
+        "Read on topic sightline.state.win-prediction",
+        "Write on topic sightline.state.win-prediction",
+        "Write on topic sightline.status",
+        "Read on group sightline.win-prediction",
+        "Write on transactional-id sightline.win-prediction",
+    }
+
+
+def test_who_shows_only_reads_and_who_feeds_only_writes() -> None:
+    assert {right.operation for right in rights(WIN)["gateway"]} == {"Read"}
+    assert said(rights(WIN)["feed"]) == {"Write on topic match.events"}
+
+
+def test_no_role_is_given_what_includes_what_it_has_already() -> None:
+    for its in rights(WIN).values():
+        assert len(said(its)) == len(its)
+        seen = {right.name for right in its if right.operation in ("Read", "Write")}
+        assert not seen & {right.name for right in its if right.operation == "Describe"}
+
+
+def test_a_pipeline_has_no_right_to_what_is_anothers() -> None:
+    for role in ("run", "feed"):
+        mine, others = (said(rights(pipeline)[role]) for pipeline in (STORE, WIN))
+        common = {"Write on topic sightline.status"} if role == "run" else set()
+        assert {text for text in mine & others if not text.startswith("Describe")} == common
+    assert "Read on topic person.sightings" in said(rights(STORE)["run"])
+    assert "Read on group sightline.store" in said(rights(STORE)["run"])
+    assert "Write on transactional-id sightline.dlq.person.sightings" in said(rights(STORE)["operator"])
+
+
+def read_back(lines: Sequence[str]) -> dict[str, set[str]]:
+    """What kafka-acls.sh would make of the lines: principal → rights."""
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        command, *words = shlex.split(line)
+        options: dict[str, list[str]] = {}
+        for name, value in zip(words, [*words[1:], ""], strict=True):
+            if name.startswith("--"):
+                options.setdefault(name, []).append(value)
+        assert (command, options["--bootstrap-server"]) == ("kafka-acls.sh", ["broker:9092"])
+        ((resource, (name,)),) = [
+            (x, options[f"--{x}"]) for x in (TOPIC, GROUP, TRANSACTIONAL_ID) if f"--{x}" in options
+        ]
+        (principal,) = options["--allow-principal"]
+        found.setdefault(principal, set()).update(f"{op} on {resource} {name}" for op in options["--operation"])
+    return found
+
+
+def test_the_shell_lines_say_the_same() -> None:
+    needed: Mapping[str, Sequence[Right]] = rights(WIN)
+    principals = {role: f"User:CN={role}'s own,O=A $B" for role in ROLES}
+    lines = list(commands("broker:9092", principals, needed))
+    assert read_back(lines) == {principals[role]: said(its) for role, its in needed.items()}

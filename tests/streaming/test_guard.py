@@ -125,7 +125,7 @@ def test_a_new_patch_begins_with_the_model_and_the_old_one_stays_as_decided() ->
 def test_when_leads_are_as_they_used_to_be_the_model_returns(caplog: pytest.LogCaptureFixture) -> None:
     stage = ModelGuard(packaged_baselines())
     state = stage.new_state()
-    with caplog.at_level(logging.WARNING, "streaming.features.guard"):
+    with caplog.at_level(logging.WARNING, "streaming.features.guard_results"):
         stage(answered(patched(season(), patch="p")), state)
         (alert,) = stage.facts(state).alerts
         assert alert.startswith("lol, patch p: the model is set aside: Brier ")
@@ -186,11 +186,11 @@ def test_remakes_matches_over_at_once_and_titles_without_a_baseline_do_not_count
 
 
 def test_a_patch_nobody_plays_any_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streaming.features.guard.PATCH_MEMORY", 20)
+    monkeypatch.setattr("streaming.features.guard_results.PATCH_MEMORY", 20)
     stage = ModelGuard(packaged_baselines())
     state = stage.new_state()
     stage(answered(patched(season(9, 10), patch="old", factor=1.0)), state)
     assert "@patch/lol/old" in state
     stage(answered(season()), state)
     assert not [key for key in every_row(state)["key"] if "/old" in key]
-    assert sum(key.startswith("@result/") for key in every_row(state)["key"]) == MATCHES
+    assert sum(key.startswith(("@result/", "@unsettled/")) for key in every_row(state)["key"]) == MATCHES

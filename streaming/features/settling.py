@@ -8,9 +8,10 @@ each partition alone, however partitions are interleaved, provided that they are
 
     a row of time T is handed on only when every other partition has handed on all its rows of times up to T - settling
 
-A *time* is event time with some care for bad clocks (`row_times`). Results are kept one by one until the fastest
-partition is `HOLD_S` past them, whether or not the others are; then they become part of the base, for good, so that a
-partition without traffic holds nothing up. That is what there is to bound memory, with `MOST_UNSETTLED`.
+A *time* is event time with some care for bad clocks (`row_times`); a partition whose watermark is past T by
+`DISORDER_S` has handed on all its rows of times up to T. Results are kept one by one until the fastest partition is
+`HOLD_S` past them, whether or not the others are; then they become part of the base, for good, so that a partition
+without traffic holds nothing up. That is what there is to bound memory, with `MOST_UNSETTLED`.
 
 A result that comes too late, its partition being behind the fastest by the settling time or more, takes effect at once
 for what comes after it, at its place in the order if that is still open, and changes nothing that was said before. It
@@ -30,10 +31,14 @@ SETTLE_S = 120.0
 HOLD_S = 1_200.0
 """A result joins the base when the fastest partition is so far past it: room for partitions that are behind."""
 
+DISORDER_S = 30.0
+"""Rows of one partition may be out of order by so much and keep their event times: where a match's partition has others
+beside it, or none, does not matter then."""
+
 MOST_UNSETTLED = 2_000
 """Results kept one by one, at most; when there are more the oldest joins the base before its time."""
 
-HOLD_MS = round(HOLD_S * 1000)
+DISORDER_MS, HOLD_MS = round(DISORDER_S * 1000), round(HOLD_S * 1000)
 
 RESULTS_LATE = "results-late"
 """Name of the count."""
@@ -53,8 +58,9 @@ def settle_ms(settle_s: float) -> int:
 def row_times(event_time_ms: Ints, watermark_ms: Ints, is_result: Bools) -> Ints:
     """When each row counts as having happened, (N,): its event time, with three exceptions.
 
-    - A row that is behind its partition's watermark happened with those before it: at the watermark.
-    - Unless the watermark is `HOLD_S` ahead. Then not the row is wrong, and its own time counts.
+    - A row that is more than `DISORDER_S` behind its partition's watermark happened with those before it: at the
+      watermark.
+    - Unless the watermark is more than `HOLD_S` ahead. Then not the row is wrong, and its own time counts.
     - A result is at most `HOLD_S` ahead of the watermark: one bad clock must not put it off for years. Any other row
       may be, as after a night without matches.
 
@@ -63,7 +69,7 @@ def row_times(event_time_ms: Ints, watermark_ms: Ints, is_result: Bools) -> Ints
         watermark_ms: of each row's partition once it has come, -1 before there is one.
         is_result: whether a row ends a match.
     """
-    believed = watermark_ms - event_time_ms <= HOLD_MS
-    times = np.where(believed, np.maximum(event_time_ms, watermark_ms), event_time_ms)
+    behind_ms = watermark_ms - event_time_ms
+    times = np.where((behind_ms > DISORDER_MS) & (behind_ms <= HOLD_MS), watermark_ms, event_time_ms)
     capped: Ints = np.where(is_result & (watermark_ms >= 0), np.minimum(times, watermark_ms + HOLD_MS), times)
     return capped

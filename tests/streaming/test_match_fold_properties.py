@@ -20,7 +20,7 @@ from streaming.testing import Changelog, every_row
 T0 = 1_700_000_000_000
 MINUTE = 60_000
 STEP, IDLE, CLOSED = 10 * MINUTE, 180 * MINUTE, 10 * MINUTE
-SETTLE, HOLD = 2 * MINUTE, 20 * MINUTE
+SETTLE, HOLD, DISORDER = 2 * MINUTE, 20 * MINUTE, 30_000
 
 
 class PlainFold:
@@ -46,7 +46,7 @@ class PlainFold:
             match = self.matches[key] = self.new() | {"attempt": 0, "floor": -1, "top": -1, "seen": set(), "newest": -1}
         match["spoke"] = after
         row["elapsed"], row["horizon"] = after, max(watermark for watermark, _, _ in self.time.values())
-        row["happened"] = time if reached - time > HOLD else max(time, reached)
+        row["happened"] = reached if DISORDER < reached - time <= HOLD else time
         if row["kind"] == "end" and reached >= 0:
             row["happened"] = min(row["happened"], reached + HOLD)
         return self.take(match, row)

@@ -95,8 +95,10 @@ class ModelGuard:
             if finishes[row] and state["slot"][slot]:  # else nothing was said of it that could be judged
                 holds.answer(frames.of_patch(row), row + 1)
                 verdicts.add(frames.finished(row, int(slot)), int(frames.horizon_ms[row]))
-        if finishes.any() or not verdicts.all_trusted(int(frames.time_ms.max())):
+        horizon_ms = int(frames.horizon_ms[-1])
+        if finishes.any() or not verdicts.all_trusted(max(int(frames.time_ms.max()), horizon_ms)):
             holds.answer_all()
+            verdicts.decide(horizon_ms)
         threads.remember(state)
         return frames.with_answers(holds) if holds.degraded.any() else rows
 

@@ -28,7 +28,8 @@ from streaming.features.settling import HOLD_MS, MOST_UNSETTLED
 from streaming.state import Column, StateTable
 
 PATCH_MEMORY = 2_000
-"""A patch is forgotten when so many matches of its title have joined the base since its own last one."""
+"""A patch is forgotten when so many matches of its title have joined the base since its own last one. Of all that is
+decided, the row at which that happens alone may depend on the interleaving."""
 
 SAMPLES = ("logit", "by_gold", "by_form", "form_known", "lead")
 _FIGURES = ("brier", "ece", "drift", "evidence")
@@ -157,6 +158,11 @@ class Verdicts:
             state.touch([other.key for other in void])
             mine.decided = place
         self._join_base(finished.title, horizon_ms - HOLD_MS)
+
+    def decide(self, time_ms: int) -> None:
+        """Judge what counts as of this time, asked for or not: nobody may ever ask for a patch's last results."""
+        for mine in self._patches.values():
+            self._decide(mine, bisect_right(mine.waiting, time_ms - self._settle_ms, key=_time))
 
     def alerts(self) -> list[str]:
         """A sentence for every patch whose model is set aside by what was decided last."""

@@ -277,3 +277,17 @@ def test_no_more_results_wait_than_there_is_room_for(monkeypatch: pytest.MonkeyP
     stage(answered(season().with_columns(_horizon_ms=pl.lit(0, pl.Int64))), state)
     assert sum(key.startswith("@unsettled/") for key in every_row(state)["key"]) == 5
     assert stage.facts(state).totals == {"results-late": MATCHES - 5}
+
+
+def test_the_last_results_of_a_patch_are_judged_though_none_of_it_is_on_air_any_more() -> None:
+    stage = ModelGuard(packaged_baselines())
+    state = stage.new_state()
+    before, after = until_set_aside()
+    stage(before, state)
+    assert stage.facts(state).alerts == ()
+    settled_ms = before["_time_ms"][-1] + SETTLE
+    other = after.head(1).with_columns(patch=pl.lit("other"))
+    stage(other.with_columns(_horizon_ms=pl.lit(settled_ms - 1, pl.Int64)), state)
+    assert stage.facts(state).alerts == ()
+    stage(other.with_columns(_horizon_ms=pl.lit(settled_ms, pl.Int64)), state)
+    assert [alert.split(":")[0] for alert in stage.facts(state).alerts] == ["lol, patch new"]

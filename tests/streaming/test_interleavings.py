@@ -173,3 +173,13 @@ def test_one_bad_clock_does_not_make_other_answers_depend_on_the_interleaving(
     changes = [name for name in one.columns if name.startswith(("delta_", "change_"))]  # since the frame before
     texts = ["top_reason", "key_moment", "commentary_en", "commentary_zh"]  # which also tell what has changed
     assert differing(one.filter(~own).drop(changes, texts), other.filter(~own).drop(changes, texts)) == []
+
+
+@settings(max_examples=4, phases=DRAWN, suppress_health_check=[HealthCheck.too_slow])
+@given(SEEDS, st.sampled_from([300_000, 3_000_000]))
+def test_partitions_too_far_apart_are_answered_the_same_however_they_are_cut(seed: int, apart_ms: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = interleaved(in_partitions(on_air(rng), assignment(rng, 4)), rng, apart_ms)
+    (said, left), (again, left_again) = answers(rows, None), answers(rows, rng)
+    assert differing(said, again) == []
+    assert differing(left, left_again) == []

@@ -9,9 +9,9 @@ few hundred bytes, and its strength outlives any match.
     haste    = 1 + 1 / (1 + results so far)                    a new team finds its place sooner
     margin   = log1p(|gold lead at the end| / gold_scale)      1 where the feed has no gold
 
-Form is read once, at the match's start, with the ratings as they stand then in the order of the stream, and is written
-once, at its end, by the ratings as they stand there; a remade match changes nothing. A team plays its first match with
-rating 0, the mean.
+Form is read once, at the match's start, with the ratings as of then, and a match changes them once, a settling time
+after its end (`streaming.features.settling`, `standings`); a remade match changes nothing. A team plays its first match
+with rating 0, the mean.
 
 Figures on lol_pro_2014_2016_gold (per-minute logistic regression on gold and form, matches in season order): on the
 years to 2015 the choice is flat, log-loss .467 to .470 on summer 2015 for K 32 to 96, with or without margin and haste;
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,6 +48,13 @@ def rating_key(title: str, league: str, team: str) -> str:
     return "@rating/" + "/".join(names)
 
 
+class Rated(NamedTuple):
+    """What is known of a team."""
+
+    rating: float  # points above a team without results
+    results: int
+
+
 @dataclass(frozen=True, slots=True)
 class Elo:
     """The rule; the module's words say what it computes and how the defaults were chosen."""
@@ -54,31 +62,32 @@ class Elo:
     k: float = 64.0  # points at stake in an even match of margin 1
     gold_scale: float | None = 10_000.0  # the lead at the end that weighs log 2; None: every win weighs 1
 
-    def form(self, state: StateTable, team_a: str, team_b: str) -> float:
-        """Rating of A minus rating of B, in units of `POINTS`; the arguments are rating keys."""
-        rated = [key for key in (team_a, team_b) if key in state]  # asking must not make rows
-        ratings = dict(zip(rated, state["rating"][state.slots(rated)].tolist(), strict=True))
-        return float(ratings.get(team_a, 0.0) - ratings.get(team_b, 0.0)) / POINTS
+    def rated(self, state: StateTable, team: str) -> Rated:
+        """What a table with the columns of `RATING_LAYOUT` holds of the team with this rating key."""
+        if team not in state:  # asking must not make rows
+            return Rated(0.0, 0)
+        (slot,) = state.slots([team])
+        return Rated(float(state["rating"][slot]), int(state["results"][slot]))
 
-    def record(self, state: StateTable, team_a: str, team_b: str, *, a_won: bool, gold_lead: float) -> None:
-        """Take a result in: move both ratings, and mark them as changed.
+    def after(self, a: Rated, b: Rated, *, a_won: bool, gold_lead: float) -> tuple[Rated, Rated]:
+        """What a result makes of two teams.
 
         Args:
-            state: a table with the columns of `RATING_LAYOUT`.
-            team_a: rating key of camp A; the same team on both sides says nothing and is ignored.
-            team_b: rating key of camp B.
+            a: camp A before it.
+            b: camp B before it.
             a_won: camp A won.
             gold_lead: of A over B at the end; NaN where the feed has no gold.
         """
-        if team_a == team_b:
-            return
+        surprise = self.k * self.margin(gold_lead) * (float(a_won) - expected_score(a.rating - b.rating))
+        return _moved(a, surprise), _moved(b, -surprise)
+
+    def record(self, state: StateTable, team_a: str, team_b: str, *, a_won: bool, gold_lead: float) -> None:
+        """Take a result between two teams into a table with the columns of `RATING_LAYOUT`, by their rating keys, and
+        mark both as changed."""
         slots = state.slots([team_a, team_b])
-        ratings, results = state["rating"], state["results"]
-        a, b = ratings[slots].tolist()
-        surprise = self.k * self.margin(gold_lead) * (float(a_won) - expected_score(a - b))
-        haste = 1.0 + 1.0 / (1.0 + results[slots])
-        ratings[slots] += np.array([surprise, -surprise]) * haste
-        results[slots] += 1
+        before = (self.rated(state, team_a), self.rated(state, team_b))
+        after = self.after(*before, a_won=a_won, gold_lead=gold_lead)
+        state["rating"][slots], state["results"][slots] = zip(*after, strict=True)
         state.touch([team_a, team_b])
 
     def margin(self, gold_lead: float) -> float:
@@ -91,3 +100,8 @@ class Elo:
 def expected_score(lead: float) -> float:
     """Chance that a team with this lead in points wins."""
     return 1.0 / (1.0 + math.pow(10.0, -lead / POINTS))
+
+
+def _moved(team: Rated, surprise: float) -> Rated:
+    haste = 1.0 + 1.0 / (1.0 + team.results)
+    return Rated(team.rating + surprise * haste, team.results + 1)

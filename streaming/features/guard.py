@@ -3,21 +3,22 @@
     frames with the model's answer ─► ModelGuard ─► the same frames, the baseline's answer where the model is set aside
 
 Kept per match: what the model and the baseline said at a few clocks. When a match ends, that and the winner join the
-latest `guard_rules.WINDOW` results of its title and patch, and the rules decide anew; frames after that one, of any
-match of the title and patch, are answered as decided. A new patch begins with no results, and with the model.
+latest `guard_rules.WINDOW` results of its title and patch, and the rules decide anew; frames a settling time after that
+one, of any match of the title and patch, are answered as decided. A new patch begins with no results, and with the
+model.
 
 While the model is set aside an answer is the baseline's (`streaming.features.baseline`), calibrated on the results that
 count, with the contributions of gold and form, which sum to its log-odds; it is flagged `degraded`, and
 `model_version` ends in "+baseline". The model is asked and judged all the while: it returns when it is right again.
 
-Matches of several partitions make up the results of one patch, so what is decided depends on the order in which the
-runner hands them over, as team ratings do; within that order it depends on nothing else, not on how frames are cut
-into batches, and the state is committed with the answers that it led to. A title without a baseline is not guarded.
+Matches of several partitions make up the results of one patch. They are judged in the order in which they ended, and
+take effect by event time (`streaming.features.settling`, `guard_results`): what is decided does not depend on how
+frames are cut into batches, nor on how partitions are interleaved, and the state is committed with the answers that it
+led to. A title without a baseline is not guarded.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +27,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streaming.features.baseline import NEUTRAL, SLOTS, Baseline, recalibrated
+from streaming.features.baseline import NEUTRAL, SLOTS, Baseline
 from streaming.features.catalogue import GROUPS
-from streaming.features.guard_rules import WINDOW, Results, Verdict, judge
+from streaming.features.guard_results import RESULTS_LAYOUT, SAMPLES, Finished, Verdicts
 from streaming.features.runs import Bools, Ints
+from streaming.features.settling import RESULTS_LATE, SETTLE_S, settle_ms
 from streaming.features.threads import THREAD_LAYOUT, Threads
 from streaming.pipeline import Facts
 from streaming.state import Column, StateTable
@@ -39,28 +41,11 @@ DEGRADED = "degraded"
 
 BASELINE_SUFFIX = "+baseline"
 
-PATCH_MEMORY = 2_000
-"""A patch is forgotten when so many matches of its title have finished since its own last one."""
-
-_SAMPLES = ("logit", "by_gold", "by_form", "form_known", "lead")
-_FIGURES = ("brier", "ece", "drift", "evidence")
 _LAYOUT = {
     **THREAD_LAYOUT,
-    # of a match, by its id, and of a result, under @result/TITLE/PATCH/NUMBER:
-    "slot": Column(np.int32),  # the last one sampled; slots count from 1
-    **{name: Column(np.float32, (SLOTS,), default=np.nan) for name in _SAMPLES},
-    "won": Column(np.bool_, default=False),
-    # of a title, under @title/TITLE, and of a patch, under @patch/TITLE/PATCH:
-    "finished": Column(np.int64),  # matches so far
-    # of a patch:
-    "finished_title": Column(np.int64),  # those of its title when its last one finished
-    "kept": Column(np.int32),  # so many of the latest results count
-    "degraded": Column(np.bool_, default=False),
-    "calibration": Column(np.float64, (len(NEUTRAL),), default=1.0),
-    **{name: Column(np.float64, default=np.nan) for name in _FIGURES},
+    "slot": Column(np.int32),  # of a match: the last one sampled; slots count from 1
+    **RESULTS_LAYOUT,
 }
-
-_log = logging.getLogger(__name__)
 
 
 class ModelGuard:
@@ -68,21 +53,24 @@ class ModelGuard:
 
     Args:
         baselines: by title.
+        settle_s: event time from a result to its effect.
     """
 
     name = "guard"
 
-    def __init__(self, baselines: Mapping[str, Baseline]) -> None:
+    def __init__(self, baselines: Mapping[str, Baseline], settle_s: float = SETTLE_S) -> None:
         self._baselines = dict(baselines)
+        self._settle_ms = settle_ms(settle_s)
 
     def new_state(self) -> StateTable:
         """Matches that are on, results, patches and titles."""
         return StateTable(self.name, _LAYOUT)
 
     def facts(self, state: StateTable) -> Facts:
-        """An alert for every title and patch whose model is set aside."""
-        keys = state.keys_where(state["degraded"])
-        return Facts(alerts=tuple(_describe(key, state) for key in sorted(keys)))
+        """An alert for every title and patch whose model is set aside, and the results that had no time to settle."""
+        alerts = self._verdicts(state).alerts()
+        # Only titles have other than 0 there, and titles are never forgotten.
+        return Facts({RESULTS_LATE: int(state["results_late_total"].sum())}, tuple(alerts))
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """Frames with the model's answer in, with the answer that holds out; in the same order."""
@@ -93,63 +81,29 @@ class ModelGuard:
         slots = state.slots(threads.ids)
         before = threads.before(frames.slot, state["slot"][slots])
         samples = frames.guarded & frames.is_live & (frames.slot > np.where(threads.begins, 0, before))
-        holds = _Holding(frames, state)
-        for row in np.flatnonzero(threads.begins | samples | frames.has_winner).tolist():
+        verdicts = self._verdicts(state)
+        holds = _Holding(frames, verdicts)
+        finishes = frames.guarded & frames.has_winner
+        for row in np.flatnonzero(threads.begins | samples | finishes).tolist():
             slot = slots[threads.match[row]]
             if threads.begins[row]:
                 _clear(state, slot)
             if samples[row]:
                 state["slot"][slot] = frames.slot[row]
-                for name in _SAMPLES:
+                for name in SAMPLES:
                     state[name][slot, frames.slot[row] - 1] = frames.sample[name][row]
-            if frames.has_winner[row] and frames.guarded[row]:
-                self._finish(row, slot, frames, state)
-                holds.from_row(row, state)
+            if finishes[row] and state["slot"][slot]:  # else nothing was said of it that could be judged
+                holds.answer(frames.of_patch(row), row + 1)
+                verdicts.add(frames.finished(row, int(slot)), int(frames.horizon_ms[row]))
+        horizon_ms = int(frames.horizon_ms[-1])
+        if finishes.any() or not verdicts.all_trusted(max(int(frames.time_ms.max()), horizon_ms)):
+            holds.answer_all()
+            verdicts.decide(horizon_ms)
         threads.remember(state)
         return frames.with_answers(holds) if holds.degraded.any() else rows
 
-    def _finish(self, row: int, slot: int, frames: _Frames, state: StateTable) -> None:
-        """Take a result in, and decide anew for its title and patch."""
-        title, patch_key = frames.title[row], frames.patch_key[row]
-        (title_slot,) = state.slots([_title_key(title)])
-        state["finished"][title_slot] += 1
-        state.touch([_title_key(title)])
-        if state["slot"][slot] == 0:
-            return  # over before the first sample: nothing was said
-        (patch,) = state.slots([patch_key])
-        (result,) = state.slots([_result_key(patch_key, int(state["finished"][patch]))])
-        for name in _SAMPLES:
-            state[name][result] = state[name][slot]
-        state["won"][result] = frames.a_won[row]
-        state["finished"][patch] += 1
-        state["finished_title"][patch] = state["finished"][title_slot]
-        number, kept = int(state["finished"][patch]), min(int(state["kept"][patch]) + 1, WINDOW)
-        keys = [_result_key(patch_key, n) for n in range(number - kept, number)]
-        window = state.slots(keys)
-        said = {name: state[name][window].astype(np.float64) for name in _SAMPLES}
-        won = state["won"][window].astype(np.float64)
-        was_degraded = bool(state["degraded"][patch])
-        verdict = judge(Results(said["logit"], said["lead"], won), self._baselines[title], was_degraded)
-        _note(verdict, patch, state)
-        if verdict.degraded:
-            latest = slice(kept - verdict.keep, kept)
-            state["calibration"][patch] = recalibrated(
-                said["by_gold"][latest], said["by_form"][latest], said["form_known"][latest], won[latest],
-                said["lead"][latest],
-            )  # fmt: skip
-        state.touch([patch_key, keys[-1]])
-        if verdict.degraded != was_degraded:
-            change = "the baseline answers from here on" if verdict.degraded else "the model answers again"
-            _log.warning("%s: %s", _describe(patch_key, state), change)
-        self._forget_patches(title, int(state["finished"][title_slot]), state)
-
-    @staticmethod
-    def _forget_patches(title: str, finished: int, state: StateTable) -> None:
-        old = (state["finished_title"] > 0) & (state["finished_title"] < finished - PATCH_MEMORY)
-        prefix = _patch_key(title, "")
-        for key in state.keys_where(old):
-            if key.startswith(prefix):
-                state.delete([key, *(_result_key(key, number) for number in range(WINDOW))])
+    def _verdicts(self, state: StateTable) -> Verdicts:
+        return Verdicts(state, self._baselines, self._settle_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +112,9 @@ class _Frames:
 
     rows: pl.DataFrame
     title: list[str]
-    patch_key: list[str]
+    patch: list[str]
+    time_ms: Ints
+    horizon_ms: Ints
     guarded: Bools  # the title has a baseline
     is_live: Bools
     has_winner: Bools
@@ -170,7 +126,7 @@ class _Frames:
     def of(cls, rows: pl.DataFrame, baselines: Mapping[str, Baseline]) -> _Frames:
         title, clock_s = rows["title"].to_list(), rows["clock_s"].to_numpy()
         gold, form = (rows[name].to_numpy().astype(np.float64) for name in ("gold", "form"))
-        sample = {name: np.zeros(len(title)) for name in _SAMPLES}
+        sample = {name: np.zeros(len(title)) for name in SAMPLES}
         sample["logit"][:] = rows["logit"].to_numpy()
         sample["form_known"][:] = ~np.isnan(form)
         guarded, slot = np.zeros(len(title), bool), np.zeros(len(title), np.int64)
@@ -184,7 +140,9 @@ class _Frames:
         return cls(
             rows=rows,
             title=title,
-            patch_key=[_patch_key(*pair) for pair in zip(title, rows["patch"].to_list(), strict=True)],
+            patch=rows["patch"].to_list(),
+            time_ms=rows["_time_ms"].to_numpy(),
+            horizon_ms=rows["_horizon_ms"].to_numpy(),
             guarded=guarded,
             is_live=(rows["status"] == "live").to_numpy(),
             has_winner=np.array([winner is not None for winner in winners], dtype=bool),
@@ -192,6 +150,16 @@ class _Frames:
             slot=slot,
             sample=sample,
         )
+
+    def of_patch(self, row: int) -> tuple[str, str]:
+        """Title and patch of a frame."""
+        return self.title[row], self.patch[row]
+
+    def finished(self, row: int, slot: int) -> Finished:
+        """The match that ended with this frame and sits at this slot."""
+        match_id, attempt = self.rows.item(row, "match_id"), int(self.rows.item(row, "attempt"))
+        time_ms = int(self.time_ms[row])
+        return Finished(*self.of_patch(row), time_ms, match_id, attempt, slot, bool(self.a_won[row]))
 
     def with_answers(self, holds: _Holding) -> pl.DataFrame:
         """The rows, with the baseline's answer where it holds."""
@@ -223,65 +191,43 @@ class _Frames:
 
 
 class _Holding:
-    """Whose answer holds at each frame, and how the baseline is calibrated there; (N,) and (N, 3)."""
+    """Whose answer holds at each frame, and how the baseline is calibrated there; (N,) and (N, 3). Filled in patch by
+    patch, each frame's by the results that came before it."""
 
-    def __init__(self, frames: _Frames, state: StateTable) -> None:
-        number: dict[str, int] = {}
-        self._patch = np.array([number.setdefault(key, len(number)) for key in frames.patch_key], dtype=np.int64)
-        self._keys = frames.patch_key
-        known = np.array([state.slots([key])[0] if key in state else -1 for key in number], dtype=np.int64)
-        slots = known[self._patch]
-        self.degraded: Bools = np.where(slots >= 0, state["degraded"][slots], False) & frames.guarded
-        self.calibration = np.where((slots >= 0)[:, None], state["calibration"][slots], NEUTRAL)
+    def __init__(self, frames: _Frames, verdicts: Verdicts) -> None:
+        self._frames, self._verdicts = frames, verdicts
+        self._open: dict[tuple[str, str], Ints] = {}  # frames that wait to be answered, by title and patch
+        self.degraded: Bools = np.zeros(len(frames.title), bool)
+        self.calibration = np.tile(np.array(NEUTRAL), (len(frames.title), 1))
 
-    def from_row(self, row: int, state: StateTable) -> None:
-        """From the next frame of this one's title and patch on, what the state says now holds."""
-        if self._keys[row] not in state:
-            return
-        (slot,) = state.slots([self._keys[row]])
-        if not (state["degraded"][slot] or self.degraded[row]):
-            return  # the model answers as before
-        later = np.flatnonzero(self._patch == self._patch[row])
-        later = later[later > row]
-        self.degraded[later] = state["degraded"][slot]
-        self.calibration[later] = state["calibration"][slot]
+    def answer(self, patch: tuple[str, str], end: int) -> None:
+        """Fill in a patch's frames before `end`, by the results known so far."""
+        waiting = self._waiting()[patch]
+        now, self._open[patch] = waiting[waiting < end], waiting[waiting >= end]
+        if len(now) and (said := self._verdicts.as_of(*patch, self._frames.time_ms[now])):
+            self.degraded[now], self.calibration[now] = said
+
+    def answer_all(self) -> None:
+        """Fill in the frames that are left."""
+        for patch in self._waiting():
+            self.answer(patch, len(self.degraded))
+
+    def _waiting(self) -> dict[tuple[str, str], Ints]:
+        if not self._open:
+            frames = self._frames
+            rows: dict[tuple[str, str], list[int]] = {}
+            for row in np.flatnonzero(frames.guarded).tolist():
+                rows.setdefault(frames.of_patch(row), []).append(row)
+            self._open = {patch: np.array(of_patch) for patch, of_patch in rows.items()}
+        return self._open
 
 
 def _clear(state: StateTable, slot: int) -> None:
     state["slot"][slot] = 0
-    for name in _SAMPLES:
+    for name in SAMPLES:
         state[name][slot] = np.nan
-
-
-def _note(verdict: Verdict, patch: int, state: StateTable) -> None:
-    state["degraded"][patch], state["kept"][patch] = verdict.degraded, verdict.keep
-    for name in _FIGURES:
-        state[name][patch] = getattr(verdict, name)
-
-
-def _describe(patch_key: str, state: StateTable) -> str:
-    (slot,) = state.slots([patch_key])
-    _, title, patch = patch_key.split("/", 2)
-    brier, ece, drift, evidence = (state[name][slot] for name in _FIGURES)
-    return (
-        f"{title}, patch {patch or 'unknown'}: the model is {'set aside' if state['degraded'][slot] else 'trusted'}: "
-        f"Brier {brier:.3f}, ECE {ece:.3f}, drift {drift:.2f}, evidence {evidence:.1f} "
-        f"over {state['kept'][slot]} matches"
-    )
 
 
 def _degraded(flags: str) -> str:
     """The flags of an answer that is no longer the model's: whether its reasons added up does not matter any more."""
     return f"{flags} {DEGRADED}".strip()
-
-
-def _title_key(title: str) -> str:
-    return f"@title/{title}"
-
-
-def _patch_key(title: str, patch: str) -> str:
-    return f"@patch/{title}/{patch}"
-
-
-def _result_key(patch_key: str, number: int) -> str:
-    return f"@result{patch_key.removeprefix('@patch')}/{number % WINDOW}"

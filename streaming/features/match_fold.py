@@ -12,7 +12,7 @@ enters it and with that row's values; and at `end` and `remake`, always. Everyth
   serve only as `moment`. Totals never fall: the higher one stays, flagged `kills-fell` or `towers-fell`.
   All of a title's counts are missing until the match has had its first score event or total, and start from 0 then;
   hero classes likewise with the first score of a hero class. A feed that has only gold thus never claims 0 kills.
-- **form**: from the ratings at the match's start (`streaming.features.form`); missing without a start or team names.
+- **form**: from the ratings as of the match's start (`streaming.features.form`); missing without a start or team names.
 - **heroes**: as the match's start names them; empty without one.
 - **moment**: of the score events since the match's last frame, the weightiest subject that did not cancel out, with
   the camp that gained it, such as "A:dragons".
@@ -26,7 +26,8 @@ What a feed may do to us, and what then happens:
 - A `start` newer (event time) than all of the match so far, once it has started, played or ended: a restart. The
   attempt counts up, everything else begins anew, and rows older than that start are dropped as late. Any other start
   gives names and form if the match had none (joined in mid-match), else it is a repeat.
-- `remake`: a frame with status void, ratings untouched. `end`: a frame with status ended and the winner; ratings move.
+- `remake`: a frame with status void, ratings untouched. `end`: a frame with status ended and the winner; ratings move,
+  a settling time later.
   After either, rows that are not a restart make no more frames; they count as late.
 - A match that never ends: it is forgotten when its partition's event time has advanced by `idle_s` since it last spoke
   (`closed_s` once it has ended). If it speaks again then, it starts as a match never seen. Time advances with the
@@ -34,9 +35,11 @@ What a feed may do to us, and what then happens:
   single row from the future nor a replay of old matches beside live ones makes us forget what is on air.
 
 All of this is a function of the sequence of rows alone: however they are cut into batches, frames and state come out
-the same, byte for byte. Rows of one match must share a partition, as they do on a topic keyed by match id; clocks are
-taken to the millisecond; rows must have passed `match.validate`. The sum of the state column `late_total` is the number
-of late rows so far, that of `repeated_total` the number of repeats.
+the same, byte for byte. Frames also do not depend on how partitions are interleaved, under the condition that
+`streaming.features.settling` states. Rows of one match must share a partition, as they do on a topic keyed by match id;
+clocks are taken to the millisecond; rows must have passed `match.validate`. The sum of the state column `late_total` is
+the number of late rows so far, that of `repeated_total` the number of repeats, that of `results_late_total` the number
+of results that came too late to settle.
 
 Work is done on whole batches in numpy: `streaming.features.match_lives` says which rows count and for which life of
 their match (the stretch between restarts), this file what they add up to. Only starts and ends are looked at one by
@@ -80,6 +83,8 @@ from streaming.features.match_lives import (
     partition_key,
 )  # fmt: skip
 from streaming.features.runs import Bools, Ints
+from streaming.features.settling import RESULTS_LATE, SETTLE_S, settle_ms
+from streaming.features.standings import Result, Standings
 from streaming.pipeline import Facts
 from streaming.state import StateTable
 
@@ -118,12 +123,16 @@ FRAME_SCHEMA = pl.Schema(
         "_ingest_time_ms": pl.Int64(),
         "_schema_id": pl.Int32(),
         "_elapsed_ms": pl.Int64(),
+        "_time_ms": pl.Int64(),
+        "_horizon_ms": pl.Int64(),
     }
 )
 """Columns of a match frame, in order. Features are A minus B in the units of the events; NaN is missing.
 
 `heroes_a` and `heroes_b` are what the match's start says, empty where unknown. `_elapsed_ms` is how far event time has
 come in the frame's partition (`match_lives.PartitionTime`): the clock by which later stages forget silent matches.
+`_time_ms` is when the frame's row happened and `_horizon_ms` how far the fastest partition was then: by these results
+settle (`streaming.features.settling`).
 """
 
 _NO_FRAMES = FRAME_SCHEMA.to_frame()
@@ -163,12 +172,20 @@ class MatchFold:
         form: how teams are rated.
         idle_s: how far the partition's event time moves on before a silent match is forgotten.
         closed_s: the same for a match that has ended or was remade.
+        settle_s: event time from a result to its effect on form.
     """
 
-    def __init__(self, form: Elo | None = None, idle_s: float = IDLE_S, closed_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        form: Elo | None = None,
+        idle_s: float = IDLE_S,
+        closed_s: float = 600.0,
+        settle_s: float = SETTLE_S,
+    ) -> None:
         self._form = form or Elo()
         self._idle_ms = round(idle_s * 1000)
         self._closed_ms = round(closed_s * 1000)
+        self._settle_ms = settle_ms(settle_s)
 
     @property
     def name(self) -> str:
@@ -176,7 +193,7 @@ class MatchFold:
         return "fold"
 
     def new_state(self) -> StateTable:
-        """An empty table: matches by id, watermarks by partition, ratings by team."""
+        """An empty table: matches by id, watermarks by partition, ratings by team, results that wait."""
         return StateTable(self.name, LAYOUT)
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
@@ -191,9 +208,10 @@ class MatchFold:
         return pl.concat([self._fold(Batch.of(part, state), state) for part in parts])
 
     def facts(self, state: StateTable) -> Facts:
-        """Late rows and repeats, of all partitions and since the state began."""
+        """Late rows, repeats and late results, of all partitions and since the state began."""
         # Only partitions have other than 0 there, and partitions are never forgotten: free slots add nothing.
-        return Facts({name: int(state[f"{name}_total"].sum()) for name in ("late", "repeated")})
+        names = ("late", "repeated", RESULTS_LATE)
+        return Facts({name: int(state[f"{name.replace('-', '_')}_total"].sum()) for name in names})
 
     def _cuts(self, batch: Batch, state: StateTable) -> list[int]:
         """Rows before which a match may have to be forgotten. As a batch may be cut anywhere, cutting it there is all
@@ -225,17 +243,25 @@ class MatchFold:
         names = _Names.of(batch, lives)
         group = lives.runs.group
         marked = np.flatnonzero(lives.opens | (lives.closes & (batch.kind == END)))
+        if not len(marked):
+            return names
+        standings = Standings(state, self._form, self._settle_ms)
         for row in marked[np.argsort(batch.source[marked])].tolist():
-            life = group[row]
+            life, time_ms, horizon_ms = group[row], int(batch.time_ms[row]), int(batch.horizon_ms[row])
+            is_result = batch.kind[row] == END
+            untimely = int(is_result and horizon_ms - time_ms >= self._settle_ms)
             league, *teams = (names.at(lives, name, life, row) for name in ("league", "team_a", "team_b"))
-            if not all(teams):
-                continue
-            team_a, team_b = (rating_key(_TITLE[batch.title[row]], league, team) for team in teams)
-            if lives.opens[row]:
-                names.form[life] = self._form.form(state, team_a, team_b)
-            else:
-                gold_lead = float(gauges.level[lives.runs.row[row], _GOLD])
-                self._form.record(state, team_a, team_b, a_won=bool(batch.side[row] == 0), gold_lead=gold_lead)
+            if all(teams):
+                team_a, team_b = (rating_key(_TITLE[batch.title[row]], league, team) for team in teams)
+                if is_result:
+                    match_id, attempt = batch.ids[lives.match[life]], int(lives.attempt[life])
+                    gold_lead = float(gauges.level[lives.runs.row[row], _GOLD])
+                    result = Result(time_ms, match_id, attempt, team_a, team_b, bool(batch.side[row] == 0), gold_lead)
+                    untimely += standings.record(result, horizon_ms)
+                else:
+                    names.form[life] = standings.form(team_a, team_b, time_ms)
+            if untimely:
+                state["results_late_total"][state.slots([partition_key(batch.partition[row])])] += untimely
         return names
 
     def _forget(self, batch: Batch, state: StateTable) -> None:
@@ -401,6 +427,8 @@ def _table(batch: Batch, lives: Lives, gauges: _Gauges, names: _Names, frames: _
         "winner": _SIDE[np.where(kind == END, batch.side[row], -1)],
         "flags": _FLAG_TEXT[(frames.since[:, _FLAG] > 0) @ _FLAG_BIT],
         "_elapsed_ms": batch.elapsed_ms[row],
+        "_time_ms": batch.time_ms[row],
+        "_horizon_ms": batch.horizon_ms[row],
     }
     source = batch.source[row]
     order = np.argsort(source)

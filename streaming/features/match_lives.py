@@ -16,9 +16,10 @@ import polars as pl
 
 from streaming.event_time import watermarks
 from streaming.features.catalogue import COUNTS, LEVELS, title_spec, titles
-from streaming.features.form import RATING_LAYOUT
 from streaming.features.match import HEROES, KINDS, SIDES, TEXTS, TOTALS
 from streaming.features.runs import Bools, Ints, Runs
+from streaming.features.settling import row_times
+from streaming.features.standings import STANDINGS_LAYOUT
 from streaming.state import Column, Slots, StateTable
 
 Floats = npt.NDArray[np.float64]
@@ -65,10 +66,11 @@ LAYOUT = {
     "watermark_ms": Column(np.int64, default=-1),
     "late_total": Column(np.int64),
     "repeated_total": Column(np.int64),
-    # of a team, under @rating/TITLE/LEAGUE/TEAM:
-    **RATING_LAYOUT,
+    "results_late_total": Column(np.int64),
+    # of a team, under @rating/TITLE/LEAGUE/TEAM, and of a result that waits:
+    **STANDINGS_LAYOUT,
 }
-"""State of the fold: rows of matches by id, of partitions, of teams."""
+"""State of the fold: rows of matches by id, of partitions, of teams, of results."""
 
 CLOCK_BITS = 32  # more than a clock in ms, a total or a row number needs
 
@@ -117,6 +119,8 @@ class Batch:
     partition: Ints
     elapsed_before_ms: Ints  # event time elapsed in the row's partition before the row
     elapsed_ms: Ints  # and with it
+    time_ms: Ints  # when the row counts as having happened: `settling.row_times`
+    horizon_ms: Ints  # the newest watermark of any partition, with the row
     left: dict[int, PartitionTime]  # by partition: where the batch leaves it
 
     @classmethod
@@ -128,8 +132,9 @@ class Batch:
         codes = rows.select(_CODES).to_numpy()[source]
         gauges = rows[[*LEVELS, *TOTALS]].to_numpy()[source]
         numbers = rows.select(_NUMBERS).to_numpy()
-        before, after, left = _elapsed(numbers[:, 2], numbers[:, 4], state)
-        numbers = numbers[source]
+        before, after, watermark, left = _elapsed(numbers[:, 2], numbers[:, 4], state)
+        horizon = np.maximum(np.maximum.accumulate(watermark), state["watermark_ms"].max())
+        numbers, watermark = numbers[source], watermark[source]
         return cls(
             rows=rows,
             ids=list(number),
@@ -148,6 +153,8 @@ class Batch:
             partition=numbers[:, 4],
             elapsed_before_ms=before[source],
             elapsed_ms=after[source],
+            time_ms=row_times(numbers[:, 2], watermark, codes[:, 1] == END),
+            horizon_ms=horizon[source],
             left=left,
         )
 
@@ -160,9 +167,10 @@ class PartitionTime(NamedTuple):
     last_ms: int  # event time of the last row
 
 
-def _elapsed(time_ms: Ints, partition: Ints, state: StateTable) -> tuple[Ints, Ints, dict[int, PartitionTime]]:
-    """Event time elapsed in each row's partition before and after the row, (N,) each, and where that leaves them."""
-    before, after, left = np.empty_like(time_ms), np.empty_like(time_ms), {}
+def _elapsed(time_ms: Ints, partition: Ints, state: StateTable) -> tuple[Ints, Ints, Ints, dict[int, PartitionTime]]:
+    """Event time elapsed in each row's partition before and after the row, and its watermark after it, (N,) each; and
+    where that leaves the partitions."""
+    before, after, reached_ms, left = *(np.empty_like(time_ms) for _ in range(3)), {}
     for number in np.unique(partition).tolist():
         (slot,) = state.slots([partition_key(number)])
         rows = np.flatnonzero(partition == number)
@@ -170,9 +178,9 @@ def _elapsed(time_ms: Ints, partition: Ints, state: StateTable) -> tuple[Ints, I
         watermark = watermarks(times, state["last_ms"][slot], state["watermark_ms"][slot])
         gains = np.where(watermark[:-1] < 0, 0, np.minimum(np.diff(watermark), MAX_STEP_MS))
         elapsed = state["elapsed_ms"][slot] + np.concatenate([[0], np.cumsum(gains)])
-        before[rows], after[rows] = elapsed[:-1], elapsed[1:]
+        before[rows], after[rows], reached_ms[rows] = elapsed[:-1], elapsed[1:], watermark[1:]
         left[number] = PartitionTime(int(watermark[-1]), int(elapsed[-1]), int(times[-1]))
-    return before, after, left
+    return before, after, reached_ms, left
 
 
 @dataclass(frozen=True, slots=True)

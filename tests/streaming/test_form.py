@@ -14,7 +14,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from streaming.features.form import RATING_LAYOUT, Elo, expected_score, rating_key
+from streaming.features.form import RATING_LAYOUT, Elo, Rated, expected_score, rating_key
 from streaming.features.match import EVENT_SCHEMA
 from streaming.features.match_fold import fold_events
 from streaming.state import StateTable
@@ -38,8 +38,7 @@ def test_a_lead_of_400_points_is_ten_to_one() -> None:
 def test_the_first_result_between_new_teams_moves_each_by_half_of_k_twice_for_haste(state: StateTable) -> None:
     PLAIN.record(state, "a", "b", a_won=True, gold_lead=5000.0)
     assert state["rating"][state.slots(["a", "b"])].tolist() == [32.0, -32.0]
-    assert PLAIN.form(state, "a", "b") == 64.0 / 400.0
-    assert PLAIN.form(state, "b", "a") == -64.0 / 400.0
+    assert [PLAIN.rated(state, team) for team in ("a", "b")] == [(32.0, 1), (-32.0, 1)]
 
 
 def test_the_second_result_moves_by_the_surprise_with_less_haste(state: StateTable) -> None:
@@ -58,13 +57,8 @@ def test_the_margin_is_log_2_at_the_scale_whoever_leads_and_1_without_gold() -> 
     assert PLAIN.margin(25_000.0) == 1.0
 
 
-def test_asking_for_form_makes_no_rows(state: StateTable) -> None:
-    assert PLAIN.form(state, "a", "b") == 0.0
-    assert len(state) == 0
-
-
-def test_a_team_cannot_play_itself(state: StateTable) -> None:
-    PLAIN.record(state, "a", "a", a_won=True, gold_lead=0.0)
+def test_asking_for_a_rating_makes_no_rows(state: StateTable) -> None:
+    assert PLAIN.rated(state, "a") == Rated(0.0, 0)
     assert len(state) == 0
 
 

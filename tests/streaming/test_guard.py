@@ -125,7 +125,7 @@ def test_a_new_patch_begins_with_the_model_and_the_old_one_stays_as_decided() ->
 def test_when_leads_are_as_they_used_to_be_the_model_returns(caplog: pytest.LogCaptureFixture) -> None:
     stage = ModelGuard(packaged_baselines())
     state = stage.new_state()
-    with caplog.at_level(logging.WARNING, "streaming.features.guard"):
+    with caplog.at_level(logging.WARNING, "streaming.features.guard_results"):
         stage(answered(patched(season(), patch="p")), state)
         (alert,) = stage.facts(state).alerts
         assert alert.startswith("lol, patch p: the model is set aside: Brier ")
@@ -186,11 +186,108 @@ def test_remakes_matches_over_at_once_and_titles_without_a_baseline_do_not_count
 
 
 def test_a_patch_nobody_plays_any_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streaming.features.guard.PATCH_MEMORY", 20)
+    monkeypatch.setattr("streaming.features.guard_results.PATCH_MEMORY", 20)
     stage = ModelGuard(packaged_baselines())
     state = stage.new_state()
     stage(answered(patched(season(9, 10), patch="old", factor=1.0)), state)
     assert "@patch/lol/old" in state
     stage(answered(season()), state)
     assert not [key for key in every_row(state)["key"] if "/old" in key]
-    assert sum(key.startswith("@result/") for key in every_row(state)["key"]) == MATCHES
+    assert sum(key.startswith(("@result/", "@unsettled/")) for key in every_row(state)["key"]) == MATCHES
+
+
+SETTLE = 120_000
+
+
+def until_set_aside() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Frames of matches, the last of which sets the model aside; and those that follow."""
+    frames = answered(patched(season()))
+    first = is_degraded(guarded(frames)).arg_max()  # matches are five minutes apart: the first frame of one
+    return frames.head(first), frames.slice(first)  # type: ignore[arg-type]
+
+
+def at(frames: pl.DataFrame, time_ms: int) -> pl.DataFrame:
+    """One more match's first frame, at this time."""
+    one = frames.tail(1).with_columns(
+        match_id=pl.lit(f"at {time_ms}"), frame=pl.lit(0, pl.Int32), status=pl.lit("live")
+    )
+    return one.with_columns(winner=pl.lit(None, pl.String), _time_ms=pl.lit(time_ms, pl.Int64))
+
+
+def test_a_verdict_holds_from_a_settling_time_after_the_result_to_the_millisecond() -> None:
+    stage = ModelGuard(packaged_baselines())
+    state = stage.new_state()
+    before, _ = until_set_aside()
+    stage(before, state)
+    ended_ms = before["_time_ms"][-1]
+    for times_ms in ([-1, 0, 1], [1, 0, -1]):  # whatever was asked before
+        frames = pl.concat([at(before, ended_ms + SETTLE + each) for each in times_ms])
+        assert is_degraded(stage(frames, state)).to_list() == [each >= 0 for each in times_ms]
+
+
+def test_results_are_judged_in_the_order_of_their_times_however_they_come() -> None:
+    stage = ModelGuard(packaged_baselines())
+    frames = answered(patched(season()).head(1_400))
+    # All matches side by side, a minute apart: the results of all wait at the same time.
+    rank = pl.col("match_id").rank("dense").cast(pl.Int64)
+    clock_ms = (pl.col("clock_s") * 1000).cast(pl.Int64)
+    frames = frames.with_columns(
+        _time_ms=clock_ms + rank * 60_000, _horizon_ms=pl.lit(0, pl.Int64), _elapsed_ms=pl.lit(0, pl.Int64)
+    )
+    asked = pl.concat([at(frames, time_ms) for time_ms in range(0, 4_000_000, 10_000)])
+    said = []
+    for rows in (frames.sort("_time_ms"), frames.sort("_time_ms", "match_id", descending=[False, True]), frames):
+        state = stage.new_state()
+        stage(rows.head(700), state)
+        stage(asked.sample(40, seed=1), state)  # judges some, to be judged again
+        stage(rows.slice(700), state)
+        said.append(stage(asked, state))
+    assert 0 < is_degraded(said[0]).sum() < asked.height
+    assert said[0].equals(said[1])
+    assert said[0].equals(said[2])
+
+
+def test_a_late_result_counts_from_then_on_and_changes_nothing_that_was_said() -> None:
+    stage = ModelGuard(packaged_baselines())
+    state = stage.new_state()
+    before, _ = until_set_aside()
+    decisive = before["match_id"][-1]
+    later_ms = before["_time_ms"][-1] + 2 * SETTLE
+    stage(before.filter(pl.col("match_id") != decisive), state)
+    assert not is_degraded(stage(at(before, later_ms), state)).any()
+    stage(before.filter(pl.col("match_id") == decisive), state)
+    assert is_degraded(stage(at(before, later_ms), state)).all()
+
+
+def test_a_restart_between_result_and_effect_changes_nothing() -> None:
+    stage, log = ModelGuard(packaged_baselines()), Changelog()
+    state, restored = stage.new_state(), stage.new_state()
+    before, after = until_set_aside()
+    stage(before, state)
+    log.drain(state)
+    restored.restore(log.rows(restored))
+    assert stage(after, restored).equals(stage(after, state))
+    assert every_row(restored).equals(every_row(state))
+
+
+def test_no_more_results_wait_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.features.guard_results.MOST_UNSETTLED", 5)
+    stage = ModelGuard(packaged_baselines())
+    state = stage.new_state()
+    stage(answered(season().with_columns(_horizon_ms=pl.lit(0, pl.Int64))), state)
+    assert sum(key.startswith("@unsettled/") for key in every_row(state)["key"]) == 5
+    assert stage.facts(state).totals == {"results-late": MATCHES - 5}
+
+
+def test_the_last_results_of_a_patch_are_judged_though_none_of_it_is_on_air_any_more() -> None:
+    stage = ModelGuard(packaged_baselines())
+    state = stage.new_state()
+    before, after = until_set_aside()
+    stage(before, state)
+    assert stage.facts(state).alerts == ()
+    settled_ms = before["_time_ms"][-1] + SETTLE
+    other = after.head(1).with_columns(patch=pl.lit("other"))
+    stage(other.with_columns(_horizon_ms=pl.lit(settled_ms - 1, pl.Int64)), state)
+    assert stage.facts(state).alerts == ()
+    stage(other.with_columns(_horizon_ms=pl.lit(settled_ms, pl.Int64)), state)
+    assert [alert.split(":")[0] for alert in stage.facts(state).alerts] == ["lol, patch new"]

@@ -81,8 +81,8 @@ def test_the_columns_are_those_of_the_contract(feed: Feed, state: StateTable) ->
         "league", "patch",
     ]  # fmt: skip
     assert frames.columns[12:14] == ["heroes_a", "heroes_b"]
-    assert frames.columns[14:-8] == list(FEATURES)
-    assert frames.columns[-8:] == [
+    assert frames.columns[14:-10] == list(FEATURES)
+    assert frames.columns[-10:] == [
         "moment",
         "winner",
         "flags",
@@ -91,6 +91,8 @@ def test_the_columns_are_those_of_the_contract(feed: Feed, state: StateTable) ->
         "_ingest_time_ms",
         "_schema_id",
         "_elapsed_ms",
+        "_time_ms",
+        "_horizon_ms",
     ]
     assert stage(frames.clear(), state).schema == FRAME_SCHEMA
     assert stage.name == state.name == "fold"
@@ -283,14 +285,17 @@ def test_after_the_end_stray_rows_make_no_frames_but_a_restart_does(feed: Feed, 
     assert counted(state) == (2, 0)
 
 
-def test_form_comes_from_earlier_results_only_and_is_fixed_at_the_start(feed: Feed) -> None:
-    feed.start(match="m1").send("snapshot", 1800, match="m1", gold=10_000.0).start("c9", "tsm", match="m2", at_s=1801)
-    feed.send("end", 1802, match="m1", side="A").start("C9", "Tsm", match="m3", at_s=1803)
-    feed.send("snapshot", 30, match="m2", at_s=1831).send("snapshot", 30, match="m3", at_s=1833)
-    frames = {(f["match_id"], f["frame"]): f["form"] for f in fold(feed)}
+def test_form_comes_from_settled_results_only_and_is_fixed_at_the_start(feed: Feed) -> None:
+    feed.start().send("snapshot", 1800, gold=10_000.0).start("c9", "tsm", match="early", at_s=1801)
+    feed.send("end", 1802, side="A").start("C9", "Tsm", match="before", at_s=1921.999)
+    feed.start("C9", "Tsm", match="at", at_s=1922).start("C9", "Tsm", match="after", at_s=1922.001)
+    for match in ("early", "before", "at", "after"):
+        feed.send("snapshot", 30, match=match, at_s=2000)
+    forms = {(f["match_id"], f["frame"]): f["form"] for f in fold(feed)}
     moved = 2 * Elo().k * math.log(2.0) * 0.5 * 2.0 / 400.0
-    assert frames["m1", 0] == frames["m2", 0] == frames["m2", 1] == 0.0
-    assert frames["m3", 0] == frames["m3", 1] == pytest.approx(-moved)
+    for frame in (0, 1):
+        assert [forms[match, frame] for match in ("early", "before")] == [0.0, 0.0]
+        assert [forms[match, frame] for match in ("at", "after")] == pytest.approx([-moved, -moved])
 
 
 def test_teams_without_a_name_have_no_form(feed: Feed) -> None:
@@ -395,4 +400,4 @@ def test_the_totals_of_late_and_repeated_rows_are_facts(feed: Feed, state: State
     feed.start().send("snapshot", 60, gold=1.0).send("snapshot", 60, gold=1.0, sequence=1)  # a repeat
     feed.send("snapshot", 30, gold=1.0)  # late
     stage(feed.take(), state)
-    assert stage.facts(state).totals == {"late": 1, "repeated": 1}
+    assert stage.facts(state).totals == {"late": 1, "repeated": 1, "results-late": 0}

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streaming.features.catalogue import COUNTS, FEATURES, LEVELS, title_spec
-from streaming.features.form import Elo, rating_key
+from streaming.features.form import Elo, Rated, rating_key
 from streaming.features.match import HEROES, TEXTS, events_frame, validate
 from streaming.features.match_fold import FLAGS, HERO_CLASSES, MOMENTS, MatchFold
-from streaming.state import StateTable
 from streaming.testing import Changelog, every_row
 
 T0 = 1_700_000_000_000
 MINUTE = 60_000
 STEP, IDLE, CLOSED = 10 * MINUTE, 180 * MINUTE, 10 * MINUTE
+SETTLE, HOLD, DISORDER = 2 * MINUTE, 20 * MINUTE, 30_000
 
 
 class PlainFold:
@@ -29,8 +29,9 @@ class PlainFold:
     def __init__(self) -> None:
         self.matches: dict[str, dict[str, Any]] = {}
         self.time: dict[int, tuple[int, int, int]] = {}  # watermark, elapsed, event time of the last row
-        self.late = self.repeated = 0
-        self.elo, self.ratings = Elo(), StateTable("ratings", MatchFold().new_state().layout)
+        self.late = self.repeated = self.results_late = 0
+        self.ratings: dict[str, Rated] = {}  # the base
+        self.results: list[tuple[Any, ...]] = []  # those that wait: time, match, attempt, teams, A won, gold lead
 
     def fold(self, row: dict[str, Any]) -> dict[str, Any] | None:
         time, key = row["time"], row["match_id"]
@@ -44,7 +45,10 @@ class PlainFold:
         if not match:
             match = self.matches[key] = self.new() | {"attempt": 0, "floor": -1, "top": -1, "seen": set(), "newest": -1}
         match["spoke"] = after
-        row["elapsed"] = after
+        row["elapsed"], row["horizon"] = after, max(watermark for watermark, _, _ in self.time.values())
+        row["happened"] = reached if DISORDER < reached - time <= HOLD else time
+        if row["kind"] == "end" and reached >= 0:
+            row["happened"] = min(row["happened"], reached + HOLD)
         return self.take(match, row)
 
     @staticmethod
@@ -118,9 +122,8 @@ class PlainFold:
         match["clock"] = max(match["clock"], clock)
         if row["kind"] in ("end", "remake"):
             match["status"] = {"end": "ended", "remake": "void"}[row["kind"]]
-            if row["kind"] == "end" and match["team_a"] and match["team_b"]:
-                won, lead = row["side"] == "A", match["level"].get("gold", math.nan)
-                self.elo.record(self.ratings, *self.teams(match, row), a_won=won, gold_lead=lead)
+            if row["kind"] == "end":
+                self.take_result(match, row)
         elif not enters:
             return None
         return self.frame(match, row)
@@ -132,9 +135,32 @@ class PlainFold:
             rating_key(row["title"], match["league"], match["team_b"]),
         )
 
+    def take_result(self, match: dict[str, Any], row: dict[str, Any]) -> None:
+        self.results_late += row["horizon"] >= row["happened"] + SETTLE
+        teams = self.teams(match, row)
+        result = (row["happened"], row["match_id"], match["attempt"], *teams, row["side"] == "A")
+        if match["team_a"] and match["team_b"] and teams[0] != teams[1]:
+            if result[:3] not in [other[:3] for other in self.results]:
+                self.results.append((*result, match["level"].get("gold", math.nan)))
+            self.results.sort(key=lambda result: result[:3])
+            while self.results and self.results[0][0] <= row["horizon"] - HOLD:
+                self.ratings = self.rated(self.results.pop(0), self.ratings)
+
+    @staticmethod
+    def rated(result: tuple[Any, ...], ratings: dict[str, Rated]) -> dict[str, Rated]:
+        a, b = (ratings.get(team, Rated(0.0, 0)) for team in result[3:5])
+        after = Elo().after(a, b, a_won=result[5], gold_lead=result[6])
+        return ratings | dict(zip(result[3:5], after, strict=True))
+
     def form_of(self, match: dict[str, Any], row: dict[str, Any]) -> float:
-        known = match["team_a"] and match["team_b"]
-        return self.elo.form(self.ratings, *self.teams(match, row)) if known else math.nan
+        if not (match["team_a"] and match["team_b"]):
+            return math.nan
+        ratings = self.ratings
+        for result in self.results:
+            if result[0] <= row["happened"] - SETTLE:
+                ratings = self.rated(result, ratings)
+        a, b = (ratings.get(team, Rated(0.0, 0)).rating for team in self.teams(match, row))
+        return (a - b) / 400.0
 
     def frame(self, match: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         values = {name: match["level"].get(name, math.nan) for name in LEVELS} | {"form": match["form"]}
@@ -148,6 +174,8 @@ class PlainFold:
         made = {
             **{name: match[name] for name in ("attempt", "frame", "status", *TEXTS, *HEROES)},
             "_elapsed_ms": row["elapsed"],
+            "_time_ms": row["happened"],
+            "_horizon_ms": row["horizon"],
             "match_id": row["match_id"],
             "clock_s": match["clock"],
             "moment": f"{'A' if moved[0][1] > 0 else 'B'}:{moved[0][0]}" if moved else "",
@@ -246,7 +274,8 @@ def test_the_fold_says_what_a_plain_one_says(drawn: list[dict[str, Any]]) -> Non
             same = got[name] == value or (isinstance(value, float) and math.isnan(value) and math.isnan(got[name]))
             assert same, f"offset {got['_offset']}: {name} is {got[name]}, expected {value}"
     slots = state.slots(state.keys())
-    assert (state["late_total"][slots].sum(), state["repeated_total"][slots].sum()) == (plain.late, plain.repeated)
+    counted = [state[f"{name}_total"][slots].sum() for name in ("late", "repeated", "results_late")]
+    assert counted == [plain.late, plain.repeated, plain.results_late]
 
 
 @EXAMPLES

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import config, dlq, evaluate, kafka, live, models, train
+from jobs.commands import config, dlq, evaluate, kafka, live, models, tokens, train
 from jobs.errors import Exit, meaning
 
 _EPILOG = (
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command()(live.demo)
 app.command()(live.run)
 app.command()(live.gateway)
+app.add_typer(tokens.tokens, name="tokens")
 app.add_typer(kafka.kafka, name="kafka")
 app.add_typer(kafka.topics, name="topics")
 app.add_typer(dlq.dlq, name="dlq")

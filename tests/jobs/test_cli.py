@@ -33,6 +33,7 @@ COMMANDS = [
     ["demo"], ["run"], ["gateway"], ["train"], ["config"], ["version"],
     ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"], ["topics", "create"], ["topics", "ls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],
+    ["tokens", "create"], ["tokens", "ls"], ["tokens", "revoke"],
     ["models", "ls"], ["models", "show"], ["evaluate", "win"], ["evaluate", "reproduce"],
 ]  # fmt: skip
 

@@ -304,7 +304,7 @@ class Site:
     def play(self, match_id: str, frames: int, seed: int, *, first: int = 0, **changed: Any) -> None:
         """A stretch of a match of all reasons, with swings that have a sentence; the same for the same seed. `changed`
         holds for all its answers; its teams, league and origin are told by the start as well."""
-        chance = random.Random(seed)
+        chance = random.Random(seed)  # nosec B311  # a play, to be repeated
         heading = {name: changed[name] for name in ("team_a", "team_b", "league", "origin", "title") if name in changed}
         if first == 0:
             self.log.append(MATCH_EVENTS.name, event_row(match_id, 0, kind="start", **heading))

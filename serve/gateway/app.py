@@ -25,6 +25,7 @@ from serve.gateway.guard import FORBIDDEN, POLICY_VIOLATION, TRY_AGAIN_LATER, Gu
 from serve.gateway.hub import Hub
 from serve.gateway.match import Match
 from serve.gateway.pages import Pages, SecurityHeaders, prefers_json
+from serve.gateway.position import PATTERN as POSITION_PATTERN
 from serve.gateway.position import Position
 from serve.gateway.rate_limit import RateLimit
 from serve.gateway.schemas import Health, MatchDetail, MatchList, Ops, Problem, Status
@@ -36,10 +37,17 @@ from serve.gateway.transport import EventStream, send_over_websocket
 _NO_SUCH_MATCH = 4404
 _READY_CHECK_S = 0.05
 
+_AS_POSITION: dict[str, Any] = {"json_schema_extra": {"pattern": POSITION_PATTERN}}
 LastId = Annotated[
-    str | None,
-    Query(max_length=128, description="Position to follow from; Last-Event-ID goes first.", examples=["2-1045.2-8310"]),
+    str,
+    Query(
+        max_length=128,
+        description="Position to follow from; Last-Event-ID goes first.",
+        examples=["2-1045.2-8310"],
+        **_AS_POSITION,
+    ),
 ]
+LastEventId = Annotated[str, Header(max_length=128, **_AS_POSITION)]
 Accept = Annotated[str, Header()]
 MatchReader = Annotated[Visitor, needs("matches:read")]
 OpsReader = Annotated[Visitor, needs("ops:read")]
@@ -188,7 +196,7 @@ class _Door:
         return MatchList(time_ms=now_ms(), broker=self.board.broker.state(), matches=matches)
 
 
-def _position(written: str | None) -> Position:
+def _position(written: str) -> Position:
     if not written:
         return Position()
     try:
@@ -197,7 +205,7 @@ def _position(written: str | None) -> Position:
         raise HTTPException(400, str(error)) from None
 
 
-def _position_of(last_id: LastId = None, last_event_id: Annotated[str | None, Header()] = None) -> Position:
+def _position_of(last_id: LastId = "", last_event_id: LastEventId = "") -> Position:
     # A browser that reconnects by itself repeats the old address, but its header is up to date.
     return _position(last_event_id or last_id)
 
@@ -241,7 +249,7 @@ def _add_matches(app: FastAPI, door: _Door) -> None:
         return door.event_stream(wall_stream(board, hub, visitor.sees), visitor)
 
     @app.websocket("/api/matches/{match_id:path}/ws")
-    async def match_socket(socket: WebSocket, match_id: MatchId, last_id: LastId = None) -> None:
+    async def match_socket(socket: WebSocket, match_id: MatchId, last_id: LastId = "") -> None:
         """The same as the event stream, over a WebSocket."""
         await socket.accept()
         visitor = visitor_of(socket.scope)
@@ -370,7 +378,7 @@ def _add_session(app: FastAPI, access: Access) -> None:
             raise HTTPException(400, f"a form of at most {MAX_FORM_FIELDS} fields is wanted") from None
         token, to = form.get("token", [""])[0].strip(), local_address(form.get("next", ["/"])[0])
         if not access.visitor(token, "").known:
-            return sign_in_page("This is no token that holds. Was it copied whole?", {**request.scope, "path": to})
+            return sign_in_page("This is no token that holds. Was it copied whole?", request.scope, to=to)
         response = RedirectResponse(to, 303, headers={"Cache-Control": "no-store"})
         set_cookie(response, request.scope, token)
         return response

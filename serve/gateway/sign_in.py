@@ -55,14 +55,17 @@ def without_token(scope: Scope) -> Scope:
     return {**scope, "query_string": urlencode(kept).encode()}
 
 
-def sign_in_page(why: str, scope: Scope, status: int = 401) -> Response:
-    """What a person sees who has no token, or one that does not open this page. Over video: nothing."""
+def sign_in_page(why: str, scope: Scope, status: int = 401, to: str | None = None) -> Response:
+    """What a person sees who has no token, or one that does not open this page. Over video: nothing.
+
+    `to` is the address to go on to; by default the one that was asked for.
+    """
     headers = {"Cache-Control": "no-store"}
     if scope["path"].startswith("/overlay/"):
         return HTMLResponse(_NOTHING_ON_AIR.format(head=_HEAD, why=escape(why)), status, headers)
     # The form is checked to come from here, and without a referrer policy that allows it browsers would not say so.
     headers["Referrer-Policy"] = "same-origin"
-    page = _SIGN_IN.format(head=_HEAD, why=escape(why), action=SESSION_PATH, next=escape(address_of(scope)))
+    page = _SIGN_IN.format(head=_HEAD, why=escape(why), action=SESSION_PATH, next=escape(to or address_of(scope)))
     return HTMLResponse(page, status, headers)
 
 

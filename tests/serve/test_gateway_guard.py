@@ -210,6 +210,8 @@ async def test_a_person_without_a_token_is_asked_for_one(settings, tokens) -> No
         assert "<script" not in asked.text and "style" not in asked.text
         form = {"token": f" {tokens['ops:read']}\n", "next": "/ops?x=1"}
         came = {"origin": "http://gateway.example", "sec-fetch-site": "same-origin"}
+        wrong = await client.post("/session", data=form | {"token": "x"}, headers=came)
+        assert wrong.status_code == 401 and 'name="next" value="/ops?x=1"' in wrong.text
         opened = await client.post("/session", data=form, headers=came)
         assert (opened.status_code, opened.headers["location"]) == (303, "/ops?x=1")
         assert (await client.get("/ops?x=1", headers=HTML)).status_code == 200

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from fastapi import Request
 from fastapi.routing import APIRoute
 
 from serve.gateway.app import create_app
@@ -200,6 +201,19 @@ async def test_programs_may_put_the_token_in_the_address_of_a_get(settings, toke
         assert moved.status_code == 200
         posted = await client.post(f"/api/matches?token={tokens['ops:admin']}")
         assert posted.status_code == 401
+
+
+async def test_no_route_sees_a_token_in_an_address(settings, tokens) -> None:
+    app, seen = create_app(ready_board(settings), Hub(1), settings), []
+
+    @app.get("/api/seen")
+    async def look(request: Request) -> None:
+        seen.append(str(request.url))
+
+    app.router.routes.insert(0, app.router.routes.pop())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        await client.get(f"/api/seen?a=1&token={tokens['ops:read']}&b=%20%C3%A9")
+    assert seen == ["http://x/api/seen?a=1&b=+%C3%A9"]
 
 
 async def test_a_person_without_a_token_is_asked_for_one(settings, tokens) -> None:

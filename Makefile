@@ -39,6 +39,10 @@ lint: .venv/.installed ## Style, format, types, and who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+.PHONY: audit
+audit: .audit/.installed ## Security: bandit over our code, pip-audit over the pinned packages
+	@.audit/bin/python deploy/audit.py
+
 .PHONY: bench
 bench: setup ## The figures of the README, measured here: all, or ARGS="latency"
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
@@ -56,7 +60,7 @@ kafka-stop: .venv/.installed ## Stop the embedded broker
 
 .PHONY: clean
 clean: ## Remove all that make made: environment, pages, caches
-	@rm -rf .venv $(WEB)/dist $(WEB)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .audit $(WEB)/dist $(WEB)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.made:
@@ -71,6 +75,12 @@ clean: ## Remove all that make made: environment, pages, caches
 	@echo "installing the pinned packages (two minutes and 7 GB the first time)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Apart from .venv: what only looks at the project is no part of what runs it.
+.audit/.installed: deploy/requirements-audit.lock
+	@$(PYTHON) -m venv --clear .audit
+	@.audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
 # Node.js comes in a wheel, whose own npm command is a link that a wheel cannot hold: npm is run by its file.

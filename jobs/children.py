@@ -27,7 +27,7 @@ class Child:
         self.name = name
         self.log = log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603  # our own modules, no shell
                 [sys.executable, "-m", *module],
                 env={name: value for name, value in {**os.environ, **environment}.items() if value is not None},
                 stdin=subprocess.DEVNULL,

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str | Iterable[str]) -> None:
+def write_text(path: Path, text: str | Iterable[str], mode: int = 0o644) -> None:
     """Write a text, or its parts as they come, beside the place and move there in one rename."""
     descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.writelines([text] if isinstance(text, str) else text)
-        os.chmod(draft, 0o644)
+        os.chmod(draft, mode)  # until now it was its owner's alone
         os.replace(draft, path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)

@@ -243,6 +243,11 @@ class Settings(BaseSettings):
     insights: InsightsSection = Field(default_factory=InsightsSection)
     gateway: GatewaySection = Field(default_factory=lambda: GatewaySection.model_validate({}))
 
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be written down, such as passwords."""
+        values = (value for _, value in _leaves(self.model_dump(mode="python")))
+        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+
     @model_validator(mode="before")
     @classmethod
     def _models_live_at_home(cls, raw: dict[str, Any]) -> dict[str, Any]:

@@ -88,12 +88,14 @@ def run(
     }
     settings = with_broker(loaded(assignments, given).settings)
     settings.kafka.connection()  # an address that is not set is said at once, not after Ray has started
-    log_as_json()
+    log_as_json(secrets=settings.secrets())
     run_pipeline(pipeline, settings)
 
 
 def gateway(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; for others than this machine with tokens or gateway.open.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one.")] = None,
     brokers: Annotated[str | None, typer.Option(metavar="HOST:PORT,…", help="Kafka's bootstrap servers.")] = None,
     as_json: AsJson = False,
@@ -103,6 +105,7 @@ def gateway(
 
     Example: sightline gateway --port 8600
     """
+    from jobs.logs import log_as_json
     from serve.gateway.reader import Feed, Feeds
     from serve.gateway.run import serve_gateway
     from streaming.codec import Decoder
@@ -115,6 +118,7 @@ def gateway(
         "kafka.bootstrap_servers": (brokers, "--brokers"),
     }
     settings = with_broker(loaded(assignments, given).settings)
+    log_as_json(secrets=settings.secrets())
 
     kafka, registry = settings.kafka.connection(), settings.registry.open()
 

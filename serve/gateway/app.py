@@ -4,35 +4,53 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request, WebSocket
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.types import ASGIApp
 
 from serve.gateway import metrics, schemas
+from serve.gateway.access import Access, Visitor
 from serve.gateway.addresses import EncodedSegments, MatchId
 from serve.gateway.board import Board, Order
+from serve.gateway.body_limit import BodyLimit
+from serve.gateway.guard import FORBIDDEN, POLICY_VIOLATION, TRY_AGAIN_LATER, Guard, is_page, needs, visitor_of
 from serve.gateway.hub import Hub
 from serve.gateway.match import Match
 from serve.gateway.pages import Pages, SecurityHeaders, prefers_json
+from serve.gateway.position import PATTERN as POSITION_PATTERN
 from serve.gateway.position import Position
+from serve.gateway.rate_limit import RateLimit
 from serve.gateway.schemas import Health, MatchDetail, MatchList, Ops, Problem, Status
 from serve.gateway.settings import GatewaySettings
-from serve.gateway.streams import Stream, match_stream, now_ms, ops_stream, wall_stream
+from serve.gateway.sign_in import MAX_FORM_FIELDS, SESSION_PATH, local_address, set_cookie, sign_in_page
+from serve.gateway.streams import Stream, match_stream, now_ms, ops_stream, wall_stream, while_open
 from serve.gateway.transport import EventStream, send_over_websocket
 
-_POLICY_VIOLATION, _TRY_AGAIN_LATER, _NO_SUCH_MATCH = 1008, 1013, 4404
+_NO_SUCH_MATCH = 4404
 _READY_CHECK_S = 0.05
 
+_AS_POSITION: dict[str, Any] = {"json_schema_extra": {"pattern": POSITION_PATTERN}}
 LastId = Annotated[
-    str | None,
-    Query(max_length=128, description="Position to follow from; Last-Event-ID goes first.", examples=["2-1045.2-8310"]),
+    str,
+    Query(
+        max_length=128,
+        description="Position to follow from; Last-Event-ID goes first.",
+        examples=["2-1045.2-8310"],
+        **_AS_POSITION,
+    ),
 ]
+LastEventId = Annotated[str, Header(max_length=128, **_AS_POSITION)]
 Accept = Annotated[str, Header()]
+MatchReader = Annotated[Visitor, needs("matches:read")]
+OpsReader = Annotated[Visitor, needs("ops:read")]
 _STREAM_OK: dict[str, Any] = {
     "description": "Server-sent events.",
     "content": {
@@ -46,12 +64,27 @@ _PAGE: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}
 
 
 def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
-    words = {400: "Not a valid request.", 404: "No such match.", 503: "Not ready, or too many streams."}
+    words = {
+        400: "Not a valid request.",
+        401: "No valid token.",
+        403: "The token does not open this, or a page from elsewhere asks.",
+        404: "No such match.",
+        408: "The body of the request did not come.",
+        413: "The body of the request is too large.",
+        421: "Another host was meant.",
+        429: "Too many requests, or streams of one client.",
+        503: "Not ready, or too many streams.",
+    }
     return {code: {"model": Problem, "description": words[code]} for code in codes}
 
 
 def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
-    """The application over a board that someone else fills (`serve.gateway.reader`)."""
+    """The application over a board that someone else fills (`serve.gateway.reader`).
+
+    Raises:
+        BadTokenFile: the file of tokens cannot be used.
+    """
+    access, limit = Access.of(settings), RateLimit(settings.rate_per_s, settings.rate_burst)
     app = _Gateway(
         title="Sightline gateway",
         summary="Win probability of live matches, with the reasons.",
@@ -60,12 +93,21 @@ def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,  # FastAPI's pages load scripts from elsewhere; ours is `/docs` in serve/web
         redoc_url=None,
+        responses=_problems(401, 403, 408, 413, 421, 429),
     )
+    # The last one added comes first.
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=6)
-    app.add_middleware(SecurityHeaders)
     app.add_middleware(EncodedSegments)
+    app.add_middleware(Guard, access=access, limit=limit, settings=settings)
+    if settings.origins:
+        named = ("Authorization", "Last-Event-ID")
+        app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=("GET",), allow_headers=named)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_exception_handler(RequestValidationError, _bad_request)
-    door = _Door(board, hub, settings)
+    app.add_exception_handler(HTTPException, _refused)
+    door = _Door(board, hub, settings, access, limit)
+    if access.guarded:
+        _add_session(app, access)
     _add_matches(app, door)
     _add_ops(app, door)
     _add_pages(app, door, Pages(settings.pages))
@@ -73,6 +115,10 @@ def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
 
 
 class _Gateway(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        """FastAPI's, but an error of ours has the headers too: `add_middleware` stays within its handler."""
+        return SecurityHeaders(super().build_middleware_stack())
+
     def openapi(self) -> dict[str, Any]:
         """FastAPI's, less the 422 that it announces for every route: ours say 400, in one line."""
         schema = super().openapi()
@@ -87,14 +133,17 @@ class _Gateway(FastAPI):
             [(model, "serialization") for model in schemas.STREAMED], ref_template="#/components/schemas/{model}"
         )
         schema["components"]["schemas"] = dict(sorted((messages["$defs"] | known).items()))
+        schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{}, {"token": []}]  # without a file of tokens none is needed
         return schema
 
 
 class _Door:
     """What the routes share: finding a match, waiting for a gateway that has just started, room for a stream."""
 
-    def __init__(self, board: Board, hub: Hub, settings: GatewaySettings) -> None:
+    def __init__(self, board: Board, hub: Hub, settings: GatewaySettings, access: Access, limit: RateLimit) -> None:
         self.board, self.hub, self.settings = board, hub, settings
+        self._access, self._limit = access, limit
 
     async def ready(self) -> None:
         """Give a gateway that reads the topics back a moment, rather than deny what it is about to know."""
@@ -106,8 +155,10 @@ class _Door:
             why = f"not ready: {self.board.broker.state().text}"
             raise HTTPException(503, why, headers={"Retry-After": "2"})
 
-    async def match(self, match_id: str) -> Match:
-        """The match of this id, once the gateway can know it."""
+    async def match(self, match_id: str, visitor: Visitor) -> Match:
+        """The match of this id, once the gateway can know it, if it is for this visitor."""
+        if not visitor.sees(match_id):
+            raise HTTPException(403, "this token is for other matches")
         if (match := self.board.get(match_id)) is None or not self.board.broker.ready:
             await self.ready()
             match = self.board.get(match_id)
@@ -115,20 +166,37 @@ class _Door:
             raise HTTPException(404, f"no match {match_id!r}; /api/matches lists those there are")
         return match
 
-    def event_stream(self, stream: Stream) -> EventStream:
-        """A stream as an answer, if there is room."""
+    def check_room(self, visitor: Visitor) -> None:
+        """Refuse a stream that would be one too many, of all or of this visitor's."""
         if self.hub.full:
             why = f"{self.hub.open_streams} streams are open, as many as are allowed; try again later"
             raise HTTPException(503, why, headers={"Retry-After": "10"})
-        return EventStream(stream, self.hub, self.settings.send_timeout_s)
+        if self.hub.has_its_share(visitor.client):
+            why = f"{visitor.client} has as many streams open as one client may; close some"
+            raise HTTPException(429, why, headers={"Retry-After": "10"})
 
-    def listing(self, title: str | None, league: str | None, status: Status | None, order: Order) -> MatchList:
-        """Matches in the order asked for."""
-        matches = self.board.summaries(title=title, league=league, status=status, order=order)
+    def event_stream(self, stream: Stream, visitor: Visitor) -> EventStream:
+        """A stream as an answer, if there is room."""
+        self.check_room(visitor)
+        kept = self.while_open(stream, visitor)
+        return EventStream(kept, self.hub, visitor.client, self.settings.send_timeout_s)
+
+    def while_open(self, stream: Stream, visitor: Visitor) -> Stream:
+        """A stream for as long as the visitor's token holds."""
+        return while_open(stream, lambda: self._access.holds(visitor))
+
+    def may_speak(self, visitor: Visitor) -> bool:
+        """Take what a client says on a WebSocket for a request."""
+        return self._limit.wait_s(visitor.client) == 0.0
+
+    def listing(self, wanted: _Filter, visitor: Visitor) -> MatchList:
+        """Matches that are for this visitor, in the order asked for."""
+        found = self.board.summaries(title=wanted.title, league=wanted.league, status=wanted.status, order=wanted.sort)
+        matches = [match for match in found if visitor.sees(match.id)]
         return MatchList(time_ms=now_ms(), broker=self.board.broker.state(), matches=matches)
 
 
-def _position(written: str | None) -> Position:
+def _position(written: str) -> Position:
     if not written:
         return Position()
     try:
@@ -137,7 +205,7 @@ def _position(written: str | None) -> Position:
         raise HTTPException(400, str(error)) from None
 
 
-def _position_of(last_id: LastId = None, last_event_id: Annotated[str | None, Header()] = None) -> Position:
+def _position_of(last_id: LastId = "", last_event_id: LastEventId = "") -> Position:
     # A browser that reconnects by itself repeats the old address, but its header is up to date.
     return _position(last_event_id or last_id)
 
@@ -153,52 +221,57 @@ def _add_matches(app: FastAPI, door: _Door) -> None:
     board, hub = door.board, door.hub
 
     @app.get("/api/matches", response_model=MatchList, responses=_problems(400))
-    async def matches(wanted: Annotated[_Filter, Query()]) -> Response:
+    async def matches(wanted: Annotated[_Filter, Query()], visitor: MatchReader) -> Response:
         """All matches at a glance."""
-        return _json(door.listing(wanted.title, wanted.league, wanted.status, wanted.sort))
+        return _json(door.listing(wanted, visitor))
 
     @app.get(
         "/api/matches/{match_id:path}/events",
         response_class=StreamingResponse,
         responses={200: _STREAM_OK, **_problems(400, 404, 503)},
     )
-    async def match_events(match_id: MatchId, position: Annotated[Position, Depends(_position_of)]) -> Response:
+    async def match_events(
+        match_id: MatchId, position: Annotated[Position, Depends(_position_of)], visitor: MatchReader
+    ) -> Response:
         """Follow one match: what came after the last id seen, then all that comes, once each."""
-        await door.match(match_id)
-        return door.event_stream(match_stream(board, hub, match_id, position))
+        await door.match(match_id, visitor)
+        return door.event_stream(match_stream(board, hub, match_id, position), visitor)
 
     # After the routes that end in a word: a path takes all that is left.
     @app.get("/api/matches/{match_id:path}", response_model=MatchDetail, responses=_problems(400, 404, 503))
-    async def match(match_id: MatchId) -> Response:
+    async def match(match_id: MatchId, visitor: MatchReader) -> Response:
         """One match with its whole curve, its event log and, at the end, its result."""
-        return _json(board.detail(await door.match(match_id), now_ms()))
+        return _json(board.detail(await door.match(match_id, visitor), now_ms()))
 
     @app.get("/api/stream", response_class=StreamingResponse, responses={200: _STREAM_OK, **_problems(503)})
-    async def wall() -> Response:
+    async def wall(visitor: MatchReader) -> Response:
         """Follow all matches: everything at once, then what changes, a match four times a second at most."""
-        return door.event_stream(wall_stream(board, hub))
+        return door.event_stream(wall_stream(board, hub, visitor.sees), visitor)
 
     @app.websocket("/api/matches/{match_id:path}/ws")
-    async def match_socket(socket: WebSocket, match_id: MatchId, last_id: LastId = None) -> None:
+    async def match_socket(socket: WebSocket, match_id: MatchId, last_id: LastId = "") -> None:
         """The same as the event stream, over a WebSocket."""
         await socket.accept()
-        if not _same_origin(socket):
-            await socket.close(_POLICY_VIOLATION, "pages from elsewhere may not connect")
-            return
+        visitor = visitor_of(socket.scope)
         try:
+            if not visitor.may("matches:read"):
+                raise HTTPException(403, "this token has no scope matches:read")
             position = _position(last_id)
-            await door.match(match_id)
+            await door.match(match_id, visitor)
+            door.check_room(visitor)
         except HTTPException as problem:
-            codes = {400: _POLICY_VIOLATION, 404: _NO_SUCH_MATCH}
+            codes = {400: POLICY_VIOLATION, 403: FORBIDDEN, 404: _NO_SUCH_MATCH}
             # A close frame has room for 123 bytes of reason.
             reason = problem.detail.encode()[:120].decode(errors="ignore")
-            await socket.close(codes.get(problem.status_code, _TRY_AGAIN_LATER), reason)
-            return
-        if hub.full:
-            await socket.close(_TRY_AGAIN_LATER, "as many streams are open as are allowed")
+            await socket.close(codes.get(problem.status_code, TRY_AGAIN_LATER), reason)
             return
         await send_over_websocket(
-            socket, match_stream(board, hub, match_id, position), hub, door.settings.send_timeout_s
+            socket,
+            door.while_open(match_stream(board, hub, match_id, position), visitor),
+            hub,
+            visitor.client,
+            door.settings.send_timeout_s,
+            may_speak=lambda: door.may_speak(visitor),
         )
 
 
@@ -207,17 +280,17 @@ def _add_ops(app: FastAPI, door: _Door) -> None:
     registry = metrics.registry(lambda: board.ops(hub.counts, now_ms(), with_history=False))
 
     @app.get("/api/ops", response_model=Ops)
-    async def ops() -> Response:
+    async def ops(visitor: OpsReader) -> Response:
         """How the pipelines and what they stand on fare."""
         return _json(board.ops(hub.counts, now_ms()))
 
     @app.get("/api/ops/stream", response_class=StreamingResponse, responses={200: _STREAM_OK, **_problems(503)})
-    async def follow_ops() -> Response:
+    async def follow_ops(visitor: OpsReader) -> Response:
         """The same, then its figures each second."""
-        return door.event_stream(ops_stream(board, hub))
+        return door.event_stream(ops_stream(board, hub), visitor)
 
     @app.get("/metrics", response_class=PlainTextResponse)
-    async def prometheus() -> Response:
+    async def prometheus(visitor: OpsReader) -> Response:
         """The same figures for Prometheus."""
         return Response(metrics.exposition(registry), media_type=metrics.CONTENT_TYPE)
 
@@ -226,9 +299,11 @@ def _add_ops(app: FastAPI, door: _Door) -> None:
         response_model=Health,
         responses={503: {"model": Health, "description": "Something waits for an answer and none comes."}},
     )
-    async def healthz() -> Response:
-        """Whether answers flow or there is nothing to answer."""
+    async def healthz(visitor: Annotated[Visitor, needs()]) -> Response:
+        """Whether answers flow or there is nothing to answer; why not is told to those who may read ops."""
         health = board.health(now_ms())
+        if not visitor.may("ops:read"):
+            health = Health(healthy=health.healthy, reasons=[])
         return _json(health, status_code=200 if health.healthy else 503)
 
     @app.get("/livez", response_class=PlainTextResponse)
@@ -240,27 +315,32 @@ def _add_ops(app: FastAPI, door: _Door) -> None:
 def _add_pages(app: FastAPI, door: _Door, pages: Pages) -> None:
 
     @app.get("/matches", response_model=MatchList, responses={200: _PAGE, **_problems(400)})
-    async def matches_or_wall(wanted: Annotated[_Filter, Query()], accept: Accept = "*/*") -> Response:
+    async def matches_or_wall(
+        wanted: Annotated[_Filter, Query()], visitor: MatchReader, accept: Accept = "*/*"
+    ) -> Response:
         """All matches: JSON where that is preferred, else the wall."""
         if prefers_json(accept):
-            return _varied(_json(door.listing(wanted.title, wanted.league, wanted.status, wanted.sort)))
+            return _varied(_json(door.listing(wanted, visitor)))
         return _varied(RedirectResponse("/"))
 
     @app.get("/matches/{match_id:path}", response_model=MatchDetail, responses={200: _PAGE, **_problems(400, 404, 503)})
-    async def match_or_page(match_id: MatchId, accept: Accept = "*/*") -> Response:
+    async def match_or_page(match_id: MatchId, visitor: MatchReader, accept: Accept = "*/*") -> Response:
         """One match: JSON where that is preferred, else its page."""
         if prefers_json(accept):
-            return _varied(_json(door.board.detail(await door.match(match_id), now_ms())))
+            return _varied(_json(door.board.detail(await door.match(match_id, visitor), now_ms())))
         return _varied(pages.page())
 
-    @app.get("/", include_in_schema=False)
-    @app.get("/ops", include_in_schema=False)
     @app.get("/docs", include_in_schema=False)
-    async def page() -> Response:
+    async def docs() -> Response:
         return pages.page()
 
+    @app.get("/", include_in_schema=False)
     @app.get("/overlay/{match_id:path}", include_in_schema=False)
-    async def overlay(match_id: MatchId) -> Response:
+    async def page(visitor: MatchReader) -> Response:
+        return pages.page()
+
+    @app.get("/ops", include_in_schema=False)
+    async def ops(visitor: OpsReader) -> Response:
         return pages.page()
 
     @app.get("/assets/{name}", include_in_schema=False)
@@ -288,13 +368,28 @@ def _no_file(name: str) -> Response:
     return JSONResponse({"detail": f"nothing at {name[:128]!r}"}, 404)
 
 
-def _same_origin(socket: WebSocket) -> bool:
-    """Browsers let any page open a WebSocket; other clients send no origin."""
-    origin = socket.headers.get("origin")
-    try:
-        return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
-    except ValueError:  # no address at all, such as http://[x
-        return False
+def _add_session(app: FastAPI, access: Access) -> None:
+
+    @app.post(SESSION_PATH, include_in_schema=False)
+    async def session(request: Request) -> Response:
+        try:
+            form = parse_qs((await request.body()).decode("latin-1"), max_num_fields=MAX_FORM_FIELDS)
+        except ValueError:
+            raise HTTPException(400, f"a form of at most {MAX_FORM_FIELDS} fields is wanted") from None
+        token, to = form.get("token", [""])[0].strip(), local_address(form.get("next", ["/"])[0])
+        if not access.visitor(token, "").known:
+            return sign_in_page("This is no token that holds. Was it copied whole?", request.scope, to=to)
+        response = RedirectResponse(to, 303, headers={"Cache-Control": "no-store"})
+        set_cookie(response, request.scope, token)
+        return response
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """As FastAPI does; a person whose token does not open a page may give another one."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 403 and is_page(request.scope, request.headers):
+        return sign_in_page(f"{error.detail.capitalize()}. Another one may.", request.scope, 403)
+    return await http_exception_handler(request, error)
 
 
 async def _bad_request(request: Request, error: Exception) -> Response:

@@ -4,6 +4,7 @@ that a slow client costs nothing but its own delay."""
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -16,11 +17,13 @@ WALL = ""
 class Hub:
     """Bells and the count of open streams. One event loop owns it."""
 
-    def __init__(self, max_streams: int) -> None:
+    def __init__(self, max_streams: int, max_streams_per_client: int | None = None) -> None:
         self.closed = asyncio.Event()
         self.open_streams = 0
         self.slow_clients = 0  # let go since the start because they took nothing any more
         self._max_streams = max_streams
+        self._max_streams_per_client = max_streams if max_streams_per_client is None else max_streams_per_client
+        self._clients: Counter[str] = Counter()
         self._bells: dict[str, asyncio.Event] = {}
 
     @property
@@ -37,6 +40,10 @@ class Hub:
     def full(self) -> bool:
         """Whether as many streams are open as are allowed."""
         return self.open_streams >= self._max_streams
+
+    def has_its_share(self, client: str) -> bool:
+        """Whether this client has as many streams open as one may."""
+        return self._clients[client] >= self._max_streams_per_client
 
     def bell(self, match_id: str) -> asyncio.Event:
         """What the next `ring` for this match sets. Take it before reading the board, and nothing is missed."""
@@ -59,13 +66,17 @@ class Hub:
         self.ring_all()
 
     @contextmanager
-    def stream(self) -> Iterator[None]:
+    def stream(self, client: str = "") -> Iterator[None]:
         """Count a stream while it is open."""
         self.open_streams += 1
+        self._clients[client] += 1
         try:
             yield
         finally:
             self.open_streams -= 1
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]
 
     def _ring(self, match_id: str) -> None:
         if (bell := self._bells.pop(match_id, None)) is not None:

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 from fastapi.responses import FileResponse, HTMLResponse, Response
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.gateway.origins import is_loopback
 
 _NOT_BUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Sightline</title>
@@ -22,10 +24,11 @@ _FILE_NAME = re.compile(r"[\w-][\w.-]{0,127}", re.ASCII)
 _SECURITY = {
     # Nothing from elsewhere, nothing inline: the pages need no outside network and run no text as code.
     "Content-Security-Policy": (
-        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors {embedders}"
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
@@ -97,14 +100,16 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Broadcast software may show the overlay inside a page of its own; nothing else is for embedding.
-        embedders = "*" if scope["path"].startswith("/overlay/") else "'self'"
+        # For a year browsers would open nothing else on localhost without TLS.
+        strict = scope.get("scheme") == "https" and not is_loopback(Headers(scope=scope).get("host", ""))
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _SECURITY.items():
-                    headers.setdefault(name, value.format(embedders=embedders))
+                    headers.setdefault(name, value)
+                if strict:
+                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

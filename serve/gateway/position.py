@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 _WRITTEN = re.compile(r"(?:(\d{1,6})-(\d{1,19}))?(?:\.(\d{1,6})-(\d{1,19}))?(\.r)?", re.ASCII)
 
+PATTERN = r"^([0-9]{1,6}-[0-9]{1,19}(\.[0-9]{1,6}-[0-9]{1,19})?(\.r)?|\.[0-9]{1,6}-[0-9]{1,19})?$"
+"""The same for the interface's description; empty means from the start."""
+
 
 class Mark(NamedTuple):
     """One record of a topic."""

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 
@@ -15,10 +16,13 @@ import uvicorn
 
 from serve.gateway.app import create_app
 from serve.gateway.board import Board
+from serve.gateway.connections import BoundedHeads
 from serve.gateway.hub import Hub
+from serve.gateway.origins import is_loopback
 from serve.gateway.reader import Feeds, followers
 from serve.gateway.settings import GatewaySettings
 from serve.gateway.streams import now_ms
+from serve.gateway.tls import tls_context
 
 _GRACE_S = 3  # for answers under way; streams end by themselves at once
 _TICK_S = 1.0
@@ -28,6 +32,10 @@ logger = logging.getLogger(__name__)
 
 class AddressTaken(OSError):
     """The gateway cannot listen where it should."""
+
+
+class Unguarded(ValueError):
+    """The gateway would be open to everybody who reaches it, and nobody said that it should."""
 
 
 class Gateway:
@@ -45,9 +53,13 @@ class Gateway:
 
         Raises:
             AddressTaken: the address cannot be listened on; the message names it and the remedy.
+            Unguarded: others than this machine could ask, and there are neither tokens nor leave.
+            BadTokenFile: the file of tokens cannot be used.
+            TlsProblem: the certificate or its key cannot be used.
         """
         listener = _listen(self._settings.host, self._settings.port)
         with listener:
+            _check_exposure(self._settings, listener.getsockname()[0])
             asyncio.run(self._serve(listener))
 
     def stop(self) -> None:
@@ -58,14 +70,18 @@ class Gateway:
 
     async def _serve(self, listener: socket.socket) -> None:
         board = Board(self._settings, now_ms())
-        hub = Hub(self._settings.max_streams)
+        hub = Hub(self._settings.max_streams, self._settings.max_streams_per_client)
         config = uvicorn.Config(
             create_app(board, hub, self._settings),
+            http=BoundedHeads,
+            ssl_context_factory=_tls(self._settings),
+            proxy_headers=self._settings.trusted_proxies is not None,
+            forwarded_allow_ips=self._settings.trusted_proxies,
             lifespan="off",
             ws="websockets-sansio",
             ws_max_size=64 * 1024,  # clients have nothing to say
             log_config=None,
-            access_log=False,
+            access_log=False,  # it would write down addresses with their tokens
             server_header=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
@@ -81,7 +97,8 @@ class Gateway:
 
     def _listening(self, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = "http" if self._settings.tls_cert is None else "https"
+        address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         logger.info("the gateway listens on %s", address)
         if self._on_listening is not None:
             self._on_listening(address)
@@ -136,6 +153,25 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def _check_exposure(settings: GatewaySettings, address: str) -> None:
+    if is_loopback(f"[{address}]" if ":" in address else address):
+        return
+    if settings.tokens is None and not settings.open:
+        raise Unguarded(
+            f"gateway.host {settings.host} lets other machines in, and there are no tokens: make one with "
+            "`sightline tokens create` and set gateway.tokens, or set gateway.open = true to let everybody in"
+        )
+    if settings.tokens is not None and settings.tls_cert is None and settings.trusted_proxies is None:
+        logger.warning("tokens travel unencrypted on %s: set gateway.tls_cert and gateway.tls_key", settings.host)
+
+
+def _tls(settings: GatewaySettings) -> Callable[..., ssl.SSLContext] | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = tls_context(settings.tls_cert, settings.tls_key)
+    return lambda *_: context
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 BUILT_PAGES = Path(__file__).resolve().parents[1] / "web" / "dist"
 
@@ -18,6 +19,16 @@ class GatewaySettings(BaseModel):
     port: int = Field(8600, ge=0, le=65535, description="0 takes a free one.")
     pages: Path = Field(BUILT_PAGES, description="Folder of the built pages.")
 
+    tokens: Path | None = Field(None, description="File of `sightline tokens`; without one, all is open.")
+    open: bool = Field(False, description="Without tokens, answer to others than this machine all the same.")
+    tls_cert: Path | None = Field(None, description="Certificate and chain, PEM; with tls_key: https.")
+    tls_key: Path | None = Field(None, description="Its key, PEM, not encrypted.")
+    cors_origins: str | None = Field(None, description="Pages from elsewhere that may ask: https://a.example,https://…")
+    trusted_proxies: str | None = Field(None, description="Addresses whose X-Forwarded-For and -Proto are believed.")
+    rate_per_s: float = Field(50.0, gt=0, description="Requests a token, or address without one; the next gets 429.")
+    rate_burst: int = Field(300, ge=1, description="So many at once, after a pause.")
+    max_body_bytes: int = Field(65_536, ge=1_024, description="Of a request; a larger one gets 413.")
+
     history_s: float = Field(6 * 3600, gt=0, description="How far back the topics are read at a start.")
     max_matches: int = Field(2_000, gt=0, description="Finished ones go first, oldest first.")
     max_points: int = Field(2_000, gt=0, description="Answers kept a match: 16 hours of game at one in 30 s.")
@@ -25,6 +36,7 @@ class GatewaySettings(BaseModel):
     max_events: int = Field(500, gt=0, description="Lines of the event log kept a match.")
 
     max_streams: int = Field(1_000, gt=0, description="SSE and WebSocket streams at a time; the next gets 503.")
+    max_streams_per_client: int = Field(200, gt=0, description="Of a token, or address without one; then 429.")
     send_timeout_s: float = Field(30.0, gt=0, description="A client that takes nothing for so long is let go.")
     heartbeat_s: float = Field(10.0, gt=0, description="A beat on quiet streams: proxies keep them, pages trust them.")
     wall_interval_s: float = Field(0.25, gt=0, description="The wall hears of one match this often at most.")
@@ -34,3 +46,32 @@ class GatewaySettings(BaseModel):
     delayed_s: float = Field(5.0, gt=0, description="Answers that may be behind by more are called delayed.")
     silent_s: float = Field(10.0, gt=0, description="A pipeline that says nothing for so long is called silent.")
     stuck_s: float = Field(15.0, gt=0, description="An event unanswered for so long, with no progress: not healthy.")
+
+    @field_validator("tokens", "tls_cert", "tls_key")
+    @classmethod
+    def _without_tilde(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: str | None) -> str | None:
+        for origin in _listed(value):
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+                raise ValueError(f"{origin!r} is not an origin such as https://studio.example")
+        return value
+
+    @model_validator(mode="after")
+    def _go_together(self) -> GatewaySettings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together: set both, or neither")
+        return self
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """`cors_origins` one by one."""
+        return _listed(self.cors_origins)
+
+
+def _listed(written: str | None) -> tuple[str, ...]:
+    return tuple(item.strip() for item in (written or "").split(",") if item.strip())

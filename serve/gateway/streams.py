@@ -7,7 +7,7 @@ position, so a stream that resumes and one that never broke run the same code.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from serve.gateway.board import Board
@@ -66,15 +66,16 @@ class _Card(NamedTuple):
     edition: tuple[object, ...]
 
 
-async def wall_stream(board: Board, hub: Hub) -> Stream:
-    """All matches at once, then what changes; changes within a short time are told together."""
+async def wall_stream(board: Board, hub: Hub, sees: Callable[[str], bool]) -> Stream:
+    """All matches that the client sees at once, then what changes; changes within a short time are told together."""
     revision, broker = board.revision, board.broker.state()
-    cards = {match.id: _card(match) for match in board.changed_since(0)}
-    yield Message("snapshot", MatchList(time_ms=now_ms(), broker=broker, matches=board.summaries()))
+    cards = {match.id: _card(match) for match in board.changed_since(0) if sees(match.id)}
+    matches = [match for match in board.summaries() if sees(match.id)]
+    yield Message("snapshot", MatchList(time_ms=now_ms(), broker=broker, matches=matches))
     told_s = time.monotonic()
     while not hub.closing:
         bell = hub.bell(WALL)
-        changed = list(board.changed_since(revision))
+        changed = [match for match in board.changed_since(revision) if sees(match.id)]
         revision = board.revision
         news = [_told(board, match, cards.get(match.id)) for match in reversed(changed)]
         cards.update((match.id, _card(match)) for match in changed)
@@ -100,6 +101,14 @@ async def ops_stream(board: Board, hub: Hub) -> Stream:
     while not hub.closing:
         await rang(hub.closed, board.settings.ops_interval_s)
         yield Message("tick", board.ops(hub.counts, now_ms(), with_history=False))
+
+
+async def while_open(stream: Stream, is_open: Callable[[], bool]) -> Stream:
+    """The same stream, which ends once the client may no longer see it: at its next message, be it a heartbeat."""
+    async for message in stream:
+        if not is_open():
+            return
+        yield message
 
 
 def _card(match: Match) -> _Card:

@@ -21,10 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from serve.gateway.board import TOPICS, Board
 from serve.gateway.reader import Feed, Feeds
-from serve.gateway.rows import FAMILIES, Offsets
+from serve.gateway.rows import FAMILIES, Offsets, answer_rows, event_rows
 from serve.gateway.run import Gateway
 from serve.gateway.settings import GatewaySettings
+from serve.gateway.streams import now_ms
 from streaming.features.catalogue import GROUPS
 from streaming.features.match import EVENT_SCHEMA
 from streaming.records import OffsetRange, Records
@@ -101,6 +103,20 @@ def frame_of(rows: Sequence[Row]) -> pl.DataFrame:
     frame = frame.with_columns(pl.col(pl.Null).cast(pl.String))
     times = [name for name in frame.columns if name.endswith("_time_ms") or name in ("time_ms", "started_ms")]
     return frame.with_columns(pl.col(times).cast(pl.Datetime("ms", "UTC")))
+
+
+def ready_board(settings: GatewaySettings, *match_ids: str) -> Board:
+    """A board that has read all there is: three answers and an event of each match, `m1` unless others are named."""
+    board = Board(settings, now_ms())
+    for topic in TOPICS:
+        board.broker.read(topic, now_ms())
+        board.broker.caught_up(topic)
+    for partition, match_id in enumerate(match_ids or ("m1",)):
+        answers = [insight_row(match_id, frame, 0.6, emit_time_ms=now_ms()) for frame in range(3)]
+        board.apply_insights(answer_rows(frame_of(answers), partition, np.arange(3)), now_ms())
+        events = event_rows(frame_of([event_row(match_id, 1)]), partition, np.arange(1))
+        board.apply_events(events, now_ms(), now_ms())
+    return board
 
 
 class DecodedRows(NamedTuple):
@@ -288,7 +304,7 @@ class Site:
     def play(self, match_id: str, frames: int, seed: int, *, first: int = 0, **changed: Any) -> None:
         """A stretch of a match of all reasons, with swings that have a sentence; the same for the same seed. `changed`
         holds for all its answers; its teams, league and origin are told by the start as well."""
-        chance = random.Random(seed)
+        chance = random.Random(seed)  # nosec B311  # a play, to be repeated
         heading = {name: changed[name] for name in ("team_a", "team_b", "league", "origin", "title") if name in changed}
         if first == 0:
             self.log.append(MATCH_EVENTS.name, event_row(match_id, 0, kind="start", **heading))

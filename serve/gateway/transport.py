@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
@@ -16,7 +16,7 @@ from serve.gateway.match import Message
 from serve.gateway.streams import Stream
 
 RETRY_MS = 1_000
-_GOING_AWAY = 1001
+_GOING_AWAY, _POLICY_VIOLATION = 1001, 1008
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +43,9 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, stream: Stream, hub: Hub, send_timeout_s: float) -> None:
+    def __init__(self, stream: Stream, hub: Hub, client: str, send_timeout_s: float) -> None:
         super().__init__(_events(stream), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._hub, self._send_timeout_s = hub, send_timeout_s
+        self._hub, self._client, self._send_timeout_s = hub, client, send_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run until the client leaves, the stream ends or the client is too slow."""
@@ -54,7 +54,7 @@ class EventStream(StreamingResponse):
             async with asyncio.timeout(self._send_timeout_s):
                 await send(message)
 
-        with self._hub.stream():
+        with self._hub.stream(self._client):
             try:
                 await super().__call__(scope, receive, send_in_time)
             except* TimeoutError:
@@ -68,29 +68,39 @@ async def _events(stream: Stream) -> AsyncIterator[bytes]:
         yield sse_bytes(message)
 
 
-async def send_over_websocket(socket: WebSocket, stream: Stream, hub: Hub, send_timeout_s: float) -> None:
-    """Send a stream over an accepted WebSocket until either side ends it; what the client says is not heard."""
-    with hub.stream():
-        listening = asyncio.create_task(_until_gone(socket))
+class TooTalkative(Exception):
+    """A client says more than it may, though nothing is heard."""
+
+
+async def send_over_websocket(
+    socket: WebSocket, stream: Stream, hub: Hub, client: str, send_timeout_s: float, may_speak: Callable[[], bool]
+) -> None:
+    """Send a stream over an accepted WebSocket until either side ends it. What the client says is not heard, and each
+    word of it is counted: `may_speak` says whether that was too much."""
+    with hub.stream(client):
+        listening = asyncio.create_task(_until_gone(socket, may_speak))
         sending = asyncio.create_task(_send_all(socket, stream, send_timeout_s))
         try:
             await asyncio.wait({listening, sending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             listening.cancel()
             sending.cancel()
-            _, failure = await asyncio.gather(listening, sending, return_exceptions=True)
-        if isinstance(failure, TimeoutError):
+            unheard, failure = await asyncio.gather(listening, sending, return_exceptions=True)
+        if isinstance(unheard, TooTalkative):
+            await socket.close(_POLICY_VIOLATION, "too many messages; this stream only speaks")
+        elif isinstance(failure, TimeoutError):
             hub.slow_clients += 1
             logger.warning("%s: a client took nothing for %g s, let go", socket.url.path, send_timeout_s)
         elif isinstance(failure, Exception) and not isinstance(failure, WebSocketDisconnect):
             raise failure
         elif failure is None and not hub.closing:
-            await socket.close(_GOING_AWAY, "this match is no longer kept")
+            await socket.close(_GOING_AWAY, "this match is no longer kept, or the token no longer holds")
 
 
-async def _until_gone(socket: WebSocket) -> None:
+async def _until_gone(socket: WebSocket, may_speak: Callable[[], bool]) -> None:
     while (await socket.receive())["type"] != "websocket.disconnect":
-        pass
+        if not may_speak():
+            raise TooTalkative
 
 
 async def _send_all(socket: WebSocket, stream: Stream, send_timeout_s: float) -> None:

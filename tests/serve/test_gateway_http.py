@@ -15,11 +15,11 @@ from serve.gateway.app import create_app
 from serve.gateway.board import TOPICS, Board
 from serve.gateway.hub import Hub
 from serve.gateway.pages import Pages, prefers_json
-from serve.gateway.rows import answer_rows, event_rows
+from serve.gateway.rows import answer_rows
 from serve.gateway.schemas import STREAMED, MatchDetail, MatchList, Ops
 from serve.gateway.settings import GatewaySettings
 from serve.gateway.streams import now_ms
-from serve.gateway.testing import event_row, frame_of, insight_row
+from serve.gateway.testing import event_row, frame_of, insight_row, ready_board
 from streaming.features.match import validate
 
 HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -31,17 +31,6 @@ def anyio_backend() -> str:
 
 
 pytestmark = pytest.mark.anyio
-
-
-def ready_board(settings: GatewaySettings) -> Board:
-    board = Board(settings, now_ms())
-    for topic in TOPICS:
-        board.broker.read(topic, now_ms())
-        board.broker.caught_up(topic)
-    rows = [insight_row("m1", frame, 0.6, emit_time_ms=now_ms()) for frame in range(3)]
-    board.apply_insights(answer_rows(frame_of(rows), 0, np.arange(3)), now_ms())
-    board.apply_events(event_rows(frame_of([event_row("m1", 1)]), 0, np.arange(1)), now_ms(), now_ms())
-    return board
 
 
 @pytest.fixture
@@ -63,7 +52,7 @@ def board(settings) -> Board:
 @pytest.fixture
 async def client(board, settings):
     app = create_app(board, Hub(settings.max_streams), settings)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 
 
@@ -140,7 +129,7 @@ async def test_pages(client, path) -> None:
     assert page.status_code == 200 and "built" in page.text
     policy = page.headers["content-security-policy"]
     assert "default-src 'self'" in policy and page.headers["x-content-type-options"] == "nosniff"
-    assert policy.endswith("frame-ancestors *" if "overlay" in path else "frame-ancestors 'self'")
+    assert policy.endswith("frame-ancestors 'none'")
 
 
 async def test_assets_are_kept_for_ever_and_compressed(client) -> None:
@@ -163,7 +152,7 @@ def test_only_plain_names_are_files(settings) -> None:
 async def test_pages_that_are_not_built_say_how(settings, board, tmp_path) -> None:
     settings = settings.model_copy(update={"pages": tmp_path / "none"})
     app = create_app(board, Hub(1), settings)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         page = await client.get("/")
         assert page.status_code == 503 and "make pages" in page.text
         assert (await client.get("/assets/x.js")).status_code == 404
@@ -184,7 +173,7 @@ async def test_health_ops_and_metrics_agree(client, board) -> None:
 
 async def test_a_gateway_that_still_reads_back_asks_for_patience(settings) -> None:
     app = create_app(Board(settings, now_ms()), Hub(1), settings)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         response = await client.get("/api/matches/m1")
         assert response.status_code == 503 and response.headers["retry-after"] == "2"
         assert response.json()["detail"] == "not ready: connecting"
@@ -195,7 +184,7 @@ async def test_a_gateway_that_still_reads_back_asks_for_patience(settings) -> No
 async def test_no_more_streams_than_allowed(settings, board) -> None:
     hub = Hub(max_streams=1)
     app = create_app(board, hub, settings)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         with hub.stream():
             response = await client.get("/api/stream")
         assert response.status_code == 503 and "1 streams are open" in response.json()["detail"]
@@ -231,7 +220,7 @@ async def test_every_id_that_is_accepted_has_a_page_and_an_api(settings) -> None
         answer_rows(frame_of([insight_row(name, 0) for name in IDS]), 0, np.arange(len(IDS))), now_ms()
     )
     app = create_app(board, Hub(1), settings)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         for name in IDS:
             for path in (f"/api/matches/{written_id(name)}", f"/matches/{written_id(name)}"):
                 answer = await client.get(path, headers={"accept": "application/json"})

@@ -295,7 +295,7 @@ def test_a_client_that_takes_nothing_is_let_go_and_harms_nobody(caplog) -> None:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stuck.connect(("127.0.0.1", urlsplit(url).port))
         with stuck:
-            stuck.sendall(b"GET /api/matches/m1/events HTTP/1.1\r\nHost: gateway\r\n\r\n")
+            stuck.sendall(b"GET /api/matches/m1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
             def gateway() -> dict:
                 return httpx.get(f"{url}/api/ops").json()["gateway"]

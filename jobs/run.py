@@ -9,9 +9,10 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jobs.ray_session import ray_session
 from jobs.signals import signals_set
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from streaming.kafka.source import KafkaSource
     from streaming.records import Records
     from streaming.runners.micro_batch import MicroBatchRunner
+    from streaming.runners.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +65,21 @@ def run_pipeline(name: str, settings: Settings) -> None:
 
 
 def _run_win_prediction(settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
+    if settings.pipeline.runner == "continuous":
+        from jobs.run_continuous import run_continuously
+
+        run_continuously("win-prediction", settings, stopping)
+    else:
+        _run_by_micro_batch("win-prediction", settings, stopping, shared=shared)
+
+
+def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
     """Models load on the cluster while topics are prepared, state is restored and the first events are read."""
     from serve.win_app import AppKeeper, WinApp, app_name
+    from streaming.kafka.source import KafkaSource
+    from streaming.topics import MATCH_EVENTS
 
-    name, kafka = "win-prediction", settings.kafka.connection()
+    kafka = settings.kafka.connection()
     app = WinApp(
         app_name(name, kafka.bootstrap_servers),
         settings.models.titles,
@@ -79,7 +92,19 @@ def _run_win_prediction(settings: Settings, stopping: threading.Event, *, shared
     keeper.start()
     try:
         if prepare_topics(kafka, name, stopping):
-            _answer(name, settings, kafka, keeper, stopping)
+            registry, restored = settings.registry.open(), threading.Event()
+
+            def check() -> None:
+                if keeper.failure is not None:
+                    raise keeper.failure
+
+            def starting() -> str:
+                return "" if keeper.loading.done() and restored.is_set() else keeper.waits_for or "restoring the state"
+
+            with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
+                runner = _runner(name, settings, kafka, registry, source, keeper.loading, restored)
+                told = Told(name, source, registry, cluster=lambda: _cluster(keeper), starting=starting, check=check)
+                run_and_tell(runner, told, kafka, stopping)
     finally:
         keeper.stop(delete=shared)
     if keeper.failure is not None:
@@ -119,30 +144,46 @@ def prepare_topics(kafka: KafkaSettings, pipeline: str, stopping: threading.Even
     return False
 
 
-def _answer(name: str, settings: Settings, kafka: KafkaSettings, keeper: AppKeeper, stopping: threading.Event) -> None:
+class Runner(Protocol):
+    """What runs a pipeline."""
+
+    @property
+    def progress(self) -> Progress:
+        """Its counters."""
+
+    def run(self) -> None:
+        """Until `stop`."""
+
+    def stop(self) -> None:
+        """Safe from another thread."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What `sightline.status` says beside a runner's counters; see `jobs.status.StatusReporter`."""
+
+    pipeline: str
+    source: KafkaSource
+    registry: SchemaRegistry
+    cluster: Callable[[], dict[str, Any]]
+    starting: Callable[[], str]
+    check: Callable[[], None] = lambda: None  # raises what ended the run, if the runner itself does not know
+
+
+def run_and_tell(runner: Runner, told: Told, kafka: KafkaSettings, stopping: threading.Event) -> None:
     """Read, answer and report until it is time to stop."""
     from jobs.status import StatusReporter
     from streaming.kafka.publisher import Publisher
-    from streaming.kafka.source import KafkaSource
-    from streaming.topics import MATCH_EVENTS
 
-    registry, restored = settings.registry.open(), threading.Event()
-    with ExitStack() as stack:
-        source = stack.enter_context(closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))))
-        publisher = stack.enter_context(closing(Publisher(kafka)))
-        runner = _runner(name, settings, kafka, registry, source, keeper.loading, restored)
-
-        def starting() -> str:
-            return "" if keeper.loading.done() and restored.is_set() else keeper.waits_for or "restoring the state"
-
+    with closing(Publisher(kafka)) as publisher:
         reporter = StatusReporter(
-            name,
-            source,
+            told.pipeline,
+            told.source,
             runner.progress,
             publisher,
-            registry,
-            cluster=lambda: _cluster(keeper),
-            starting=starting,
+            told.registry,
+            cluster=told.cluster,
+            starting=told.starting,
             clock=lambda: time.time_ns() // 1_000_000,
         )
         reporter.start()
@@ -150,8 +191,7 @@ def _answer(name: str, settings: Settings, kafka: KafkaSettings, keeper: AppKeep
         try:
             with _stops_on(stopping, runner):
                 runner.run()
-            if keeper.failure is not None:
-                raise keeper.failure
+            told.check()
         except BaseException as failure:
             state, reason = "failed", f"{type(failure).__name__}: {failure}"
             raise
@@ -180,8 +220,8 @@ def _runner(
     predict = ServePredict(loading, max_batch=settings.serve.max_batch)
     pipeline = win_prediction(predict, Narrator(settings.insights.wording))
 
-    def changelog() -> Iterator[tuple[int, Records]]:
-        yield from read_all(kafka, state_topic(name).name).items()
+    def changelog() -> Iterator[Records]:
+        yield from read_all(kafka, state_topic(name).name).values()
         restored.set()
         log.info("state restored", extra={"step": "state"})
 
@@ -216,7 +256,7 @@ def _cluster(keeper: AppKeeper) -> dict[str, Any]:
 
 
 @contextmanager
-def _stops_on(event: threading.Event, runner: MicroBatchRunner) -> Iterator[None]:
+def _stops_on(event: threading.Event, runner: Runner) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:

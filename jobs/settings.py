@@ -166,6 +166,10 @@ class RaySection(_Section):
 class PipelineSection(_Section):
     """How a pipeline cuts the stream, and how much may be under way."""
 
+    runner: Literal["micro_batch", "continuous"] = Field(
+        default="micro_batch", description="micro_batch reads by Ray Data; continuous answers within milliseconds."
+    )
+    workers: int = Field(default=1, ge=1, description="Of the continuous runner.")
     epoch_s: float = Field(default=120.0, gt=0, description="One Ray Data execution lasts so long.")
     interval_ms: float = Field(default=60.0, ge=1, le=1000, description="Events gather so long before they are read.")
     read_tasks: int = Field(default=1, ge=1, description="Read tasks at a time; each has some of the partitions.")

@@ -153,6 +153,43 @@ class ServePredict:
             raise DependencyUnavailable(f"model for {title}: {first_line(away)}") from away
 
 
+class LocalPredict:
+    """`Predict` in the process that asks, for workers that answer within milliseconds. Loads its models at first use,
+    so that it travels light.
+
+    Args: as of `WinReplica`.
+    """
+
+    def __init__(self, store: str, models: Mapping[str, str], device: str = "cpu", *, store_must_exist: bool) -> None:
+        self._made = (store, dict(models), device, store_must_exist)
+        self._replica: WinReplica | None = None
+
+    def __getstate__(self) -> tuple[str, dict[str, str], str, bool]:
+        return self._made
+
+    def __setstate__(self, made: tuple[str, dict[str, str], str, bool]) -> None:
+        self._made, self._replica = made, None
+
+    def __call__(self, title: str, request: Arrays) -> Prediction:
+        """One prediction for all rows."""
+        reply = self._loaded().predict(title, dict(request))
+        return _prediction([reply], [], request)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """As `WinReplica.describe`.
+
+        Raises:
+            ModelNotFoundError, BrokenModelError: a model cannot be loaded.
+        """
+        return self._loaded().describe()
+
+    def _loaded(self) -> WinReplica:
+        if self._replica is None:
+            store, models, device, must_exist = self._made
+            self._replica = WinReplica(store, models, device, store_must_exist=must_exist)
+        return self._replica
+
+
 def first_line(error: BaseException) -> str:
     """Class and first line of an error; Ray's go on with tracebacks of other processes."""
     return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -190,11 +190,12 @@ class MemoryLog:
 
     def _write(self, output: Output, visible: bool = True) -> list[_Partition]:
         records, count = output.records, self.partition_count(output.topic)
-        if output.partition is None:
+        wanted = output.partition_of(count)
+        if wanted is None:
             assigned = self._partitioner.partitions(records.keys, count).tolist()
         else:
-            self._partition(output.topic, output.partition)
-            assigned = [output.partition] * len(records)
+            self._partition(output.topic, wanted)
+            assigned = [wanted] * len(records)
         now_ms = self._clock.now_ms() if self._clock is not None else int(time.time() * 1000)
         for row, (key, value) in enumerate(zip(records.keys.to_pylist(), records.values.to_pylist(), strict=True)):
             headers = () if records.headers is None else records.headers[row]

@@ -38,8 +38,9 @@ PIPELINE_STATUS = Topic(
 
 
 def state_topic(pipeline: str) -> Topic:
-    """The compacted changelog of one pipeline's keyed state; keys are `STAGE/KEY`, schemas are each stage's own."""
-    return Topic(f"sightline.state.{pipeline}", key="key", schema=None, partitions=1, compacted=True)
+    """The compacted changelog of one pipeline's keyed state; schemas are each stage's own. Keys are
+    `STAGE@PARTITION/KEY`, and lie in that partition (counted around), or `STAGE/KEY` for what all partitions share."""
+    return Topic(f"sightline.state.{pipeline}", key="key", schema=None, compacted=True)
 
 
 def identity(pipeline: str) -> str:

@@ -108,11 +108,17 @@ class GroupSource(Source, Protocol):
 @dataclass(frozen=True, slots=True)
 class Output:
     """Records for one topic. Without a partition, each record's partition follows from its key, as Kafka's default
-    partitioner has it (murmur2), so that any producer agrees."""
+    partitioner has it (murmur2), so that any producer agrees. A `lane` is a partition of a topic that may have fewer:
+    it is counted around."""
 
     topic: str
     records: Records
     partition: int | None = None
+    lane: int | None = None
+
+    def partition_of(self, count: int) -> int | None:
+        """Where it goes in a topic of so many partitions; None if keys decide."""
+        return self.partition if self.lane is None else self.lane % count
 
 
 class Sink(Protocol):

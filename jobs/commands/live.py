@@ -72,6 +72,9 @@ def run(
     pipeline: Annotated[str, typer.Argument(help="win-prediction")],
     ray_address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; RAY_ADDRESS does as well.")] = None,
     brokers: Annotated[str | None, typer.Option(metavar="HOST:PORT,…", help="Kafka's bootstrap servers.")] = None,
+    runner: Annotated[
+        str | None, typer.Option(help="micro_batch (default; Ray Data and Serve) or continuous (milliseconds).")
+    ] = None,
     assignments: Assignments = None,
 ) -> None:
     """Run a pipeline on your Kafka and Ray until SIGTERM or Ctrl-C; nothing is left half done.
@@ -85,6 +88,7 @@ def run(
     given = {
         "ray.address": (ray_address, "--ray-address"),
         "kafka.bootstrap_servers": (brokers, "--brokers"),
+        "pipeline.runner": (runner, "--runner"),
     }
     settings = with_broker(loaded(assignments, given).settings)
     settings.kafka.connection()  # an address that is not set is said at once, not after Ray has started

@@ -73,8 +73,11 @@ def topic_options(topic: Topic) -> dict[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)}
 
 
-def read_all(settings: KafkaSettings, topic: str, stalled_after_s: float = 30.0) -> dict[int, Records]:
-    """Every committed record of the topic from its beginning to its end as of now, by partition, oldest first.
+def read_all(
+    settings: KafkaSettings, topic: str, *, lane: int | None = None, stalled_after_s: float = 30.0
+) -> dict[int, Records]:
+    """Every committed record of the topic, or of one lane (`streaming.transport.Output`), from its beginning to its end
+    as of now, by partition, oldest first.
 
     For compacted topics: all of it is held in memory.
 
@@ -87,6 +90,8 @@ def read_all(settings: KafkaSettings, topic: str, stalled_after_s: float = 30.0)
         start, end = source.beginning_offsets(), source.end_offsets()
     finally:
         source.close()
+    if lane is not None:
+        start, end = ({lane % len(start): bounds[lane % len(start)]} for bounds in (start, end))
     reader = source.open(start)
     try:
         return {

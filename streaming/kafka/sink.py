@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,10 @@ class KafkaSink:
     by the note, a random name that each commit leaves with its offsets. A commit that was cut off may have gone
     through: if its note is on the log, trying it again does nothing. And another instance may have taken over
     meanwhile: if the offsets carry a note that is not ours, this one is the zombie and says `Fenced`.
+
+    With two `producers`, `TRANSACTIONAL_ID` and `TRANSACTIONAL_ID.2`, these take turns: a transaction may begin while
+    the broker still writes the markers of the last one, which is decided. One producer would be told to wait for them,
+    for as long as a commit takes (29 against 54 ms, back to back on a busy machine).
     """
 
     def __init__(
@@ -53,21 +58,21 @@ class KafkaSink:
         group: str,
         source_topic: str,
         commit_timeout_s: float = _COMMIT_TIMEOUT_S,
+        producers: int = 1,
     ) -> None:
+        self._ids = [transactional_id, *(f"{transactional_id}.{number}" for number in range(2, producers + 1))]
         self._settings, self._transactional_id = settings, transactional_id
         self._group, self._source_topic, self._commit_timeout_s = group, source_topic, commit_timeout_s
         self._partitioner = Partitioner()
-        self._producer: TransactionalProducer | None = None
+        self._producers: deque[TransactionalProducer] = deque()  # whose turn it is first
         self._notes: dict[int, str] | None = None  # the note each source partition must carry; None until opened
         self._doubt: _Doubt | None = None
 
     def open(self) -> None:
         """Connect, fence older instances and abort what they left unfinished."""
         self.close()
-        producer = self._producer = TransactionalProducer(
-            self._settings, self._transactional_id, self._commit_timeout_s
-        )
-        self._notes = self._read_notes(self._group, range(producer.partitions(self._source_topic, "Read")))
+        self._open_producers()
+        self._notes = self._read_notes(self._group, range(self._producers[0].partitions(self._source_topic, "Read")))
 
     def commit(
         self,
@@ -94,15 +99,15 @@ class KafkaSink:
             require_sizes(output, self._settings.max_record_bytes)
         if self._notes is None:
             raise RuntimeError("open the sink before committing")
-        if self._producer is None:
+        if not self._producers:
             self._recover(self._notes, offsets)
         if self._doubt is not None and self._is_through(self._doubt, offsets):
             return
         # Without offsets the note is left in a group of its own: it must be somewhere.
         group, marks = (self._group, offsets) if offsets else (commits_group(self._transactional_id), {0: 0})
         note = uuid.uuid4().hex
-        producer = self._producer
-        assert producer is not None
+        producer = self._producers[0]
+        self._producers.rotate()
         try:
             producer.begin()
             self._send(producer, answers)  # (1)
@@ -126,13 +131,22 @@ class KafkaSink:
         self._discard()
         self._notes, self._doubt = None, None
 
-    def __getstate__(self) -> tuple[KafkaSettings, str, str, str, float]:
-        if self._producer is not None:
+    def __getstate__(self) -> tuple[KafkaSettings, str, str, str, float, int]:
+        if self._producers:
             raise TypeError("an open sink cannot be pickled: it holds connections")
-        return self._settings, self._transactional_id, self._group, self._source_topic, self._commit_timeout_s
+        own = (self._settings, self._transactional_id, self._group, self._source_topic)
+        return *own, self._commit_timeout_s, len(self._ids)
 
-    def __setstate__(self, state: tuple[KafkaSettings, str, str, str, float]) -> None:
+    def __setstate__(self, state: tuple[KafkaSettings, str, str, str, float, int]) -> None:
         self.__init__(*state)  # type: ignore[misc]
+
+    def _open_producers(self) -> None:
+        try:
+            for name in self._ids:
+                self._producers.append(TransactionalProducer(self._settings, name, self._commit_timeout_s))
+        except BaseException:
+            self._discard()
+            raise
 
     def _send(self, producer: TransactionalProducer, outputs: Sequence[Output]) -> None:
         now_ms = int(time.time() * 1000)
@@ -140,15 +154,14 @@ class KafkaSink:
             if not len(output.records):
                 continue
             count = producer.partitions(output.topic)
-            if output.partition is None:
+            wanted = output.partition_of(count)
+            if wanted is None:
                 assigned = self._partitioner.partitions(output.records.keys, count)
                 pieces = [(int(p), output.records.take(np.flatnonzero(assigned == p))) for p in np.unique(assigned)]
-            elif output.partition < count:
-                pieces = [(output.partition, output.records)]
+            elif wanted < count:
+                pieces = [(wanted, output.records)]
             else:
-                raise CommitRefused(
-                    f"{output.topic} has {count} partitions, so there is no partition {output.partition}"
-                )
+                raise CommitRefused(f"{output.topic} has {count} partitions, so there is no partition {wanted}")
             for partition, records in pieces:
                 for batch in encode(records, _BATCH_BYTES, now_ms):
                     producer.append(output.topic, partition, batch)
@@ -157,7 +170,7 @@ class KafkaSink:
         """Open a new producer in place of a discarded one, unless another instance has committed since."""
         expected = {partition: notes.get(partition, "") for partition in offsets}
         self._refuse_to_take_back(expected, isolation="read_uncommitted")  # a look before fencing anyone
-        self._producer = TransactionalProducer(self._settings, self._transactional_id, self._commit_timeout_s)
+        self._open_producers()
         try:
             self._refuse_to_take_back(expected, isolation="read_committed")
         except BaseException:
@@ -212,6 +225,5 @@ class KafkaSink:
             self._discard()
 
     def _discard(self) -> None:
-        if self._producer is not None:
-            self._producer.discard()
-            self._producer = None
+        while self._producers:
+            self._producers.pop().discard()

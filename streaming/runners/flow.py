@@ -35,7 +35,7 @@ away: it is called again."""
 
 T = TypeVar("T")
 
-_SHARED_SIGN = "@shared"  # in a changelog key, after the stage's name
+_OF = "@"  # in a changelog key, between the stage and the partition to which the rest belongs: STAGE@PARTITION/KEY
 
 _MS = pl.Datetime("ms", "UTC")
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0)
@@ -101,29 +101,30 @@ class Flow:
         self._state_topic = state_topic(pipeline.name).name
         self._totals: Counter[str] = Counter()  # as stages said last
 
-    def restore(self, changelog: Iterable[tuple[int, Records]]) -> int:
+    def restore(self, changelog: Iterable[Records], only: int | None = None) -> int:
         """Take the state back from its changelog, record by record in log order; the number of keys held after it.
 
         Args:
-            changelog: (partition of the changelog, which is that of the source, its records).
+            changelog: its records; those of one key in their order.
+            only: leave out the state of other partitions than this one.
 
         Raises:
             StateLayoutChanged: a row was written by a version with another layout.
         """
-        for partition, records in changelog:
-            names, keys = _stages_and_keys(records)
-            for name, table in self.tables.items():
-                self._restore(table, partition, records, keys, names == name)
-                self._restore(table, SHARED, records, keys, names == name + _SHARED_SIGN)
-                table.drain()
+        for records in changelog:
+            tables, keys = _tables_and_keys(records)
+            for name, partition in sorted(set(tables)):
+                if name in self.tables and (only is None or partition in (only, SHARED)):
+                    mine = np.asarray([row for row, table in enumerate(tables) if table == (name, partition)])
+                    self._restore(self.tables[name], partition, records.take(mine), [keys[row] for row in mine])
+        for table in self.tables.values():
+            table.drain()
         self._facts()  # what was counted before this run is not news
         return sum(len(table) for table in self.tables.values())
 
-    def _restore(
-        self, table: StateTable, partition: int, records: Records, keys: Sequence[str], mine: npt.NDArray[np.bool_]
-    ) -> None:
+    def _restore(self, table: StateTable, partition: int, records: Records, keys: Sequence[str]) -> None:
         gone = np.asarray(records.values.is_null())
-        latest = {keys[row]: row for row in np.flatnonzero(mine).tolist()}
+        latest = {key: row for row, key in enumerate(keys)}
         live = np.asarray(sorted(row for row in latest.values() if not gone[row]), dtype=np.int64)
         table.delete([key for key, row in latest.items() if gone[row]])
         if len(live):
@@ -277,12 +278,12 @@ class Flow:
 
     def _state_rows(self, table: StateTable, partition: int, changes: Changes, now_ms: int) -> Output:
         changed, rows, deleted = changes
-        prefix, shared = self._state_prefixes[table.name], partition == SHARED
-        name = f"{table.name}{_SHARED_SIGN * shared}/"
-        keys = [(name + key).encode() for key in (*changed, *deleted)]
+        prefix = self._state_prefixes[table.name]
+        name = table.name if partition == SHARED else f"{table.name}{_OF}{partition}"
+        keys = [f"{name}/{key}".encode() for key in (*changed, *deleted)]
         values = [*(prefix + row for row in rows), *[None] * len(deleted)]
         records = Records.of(keys, values, timestamps_ms=np.full(len(keys), now_ms, np.int64))
-        return Output(self._state_topic, records, None if shared else partition)
+        return Output(self._state_topic, records, lane=None if partition == SHARED else partition)
 
     def _decode_state(self, table: StateTable, records: Records) -> pl.DataFrame:
         decoded = Decoder(table.schema, {table.schema_id: table.schema}).decode(records)
@@ -311,7 +312,12 @@ def _utf8(column: pl.Series) -> pa.LargeBinaryArray:
     return column.to_arrow().cast(pa.large_string()).cast(pa.large_binary())
 
 
-def _stages_and_keys(records: Records) -> tuple[npt.NDArray[np.object_], list[str]]:
-    """Of changelog rows (N,): the stage, with a sign where the key is shared, and the key within its table."""
-    pairs = [key.decode().partition("/") for key in records.keys.to_pylist()]
-    return np.array([stage for stage, _, _ in pairs], dtype=object), [key for _, _, key in pairs]
+def _tables_and_keys(records: Records) -> tuple[list[tuple[str, int]], list[str]]:
+    """Of changelog rows (N,): (stage, partition or `SHARED`), and the key within its table."""
+    tables, keys = [], []
+    for key in records.keys.to_pylist():
+        table, _, own = key.decode().partition("/")
+        stage, _, partition = table.partition(_OF)
+        tables.append((stage, int(partition) if partition else SHARED))
+        keys.append(own)
+    return tables, keys

@@ -60,7 +60,7 @@ class MicroBatchRunner:
         sink: Sink,
         registry: SchemaRegistry,
         *,
-        changelog: Callable[[], Iterable[tuple[int, Records]]],
+        changelog: Callable[[], Iterable[Records]],
         config: MicroBatchConfig | None = None,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
     ) -> None:

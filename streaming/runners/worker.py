@@ -56,8 +56,9 @@ class Worker:
         source: whose group to join.
         sink: its own, with a transactional id that no other worker has.
         registry: of schemas.
-        changelog: (partition) to what its partition of the state's changelog holds.
+        changelog: (partition) to what the state's changelog holds of it, and maybe of others.
         config: how the stream is cut.
+        progress: where its counters are kept.
         clock: milliseconds, UTC.
     """
 
@@ -70,6 +71,7 @@ class Worker:
         *,
         changelog: Callable[[int], Iterable[Records]],
         config: WorkerConfig | None = None,
+        progress: Progress | None = None,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         if pipeline.source.schema is None:
@@ -79,7 +81,7 @@ class Worker:
         self._decoder = Decoder(pipeline.source.schema, registry)
         self._stop = threading.Event()
         self._membership: _Membership | None = None
-        self.progress = Progress(clock())
+        self.progress = progress or Progress(clock())
 
     @property
     def owned(self) -> frozenset[int]:
@@ -158,7 +160,7 @@ class Worker:
             membership.owned.discard(partition)
         for partition in taken:
             start = member.begin(partition)
-            keys = flow.restore((partition, records) for records in self._changelog(partition))
+            keys = flow.restore(self._changelog(partition), only=partition)
             membership.owned.add(partition)
             self.progress.resumed_at({partition: start})
             log.info("pipeline %s: partition %d from %d, %d keys", self._pipeline.name, partition, start, keys)

@@ -7,7 +7,8 @@
 Confluent format), one answer a frame (p, six contributions, source partition and offset), keyed state of 64 floats a
 match, a model of TSSTN's size: six odd group nets, GRUCell(13 → 64), six weights, contributions. The model runs in the
 pipeline's own process, as a plain stage; everything else is what `sightline run` uses: Kafka, the micro-batch runner on
-Ray Data, exactly once. Every answer is counted, and a doubled or missing one fails the run. Prints JSON.
+Ray Data, or with `--workers N` the continuous one, exactly once. Every answer is counted, and a doubled or missing one
+fails the run. Prints JSON.
 """
 
 from __future__ import annotations
@@ -43,8 +44,11 @@ from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
 from streaming.pipeline import Pipeline
+from streaming.runners.continuous import ContinuousRunner
 from streaming.runners.epoch import ReadLimits
 from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
+from streaming.runners.progress import Progress
+from streaming.runners.worker import Worker
 from streaming.state import Column, StateTable
 from streaming.topics import Topic, state_topic
 from streaming.transport import TransportUnavailable
@@ -121,8 +125,9 @@ class ReferenceModel:
             match=pl.col("match_id").rank("dense").cast(pl.Int64) - 1,
             turn=pl.int_range(pl.len()).over("match_id"),
         )
-        keys = rows["match_id"].unique().sort().to_list()
-        slots = state.slots(keys)
+        matches = rows.select("match_id", "_partition").unique("match_id").sort("match_id")
+        keys = matches["match_id"].to_list()
+        slots = state.slots(keys, matches["_partition"].to_list())
         hidden = torch.from_numpy(state["hidden"][slots])
         contributions = self._net(
             torch.from_numpy(rows.select(VALUES).to_numpy().astype(np.float32, copy=False)),
@@ -149,28 +154,50 @@ def reference_pipeline() -> Pipeline:
     return Pipeline("reference", source=FRAMES, transforms=(), stages=(ReferenceModel(),), sink=ANSWERS)
 
 
-def run_pipeline(bootstrap: str) -> None:
+GROUP = "reference"
+
+
+def micro_batch(kafka: KafkaSettings) -> MicroBatchRunner:
+    settings, pipeline = PipelineSection(), reference_pipeline()
+    return MicroBatchRunner(
+        pipeline,
+        KafkaSource(kafka, FRAMES.name, GROUP),
+        KafkaSink(kafka, "reference", GROUP, FRAMES.name),
+        ReferenceRegistry(),
+        changelog=lambda: read_all(kafka, state_topic(pipeline.name).name).values(),
+        config=MicroBatchConfig(
+            epoch_s=settings.epoch_s,
+            read_tasks=settings.read_tasks,
+            limits=ReadLimits(settings.interval_ms / 1e3, settings.max_batch_records),
+            max_commit_records=settings.max_batch_records,
+            max_unanswered_records=settings.max_unanswered_records,
+        ),
+    )
+
+
+def continuous(kafka: KafkaSettings, workers: int) -> ContinuousRunner:
+    def make(number: int, progress: Progress) -> Worker:
+        pipeline = reference_pipeline()
+        return Worker(
+            pipeline,
+            KafkaSource(kafka, FRAMES.name, GROUP),
+            KafkaSink(kafka, f"reference.{number}", GROUP, FRAMES.name, producers=2),
+            ReferenceRegistry(),
+            changelog=lambda partition: read_all(kafka, state_topic(pipeline.name).name, lane=partition).values(),
+            progress=progress,
+        )
+
+    return ContinuousRunner(make, workers)
+
+
+def run_pipeline(bootstrap: str, workers: int) -> None:
     """Until SIGTERM, with the settings that `sightline run` has by default."""
-    settings, ray_settings, stopping = PipelineSection(), RaySection(), threading.Event()
-    kafka, pipeline, group = KafkaSettings(bootstrap_servers=bootstrap), reference_pipeline(), "reference"
+    ray_settings, stopping, kafka = RaySection(), threading.Event(), KafkaSettings(bootstrap_servers=bootstrap)
     with (
         ray_session(None, logical_cpus=ray_settings.num_cpus, object_store_mb=ray_settings.object_store_mb),
         signals_set(stopping),
     ):
-        runner = MicroBatchRunner(
-            pipeline,
-            KafkaSource(kafka, FRAMES.name, group),
-            KafkaSink(kafka, "reference", group, FRAMES.name),
-            ReferenceRegistry(),
-            changelog=lambda: read_all(kafka, state_topic(pipeline.name).name).items(),
-            config=MicroBatchConfig(
-                epoch_s=settings.epoch_s,
-                read_tasks=settings.read_tasks,
-                limits=ReadLimits(settings.interval_ms / 1e3, settings.max_batch_records),
-                max_commit_records=settings.max_batch_records,
-                max_unanswered_records=settings.max_unanswered_records,
-            ),
-        )
+        runner = continuous(kafka, workers) if workers else micro_batch(kafka)
 
         def stop() -> None:
             stopping.wait()
@@ -241,7 +268,8 @@ class AnswerMeter:
 class Bench:
     """A broker, a pipeline process, a load and a meter."""
 
-    def __init__(self, home: Path, bootstrap: str) -> None:
+    def __init__(self, home: Path, bootstrap: str, workers: int) -> None:
+        self._workers = workers
         self._home, self._kafka = home, KafkaSettings(bootstrap_servers=bootstrap)
         ensure_topics(self._kafka, [FRAMES, FRAMES.dead_letters, ANSWERS, state_topic("reference")])
         self._publisher = Publisher(self._kafka)
@@ -254,6 +282,7 @@ class Bench:
         paths = os.pathsep.join((str(HERE), str(ROOT)))
         environment = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
         command = ["bench_reference", "pipeline", "--bootstrap", str(self._kafka.bootstrap_servers)]
+        command += ["--workers", str(self._workers)]
         self._pipeline = Child("pipeline", command, environment, self._home / "log")
 
     def publish(self, count: int) -> None:
@@ -302,13 +331,13 @@ class Bench:
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def bench(workers: int) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="sightline-reference-") as folder:
         home = Path(folder)
         broker = EmbeddedBroker(home / "kafka")
         running = None
         try:
-            running = Bench(home, str(broker.start().bootstrap_servers))
+            running = Bench(home, str(broker.start().bootstrap_servers), workers)
             yield running
         finally:
             if running is not None:
@@ -316,8 +345,8 @@ def bench() -> Iterator[Bench]:
             broker.stop()
 
 
-def latency(frames_per_s: float, seconds: float, warm_up_s: float = 15.0) -> dict[str, Any]:
-    with bench() as b:
+def latency(workers: int, frames_per_s: float, seconds: float, warm_up_s: float = 15.0) -> dict[str, Any]:
+    with bench(workers) as b:
         b.start_pipeline()
         b.publish(MATCHES)
         b.wait_for(MATCHES)
@@ -339,10 +368,10 @@ def latency(frames_per_s: float, seconds: float, warm_up_s: float = 15.0) -> dic
     }
 
 
-def drain(events: int) -> dict[str, Any]:
+def drain(workers: int, events: int) -> dict[str, Any]:
     """The first tenth is warm-up: a process that has just started is not measured."""
     warm_up = events // 10
-    with bench() as b:
+    with bench(workers) as b:
         while b.sent < events + warm_up:
             b.publish(min(20_000, events + warm_up - b.sent))
         b.flush()
@@ -380,13 +409,19 @@ def main() -> None:
     parser.add_argument("--frames-per-s", type=float, default=500)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--workers", type=int, default=0, help="of the continuous runner; 0: the micro-batch runner")
     parser.add_argument("--bootstrap", help="brokers of `pipeline`")
     options = parser.parse_args()
     if options.what == "pipeline":
-        run_pipeline(options.bootstrap)
+        run_pipeline(options.bootstrap, options.workers)
         return
-    result = latency(options.frames_per_s, options.seconds) if options.what == "latency" else drain(options.events)
-    sys.stdout.write(json.dumps({f"reference_{options.what}": result}, indent=2) + "\n")
+    workers = options.workers
+    if options.what == "latency":
+        result = latency(workers, options.frames_per_s, options.seconds)
+    else:
+        result = drain(workers, options.events)
+    name = f"continuous_{options.what}" if workers else f"reference_{options.what}"
+    sys.stdout.write(json.dumps({name: result}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

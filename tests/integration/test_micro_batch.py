@@ -133,7 +133,7 @@ class Stream(ABC):
             self.source,
             self.sink,
             PackagedRegistry(),
-            changelog=lambda: enumerate(self.all_of(self.topics[3].name)),
+            changelog=lambda: self.all_of(self.topics[3].name),
             config=MicroBatchConfig(**{"limits": ReadLimits(0.02, 50), "max_commit_records": 100, **config}),
         )
         self._thread = threading.Thread(target=self._run)

@@ -80,7 +80,7 @@ def test_a_restart_from_the_changelog_goes_on_as_if_nothing_had_happened() -> No
 
     first, second = flow(), flow()
     before = [first.process([batch]) for batch in made[:4]]
-    second.restore(enumerate(out.records for commit in before for out in commit.state))
+    second.restore([out.records for commit in before for out in commit.state])
     after = [second.process([batch]) for batch in made[4:]]
     assert answers([*before, *after]).equals(expected)
 
@@ -198,11 +198,11 @@ def test_late_and_repeated_events_and_broken_answers_are_counted_once() -> None:
     again = running.process(made[-1:])  # the log's last 20 records once more
     assert again.counts.get("late", 0) + again.counts.get("repeated", 0) == made[-1].rows.height
     resumed = flow(broken)
-    resumed.restore(enumerate(out.records for commit in (first, again) for out in commit.state))
+    resumed.restore([out.records for commit in (first, again) for out in commit.state])
     assert resumed.process(made[-1:]).counts.get("repeated", 0) <= made[-1].rows.height  # not those before the restart
 
 
 def test_state_of_another_layout_is_refused_with_the_remedy() -> None:
     key, value = b"model/m", b"\x00\x40\x00\x00\x01rest"
     with pytest.raises(StateLayoutChanged, match=r"state\.win-prediction: 1 rows of stage model .* offset 7"):
-        flow().restore([(0, Records.of([key], [value], [7]))])
+        flow().restore([Records.of([key], [value], [7])])

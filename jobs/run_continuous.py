@@ -1,0 +1,96 @@
+"""Run a pipeline by the continuous runner: workers on Ray that hold the models themselves."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.errors import UsageProblem
+from jobs.run import Told, prepare_topics, run_and_tell
+from streaming.topics import identity
+
+if TYPE_CHECKING:
+    from jobs.settings import Settings
+    from streaming.kafka.settings import KafkaSettings
+    from streaming.runners.continuous import ContinuousRunner, MakeWorker
+    from streaming.runners.progress import Progress
+    from streaming.runners.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+def run_continuously(name: str, settings: Settings, stopping: threading.Event) -> None:
+    """Until it is time to stop.
+
+    Raises:
+        UsageProblem: more workers than the pipeline can have.
+        ModelNotFoundError, BrokenModelError: the models cannot be loaded.
+        others: as `jobs.run.run_pipeline`.
+    """
+    from serve.win import LocalPredict
+    from streaming.kafka.source import KafkaSource
+    from streaming.runners.continuous import ContinuousRunner
+    from streaming.topics import MATCH_EVENTS
+
+    if settings.pipeline.workers > 1:
+        raise UsageProblem(
+            f"pipeline.workers is {settings.pipeline.workers}: {name} shares state between partitions (ratings of "
+            "teams, the guard), so one worker reads all of them"
+        )
+    kafka, store = settings.kafka.connection(), settings.models.store
+    predict = LocalPredict(str(store), settings.models.titles, store_must_exist=Path(store).is_dir())
+    log.info("loading the models", extra={"step": "ray"})
+    described = predict.describe()  # a model that is missing is said here, not by a worker
+    if not prepare_topics(kafka, name, stopping):
+        return
+    runner = ContinuousRunner(make_worker(name, settings, kafka, predict), settings.pipeline.workers)
+    registry = settings.registry.open()
+
+    def starting() -> str:
+        return "" if any(runner.owned.values()) else "starting the workers"
+
+    with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
+        told = Told(name, source, registry, cluster=lambda: _cluster(described, runner), starting=starting)
+        run_and_tell(runner, told, kafka, stopping)
+
+
+def make_worker(name: str, settings: Settings, kafka: KafkaSettings, predict: Any) -> MakeWorker:
+    """How to make a worker of win prediction, where it is to run."""
+
+    def make(number: int, progress: Progress) -> Worker:
+        from streaming.insights.narrator import Narrator
+        from streaming.kafka.admin import read_all
+        from streaming.kafka.sink import KafkaSink
+        from streaming.kafka.source import KafkaSource
+        from streaming.pipelines.win_prediction import win_prediction
+        from streaming.runners.worker import Worker, WorkerConfig
+        from streaming.topics import state_topic
+
+        pipeline = win_prediction(predict, Narrator(settings.insights.wording))
+        # Number 0 has the name of the micro-batch runner's sink: whoever starts last, by whichever runner, is the one.
+        transactional_id = identity(name) + (f".worker-{number}" if number else "")
+        return Worker(
+            pipeline,
+            KafkaSource(kafka, pipeline.source.name, identity(name)),
+            KafkaSink(kafka, transactional_id, identity(name), pipeline.source.name, producers=2),
+            settings.registry.open(),
+            changelog=lambda partition: read_all(kafka, state_topic(name).name, lane=partition).values(),
+            config=WorkerConfig(max_commit_records=settings.pipeline.max_batch_records),
+            progress=progress,
+        )
+
+    return make
+
+
+def _cluster(described: list[dict[str, Any]], runner: ContinuousRunner) -> dict[str, Any]:
+    import ray
+
+    fields = ("title", "name", "version", "weight_hash", "trained_on")
+    return {
+        "models": [{field: model[field] for field in fields} for model in described],
+        "replicas": len(runner.actors),
+        "ray_nodes": sum(bool(node["Alive"]) for node in ray.nodes()),  # type: ignore[no-untyped-call]  # untyped in Ray
+    }

@@ -180,8 +180,7 @@ def test_workers_killed_and_scaled_under_load_answer_every_event_once(stream: St
     stream.wait_until_answered()
     stream.end()
     stream.check()
-    assert (
-    )  # a killed worker takes its last news along
+    assert ()  # a killed worker takes its last news along
 
 
 def test_a_second_runner_started_by_mistake_takes_over_and_the_first_says_so(stream: Stream) -> None:

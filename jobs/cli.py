@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import acls, config, dlq, evaluate, kafka, live, models, soak, tokens, train
+from jobs.commands import acls, config, dlq, evaluate, kafka, live, models, replay, soak, tokens, train
 from jobs.errors import Exit, meaning
 
 _EPILOG = (
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command()(live.demo)
 app.command()(live.run)
 app.command()(live.gateway)
+app.command()(replay.replay)
 app.command()(soak.soak)
 app.add_typer(tokens.tokens, name="tokens")
 app.add_typer(kafka.kafka, name="kafka")

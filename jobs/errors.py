@@ -38,6 +38,7 @@ _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("streaming.transport", "AccessDenied", Exit.BAD_INPUT),
     ("streaming.transport", "OffsetsExpired", Exit.FAILED),
     ("streaming.transport", "Fenced", Exit.FAILED),
+    ("streaming.transport", "NoLongerOwned", Exit.FAILED),
     ("streaming.transport", "LogCorrupt", Exit.FAILED),
     ("streaming.transport", "CommitRefused", Exit.FAILED),
     ("streaming.pipeline", "DependencyUnavailable", Exit.UNAVAILABLE),

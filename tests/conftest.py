@@ -25,6 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("RAY_ADDRESS", None)
     _register(config, "kafka_fixtures")
     _register(config, "secured_broker")
+    _register(config, "transport_labs")
 
 
 def _register(config: pytest.Config, name: str) -> None:

@@ -50,6 +50,7 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
         Right(TOPIC, PIPELINE_STATUS.name, "Write", "how it is, once a second"),
         Right(GROUP, name, "Read", "where to go on"),
         Right(TRANSACTIONAL_ID, name, "Write", "all of this in one transaction"),
+        Right(TRANSACTIONAL_ID, f"{name}.2", "Write", "the same in turns, by the continuous runner"),
     ]
     gateway = [
         Right(TOPIC, MATCH_INSIGHTS.name, "Read", "answers to show"),

@@ -79,6 +79,21 @@ class KafkaSource:
             ends = consumer.end_offsets(self._all(consumer), timeout_ms=self._timeout_ms)
             return {tp.partition: int(offset) for tp, offset in ends.items()}
 
+    def offsets_at(self, time_ms: int) -> dict[int, int]:
+        """The first offset of every partition whose record is not older than this; the end where all are."""
+        with self._asking() as consumer:
+            every = self._all(consumer)
+            found = consumer.offsets_for_times(dict.fromkeys(every, time_ms), timeout_ms=self._timeout_ms)
+            late = [tp for tp in every if found.get(tp) is None]
+            ends = consumer.end_offsets(late, timeout_ms=self._timeout_ms) if late else {}
+            return {tp.partition: int(ends[tp] if tp in ends else found[tp].offset) for tp in every}
+
+    def earliest_ms(self) -> int | None:
+        """Time of the oldest record; None where there is none."""
+        with self._asking() as consumer:
+            found = consumer.offsets_for_times(dict.fromkeys(self._all(consumer), 0), timeout_ms=self._timeout_ms)
+            return min((int(first.timestamp) for first in found.values() if first is not None), default=None)
+
     def open(self, start: Mapping[int, int], gather_s: float = 0.0) -> KafkaReader:
         """A reader of the partitions in `start`, each from the offset given. The brokers gather, not the reader."""
         columns = ColumnReader(open_consumer(self._settings, gather_s=gather_s))

@@ -85,7 +85,10 @@ def answers(settings: KafkaSettings) -> None:
     """What `sightline run` does with Kafka."""
     name = identity(PIPELINE.name)
     prepare_topics(settings, PIPELINE.name, threading.Event())
-    sink, source = KafkaSink(settings, name, name, MATCH_EVENTS.name), KafkaSource(settings, MATCH_EVENTS.name, name)
+    sink, source = (
+        KafkaSink(settings, name, name, MATCH_EVENTS.name, producers=2),
+        KafkaSource(settings, MATCH_EVENTS.name, name),
+    )
     with closing(sink), closing(source):
         sink.open()
         read_all(settings, STATE.name)

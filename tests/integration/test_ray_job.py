@@ -99,7 +99,7 @@ def test_a_submitted_job_answers_from_a_clean_cluster(cluster: str, tmp_path: Pa
             "--runtime-env-json", json.dumps({"env_vars": environment}), "--submission-id", "win",
             "--", "python", "-m", "jobs.run", "win-prediction",
         ]  # fmt: skip
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while True:  # the dashboard answers before the agent that takes jobs does
             submitted = subprocess.run(submit, cwd=ROOT, capture_output=True, text=True, timeout=120)
             if "No available agent" not in submitted.stderr or time.monotonic() > deadline:

@@ -20,7 +20,7 @@ from streaming.kafka import clients
 from streaming.kafka.admin import ensure_topics
 from streaming.kafka.fetching import Chunk, FetchedColumns
 from streaming.kafka.settings import KafkaSettings
-from streaming.kafka.source import KafkaReader, KafkaSource
+from streaming.kafka.source import KafkaSource
 from streaming.records import OffsetRange
 from streaming.topics import Topic
 from streaming.transport import LogCorrupt
@@ -153,7 +153,7 @@ def test_a_reader_raises_at_a_corrupt_batch_instead_of_going_round(
         return unspoilt(self, written)
 
     monkeypatch.setattr(FetchedColumns, "_section", spoilt)
-    reader = KafkaReader(settings, topic.name, {0: 0})
+    reader = KafkaSource(settings, topic.name, "").open({0: 0})
     closing.callback(reader.close)
     first = reader.poll(20.0, 10)
     assert first is not None
@@ -187,7 +187,7 @@ def test_a_quiet_topic_is_not_an_absent_broker_even_when_that_gathers_for_longer
     settings = KafkaSettings(kafka)
     ensure_topics(settings, [topic])
     impatient = replace(settings, unavailable_after_s=1.0)
-    reader = KafkaReader(impatient, topic.name, dict.fromkeys(range(4), 0), gather_s=3.0)
+    reader = KafkaSource(impatient, topic.name, "").open(dict.fromkeys(range(4), 0), gather_s=3.0)
     closing.callback(reader.close)
     began = time.monotonic()
     while time.monotonic() - began < 5.0:

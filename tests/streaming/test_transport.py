@@ -4,195 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming.kafka.admin import ensure_topics
-from streaming.kafka.clients import open_admin
-from streaming.kafka.record_batch import encode, record_sizes
-from streaming.kafka.settings import KafkaSettings
-from streaming.kafka.sink import KafkaSink
-from streaming.kafka.source import KafkaSource
-from streaming.kafka.transactions import TransactionalProducer
+from streaming.kafka.record_batch import record_sizes
 from streaming.records import OffsetRange, Records
-from streaming.testing import AFTER_COMMIT, MemoryLog, MemorySink, MemorySource
-from streaming.topics import Topic
+from streaming.testing import AFTER_COMMIT
 from streaming.transport import (
     CommitRefused,
     Fenced,
-    GroupSource,
-    Member,
-    NoLongerOwned,
     OffsetsExpired,
     Output,
     Reader,
-    Sink,
     TransportUnavailable,
 )
-
-PATIENCE_S = 20.0
-Row = tuple[bytes | None, bytes | None]
-
-
-class Lab(Protocol):
-    """What the suite needs of a member beside its source and sink."""
-
-    def create(self, topic: str, partitions: int) -> None: ...
-    def append(self, topic: str, records: Records, partition: int, aborted: bool = False) -> None: ...
-    def source(self, topic: str) -> GroupSource: ...
-    def sink(self, source_topic: str, transactional_id: str = "one") -> Sink: ...
-    def fail_at(self, sink: Sink, step: int) -> None: ...
-    def expire(self, topic: str, partition: int, before: int) -> None: ...
-
-
-class MemoryLab:
-    def __init__(self) -> None:
-        self.log = MemoryLog()
-
-    def create(self, topic: str, partitions: int) -> None:
-        self.log.create(topic, partitions)
-
-    def append(self, topic: str, records: Records, partition: int, aborted: bool = False) -> None:
-        self.log.append(topic, records, partition, aborted)
-
-    def source(self, topic: str) -> GroupSource:
-        return MemorySource(self.log, topic, "group")
-
-    def sink(self, source_topic: str, transactional_id: str = "one") -> Sink:
-        return MemorySink(self.log, transactional_id, "group", source_topic)
-
-    def fail_at(self, sink: Sink, step: int) -> None:
-        self.log.fail_at(step)
-
-    def expire(self, topic: str, partition: int, before: int) -> None:
-        self.log.expire(topic, partition, before)
-
-    def close(self) -> None:
-        pass
-
-
-class KafkaLab:
-    def __init__(self, bootstrap: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.settings = KafkaSettings(bootstrap)
-        self.prefix, self.monkeypatch = prefix, monkeypatch
-        self.opened: list[Any] = []
-
-    def create(self, topic: str, partitions: int) -> None:
-        ensure_topics(self.settings, [Topic(self.prefix + topic, key="k", schema=None, partitions=partitions)])
-
-    def append(self, topic: str, records: Records, partition: int, aborted: bool = False) -> None:
-        producer = TransactionalProducer(self.settings, f"{self.prefix}-append", timeout_s=PATIENCE_S)
-        try:
-            producer.begin()
-            for batch in encode(records, 100_000, now_ms=1):
-                producer.append(self.prefix + topic, partition, batch)
-            producer.flush()
-            producer.abort() if aborted else producer.commit()
-        finally:
-            producer.discard()
-
-    def source(self, topic: str) -> GroupSource:
-        source = KafkaSource(self.settings, self.prefix + topic, f"{self.prefix}-group")
-        self.opened.append(source)
-        return source
-
-    def sink(self, source_topic: str, transactional_id: str = "one") -> Sink:
-        sink = KafkaSink(
-            self.settings, self.prefix + transactional_id, f"{self.prefix}-group", self.prefix + source_topic
-        )
-        self.opened.append(sink)
-        return _Prefixed(sink, self.prefix)
-
-    def fail_at(self, sink: Sink, step: int) -> None:
-        """Cut the connection at this step of the next commit: the producer is closed and reports the outage."""
-        state = {"sends": 0, "armed": True}
-
-        def cut(producer: TransactionalProducer) -> None:
-            state["armed"] = False
-            producer.discard()
-            raise TransportUnavailable("cut by the test")
-
-        def wrap(name: str, step_of_call: Callable[[], int]) -> None:
-            original = getattr(TransactionalProducer, name)
-
-            def call(producer: TransactionalProducer, *arguments: Any) -> Any:
-                if state["armed"] and step_of_call() == step:
-                    cut(producer)
-                result = original(producer, *arguments)
-                if state["armed"] and name == "commit" and step == AFTER_COMMIT:
-                    cut(producer)
-                return result
-
-            self.monkeypatch.setattr(TransactionalProducer, name, call)
-
-        def nth_send() -> int:
-            state["sends"] += 1
-            return state["sends"]
-
-        wrap("append", nth_send)
-        wrap("send_offsets", lambda: 4)
-        wrap("commit", lambda: 5)
-
-    def expire(self, topic: str, partition: int, before: int) -> None:
-        from kafka import TopicPartition
-
-        with open_admin(self.settings) as admin:
-            admin.delete_records({TopicPartition(self.prefix + topic, partition): before})
-
-    def close(self) -> None:
-        for opened in self.opened:
-            opened.close()
-
-
-class _Prefixed:
-    """Lets the suite name topics without the prefix that keeps tests apart on a shared broker."""
-
-    def __init__(self, sink: KafkaSink, prefix: str) -> None:
-        self.sink, self.prefix = sink, prefix
-        self.open, self.close = sink.open, sink.close
-
-    def commit(self, *, offsets: Mapping[int, int], member: object = None, **outputs: Sequence[Output]) -> None:
-        named = {
-            stage: [Output(self.prefix + output.topic, output.records, output.partition) for output in group]
-            for stage, group in outputs.items()
-        }
-        self.sink.commit(offsets=offsets, member=member, **named)
-
-
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
-def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    if request.param == "memory":
-        made: Any = MemoryLab()
-    else:
-        prefix = request.getfixturevalue("topic_prefix")
-        made = KafkaLab(request.getfixturevalue("kafka"), prefix, monkeypatch)
-    yield made
-    made.close()
-
-
-def rows(records: Records) -> list[Row]:
-    return list(zip(records.keys.to_pylist(), records.values.to_pylist(), strict=True))
-
-
-def numbered(start: int, end: int) -> Records:
-    return Records.of([b"k%d" % (i % 7) for i in range(start, end)], [b"v%d" % i for i in range(start, end)])
-
-
-def read_rest(lab: Lab, topic: str, partition: int) -> Records:
-    """Everything visible on the partition, read until its end."""
-    source = lab.source(topic)
-    reader, end = source.open({partition: 0}), source.end_offsets()[partition]
-    try:
-        return reader.read(OffsetRange(partition, 0, end))
-    finally:
-        reader.close()
+from tests.transport_labs import PATIENCE_S, Lab, MemoryLab, Row, numbered, read_rest, rows
 
 
 def poll_until(reader: Reader, end: Mapping[int, int], max_records: int = 1000) -> dict[int, list[Row]]:
@@ -562,113 +394,6 @@ def test_sources_and_sinks_travel(lab: Lab) -> None:
     assert list(source.partitions()) == [0, 1]
     assert source.end_offsets()[1] >= 3
     source.close()
-
-
-class Membership:
-    """A member in a thread: begins whatever it is given, and keeps what it reads."""
-
-    def __init__(self, member: Member) -> None:
-        self.member = member
-        self.begun: dict[int, int] = {}
-        self.seen: dict[int, list[Row]] = {}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def leave(self) -> None:
-        self._over.set()
-        self._thread.join(PATIENCE_S)
-        self.member.close()
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            self._poll()
-
-    def _poll(self) -> None:
-        fetched = self.member.poll(0.05, 100)
-        moved = self.member.moved()
-        for partition in moved.given:
-            del self.begun[partition]
-        for partition in moved.taken:
-            self.begun[partition] = self.member.begin(partition)
-        if fetched is not None and fetched.range.partition in self.begun:
-            self.seen.setdefault(fetched.range.partition, []).extend(rows(fetched.records))
-
-
-@pytest.fixture
-def join(lab: Lab) -> Iterator[Callable[[], Membership]]:
-    """Joins the group of the topic "in"; whoever is still a member at the end leaves."""
-    members: list[Membership] = []
-
-    def joined() -> Membership:
-        members.append(Membership(lab.source("in").join()))
-        return members[-1]
-
-    yield joined
-    for member in members:
-        member.leave()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-Join = Callable[[], Membership]
-
-
-def test_partitions_move_one_by_one_to_a_second_member_and_back_when_it_leaves(lab: Lab, join: Join) -> None:
-    lab.create("in", 4)
-    for partition in range(4):
-        lab.append("in", numbered(0, 5), partition)
-    first = join()
-    wait_until(lambda: sum(len(seen) for seen in first.seen.values()) == 20)
-    assert first.seen == dict.fromkeys(range(4), rows(numbered(0, 5)))
-    second = join()
-    wait_until(lambda: (len(first.begun), len(second.begun)) == (2, 2))
-    assert sorted([*first.begun, *second.begun]) == [0, 1, 2, 3]
-    for partition in range(4):
-        lab.append("in", numbered(5, 6), partition)
-    kept = set(first.begun)
-    wait_until(lambda: all(len(first.seen[partition]) == 6 for partition in kept))
-    second.leave()
-    wait_until(lambda: len(first.begun) == 4)
-
-
-def test_a_member_begins_where_the_group_has_committed(lab: Lab, join: Join) -> None:
-    lab.create("in", 1)
-    lab.append("in", numbered(0, 9), 0)
-    sink, member = lab.sink("in"), join()
-    sink.open()
-    wait_until(lambda: bool(member.seen))
-    assert member.begun == {0: 0}
-    sink.commit(answers=[], dead_letters=[], state=[], offsets={0: 7}, member=member.member.identity())
-    member.leave()
-    successor = join()
-    wait_until(lambda: bool(successor.seen))
-    assert successor.begun == {0: 7}
-    assert successor.seen[0] == rows(numbered(7, 9))
-
-
-def test_a_commit_for_a_partition_that_has_moved_on_is_refused_and_leaves_nothing(lab: Lab, join: Join) -> None:
-    lab.create("in", 2)
-    lab.create("out", 1)
-    sink, first = lab.sink("in"), join()
-    sink.open()
-    wait_until(lambda: len(first.begun) == 2)
-    before = first.member.identity()
-    second = join()
-    wait_until(lambda: (len(first.begun), len(second.begun)) == (1, 1))
-    (moved,), (kept,) = second.begun, first.begun
-    answers = [Output("out", numbered(0, 1))]
-    with pytest.raises(NoLongerOwned):
-        sink.commit(answers=answers, dead_letters=[], state=[], offsets={moved: 1}, member=before)
-    answers = [Output("out", numbered(1, 2))]
-    sink.commit(answers=answers, dead_letters=[], state=[], offsets={kept: 1}, member=first.member.identity())
-    assert rows(read_rest(lab, "out", 0)) == rows(numbered(1, 2))
-    assert lab.source("in").committed() == {kept: 1, moved: 0}
 
 
 @settings(max_examples=60, deadline=None)

@@ -15,6 +15,7 @@ from streaming.topics import identity
 if TYPE_CHECKING:
     from jobs.settings import Settings
     from streaming.kafka.settings import KafkaSettings
+    from streaming.pipeline import Pipeline
     from streaming.runners.continuous import ContinuousRunner, MakeWorker
     from streaming.runners.progress import Progress
     from streaming.runners.worker import Worker
@@ -31,22 +32,25 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
         others: as `jobs.run.run_pipeline`.
     """
     from serve.win import LocalPredict
+    from streaming.insights.narrator import Narrator
     from streaming.kafka.source import KafkaSource
+    from streaming.pipelines.win_prediction import win_prediction
     from streaming.runners.continuous import ContinuousRunner
     from streaming.topics import MATCH_EVENTS
 
-    if settings.pipeline.workers > 1:
-        raise UsageProblem(
-            f"pipeline.workers is {settings.pipeline.workers}: {name} shares state between partitions (ratings of "
-            "teams, the guard), so one worker reads all of them"
-        )
     kafka, store = settings.kafka.connection(), settings.models.store
     predict = LocalPredict(str(store), settings.models.titles, store_must_exist=Path(store).is_dir())
     log.info("loading the models", extra={"step": "ray"})
+    pipeline = win_prediction(predict, Narrator(settings.insights.wording))
+    if settings.pipeline.workers > 1 and pipeline.shared:
+        raise UsageProblem(
+            f"pipeline.workers is {settings.pipeline.workers}, but the state of {name} belongs to all partitions "
+            f"(stages {', '.join(pipeline.shared)}): one worker reads them"
+        )
     described = predict.describe()  # a model that is missing is said here, not by a worker
     if not prepare_topics(kafka, name, stopping):
         return
-    runner = ContinuousRunner(make_worker(name, settings, kafka, predict), settings.pipeline.workers)
+    runner = ContinuousRunner(make_worker(pipeline, settings, kafka), settings.pipeline.workers)
     registry = settings.registry.open()
 
     def starting() -> str:
@@ -57,25 +61,23 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
         run_and_tell(runner, told, kafka, stopping)
 
 
-def make_worker(name: str, settings: Settings, kafka: KafkaSettings, predict: Any) -> MakeWorker:
-    """How to make a worker of win prediction, where it is to run."""
+def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) -> MakeWorker:
+    """How to make a worker of this pipeline, where it is to run."""
 
     def make(number: int, progress: Progress) -> Worker:
-        from streaming.insights.narrator import Narrator
         from streaming.kafka.admin import read_all
         from streaming.kafka.sink import KafkaSink
         from streaming.kafka.source import KafkaSource
-        from streaming.pipelines.win_prediction import win_prediction
         from streaming.runners.worker import Worker, WorkerConfig
         from streaming.topics import state_topic
 
-        pipeline = win_prediction(predict, Narrator(settings.insights.wording))
         # Number 0 has the name of the micro-batch runner's sink: whoever starts last, by whichever runner, is the one.
-        transactional_id = identity(name) + (f".worker-{number}" if number else "")
+        name, own = pipeline.name, identity(pipeline.name)
+        transactional_id = own + (f".worker-{number}" if number else "")
         return Worker(
             pipeline,
-            KafkaSource(kafka, pipeline.source.name, identity(name)),
-            KafkaSink(kafka, transactional_id, identity(name), pipeline.source.name, producers=2),
+            KafkaSource(kafka, pipeline.source.name, own),
+            KafkaSink(kafka, transactional_id, own, pipeline.source.name, producers=2),
             settings.registry.open(),
             changelog=lambda partition: read_all(kafka, state_topic(name).name, lane=partition).values(),
             config=WorkerConfig(max_commit_records=settings.pipeline.max_batch_records),

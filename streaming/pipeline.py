@@ -96,6 +96,11 @@ class Pipeline:
         if len(set(names)) != len(names):
             raise ValueError(f"pipeline {self.name}: two stages share a name: {names}")
 
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Stages whose state belongs to no single partition: where there are any, one worker reads all partitions."""
+        return tuple(stage.name for stage in self.stages if not stage.new_state().partitioned)
+
     def __str__(self) -> str:
         steps = [getattr(step, "__name__", type(step).__name__) for step in self.transforms]
         keyed = [f"{stage.name}*" for stage in self.stages]

@@ -19,7 +19,7 @@ import threading
 import time
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -483,29 +483,43 @@ def _log_numbered(number: int) -> MemoryLog:
 
 
 class Changelog:
-    """The changelog of one state table, compacted: the last row of every key."""
+    """The changelog of one state table, compacted: the last row of every key, by partition."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, bytes] = {}
+        self._rows: dict[int, dict[str, bytes]] = defaultdict(dict)
 
     def drain(self, table: StateTable) -> None:
         """Take what changed."""
-        changed, rows, deleted = table.drain()
-        self._rows |= zip(changed, rows, strict=True)
-        for key in deleted:
-            self._rows.pop(key, None)
+        for partition, (changed, rows, deleted) in table.drain_by_partition().items():
+            self._rows[partition] |= zip(changed, rows, strict=True)
+            for key in deleted:
+                self._rows[partition].pop(key, None)
+
+    def restore(self, table: StateTable) -> None:
+        """Give everything back to a table.
+
+        Raises ValueError if it is of another layout.
+        """
+        for partition, rows in sorted(self._rows.items()):
+            if rows:
+                table.restore(_decoded(table, rows.values()), partition)
 
     def rows(self, table: StateTable) -> pl.DataFrame:
-        """All rows, decoded by the table's schema: what `StateTable.restore` takes.
+        """All rows, decoded by the table's schema, sorted by key.
 
         Raises ValueError if they are of another layout.
         """
-        values = [frame_prefix(table.schema_id) + row for row in self._rows.values()]
-        decoder = Decoder(table.schema, {table.schema_id: table.schema})
-        decoded = decoder.decode(Records.of([None] * len(values), values))
-        if decoded.bad:
-            raise ValueError(f"state {table.name}: {decoded.bad[0].message}")
-        return decoded.frame
+        every = [row for rows in self._rows.values() for row in rows.values()]
+        return _decoded(table, every).sort("key")
+
+
+def _decoded(table: StateTable, rows: Iterable[bytes]) -> pl.DataFrame:
+    values = [frame_prefix(table.schema_id) + row for row in rows]
+    decoder = Decoder(table.schema, {table.schema_id: table.schema})
+    decoded = decoder.decode(Records.of([None] * len(values), values))
+    if decoded.bad:
+        raise ValueError(f"state {table.name}: {decoded.bad[0].message}")
+    return decoded.frame
 
 
 def drained(table: StateTable) -> pl.DataFrame:

@@ -60,7 +60,7 @@ class Threads:
         match = np.array([number.setdefault(key, len(number)) for key in rows["match_id"].to_list()], dtype=np.int64)
         ids, order = list(number), np.argsort(match, kind="stable")
         heads = np.searchsorted(match[order], np.arange(len(ids)))
-        slots = state.slots(ids)
+        slots = state.slots(ids, rows["_partition"].to_numpy()[order[heads]])
         marks = {
             "attempt": rows["attempt"].to_numpy(),
             "title": np.array(rows["title"].to_list(), dtype=object),

@@ -136,7 +136,7 @@ class Narrator:
 
     def new_state(self) -> StateTable:
         """One row a match that is on."""
-        return StateTable(self.name, _LAYOUT)
+        return StateTable(self.name, _LAYOUT, partitioned=True)
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """One insight a row, in the same order; a match's state is dropped when the match is over or silent."""

@@ -74,7 +74,8 @@ class WinModel:
 
     def new_state(self) -> StateTable:
         """Recurrent state per match; a new thread (`streaming.features.threads`) starts from zeros."""
-        return StateTable(self.name, {**THREAD_LAYOUT, "hidden": Column(np.float32, (STATE_FLOATS,))})
+        layout = {**THREAD_LAYOUT, "hidden": Column(np.float32, (STATE_FLOATS,))}
+        return StateTable(self.name, layout, partitioned=True)
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """Match frames to the same frames with logit, p, scores, weights, contributions and the model's name."""

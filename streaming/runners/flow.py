@@ -135,11 +135,6 @@ class Flow:
         for table in self.tables.values():
             table.forget(partition)
 
-    @property
-    def shares_state(self) -> bool:
-        """Whether some state belongs to no single partition, so that one worker must read all of them."""
-        return not all(table.partitioned for table in self.tables.values())
-
     def process(self, batches: Sequence[Batch]) -> Commit:
         """Run the stages over batches that are in partition order, and gather everything for one transaction.
 

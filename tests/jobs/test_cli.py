@@ -30,7 +30,7 @@ from streaming.transport import Fenced, TransportUnavailable
 Run = Callable[..., tuple[int, str, str]]
 
 COMMANDS = [
-    ["demo"], ["run"], ["gateway"], ["soak"], ["train"], ["config"], ["version"],
+    ["demo"], ["run"], ["gateway"], ["replay"], ["soak"], ["train"], ["config"], ["version"],
     ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"],
     ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],

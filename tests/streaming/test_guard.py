@@ -152,7 +152,7 @@ def test_answers_and_state_do_not_depend_on_cuts_or_restarts() -> None:
         log.drain(state)
         if rng.random() < 0.2:  # a restart of the process in between
             state = stage.new_state()
-            state.restore(log.rows(state))
+            log.restore(state)
     assert pl.concat(parts).equals(whole)
     one, other = every_row(state), every_row(whole_state)
     assert [name for name in one.columns if not one[name].equals(other[name])] == []
@@ -265,7 +265,7 @@ def test_a_restart_between_result_and_effect_changes_nothing() -> None:
     before, after = until_set_aside()
     stage(before, state)
     log.drain(state)
-    restored.restore(log.rows(restored))
+    log.restore(restored)
     assert stage(after, restored).equals(stage(after, state))
     assert every_row(restored).equals(every_row(state))
 

@@ -112,7 +112,7 @@ def answers(rows: pl.DataFrame, rng: np.random.Generator | None) -> tuple[pl.Dat
             logs[number].drain(table)
             if rng is not None and rng.random() < 0.1:
                 tables[number] = stage.new_state()
-                tables[number].restore(logs[number].rows(table))
+                logs[number].restore(tables[number])
         said.append(part)
         start += size
     insights = pl.concat(said).drop("_reject", *COORDINATES, strict=False).sort("match_id", "attempt", "frame")

@@ -107,7 +107,7 @@ def test_a_restart_between_result_and_effect_changes_nothing(state: StateTable) 
     record(state, result(2_000, "y", "b", "c"), result(1_000, "x"))
     log.drain(state)
     restored = MatchFold().new_state()
-    restored.restore(log.rows(restored))
+    log.restore(restored)
     for time_ms in (SETTLE, SETTLE + 1_000, SETTLE + 2_000):
         assert form(restored, time_ms, "a", "c") == form(state, time_ms, "a", "c")
     later = result(9 * HOLD_MS, "later", "d", "e"), 9 * HOLD_MS

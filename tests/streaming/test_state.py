@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.state import Column, StateTable
+from streaming.state import SHARED, Column, StateTable
 from streaming.testing import drained, every_row
 
 LAYOUT = {
@@ -164,3 +164,42 @@ def test_the_name_of_the_key_is_taken() -> None:
     for name in ("key", "packed"):
         with pytest.raises(ValueError, match=f"state fold: '{name}' is taken"):
             StateTable("fold", {name: Column(str)})
+
+
+def test_keys_go_to_the_changelog_of_their_partition_and_are_forgotten_with_it() -> None:
+    table = StateTable("owned", {"total": Column(np.int64)})
+    table.slots(["a", "b", "c"], [2, 0, 2])
+    table.slots(["all"])
+    table.touch(["a", "b", "c", "all"])
+    table.delete(["c"])
+    drained = table.drain_by_partition()
+    assert {p: (changes.keys, changes.deleted) for p, changes in drained.items()} == {
+        SHARED: (["all"], []),
+        0: (["b"], []),
+        2: (["a"], ["c"]),
+    }
+    table["total"][table.slots(["a", "b"])] += 1
+    table.touch(["a", "b"])
+    assert table.forget(2) == 1
+    assert sorted(table.keys()) == ["all", "b"]
+    assert table.drain()[::2] == (["b"], [])
+
+
+def test_a_partitioned_table_wants_to_know_where_a_new_key_belongs() -> None:
+    table = StateTable("owned", {"total": Column(np.int64)}, partitioned=True)
+    slots = table.slots(["a"], [3])
+    assert table.slots(["a"]).tolist() == slots.tolist()
+    with pytest.raises(ValueError, match="owned is partitioned: say to which partition 'b' belongs"):
+        table.slots(["b"])
+
+
+def test_a_key_that_comes_back_in_another_partition_leaves_a_tombstone_in_the_first() -> None:
+    table = StateTable("owned", {"total": Column(np.int64)})
+    table.slots(["a"], [0])
+    table.touch(["a"])
+    table.drain()
+    table.delete(["a"])
+    table.slots(["a"], [1])
+    table.touch(["a"])
+    drained = table.drain_by_partition()
+    assert {p: (changes.keys, changes.deleted) for p, changes in drained.items()} == {0: ([], ["a"]), 1: (["a"], [])}

@@ -470,7 +470,7 @@ def test_a_restart_in_mid_window_goes_on_from_the_changelog(shape: Windows) -> N
         parts.append(windows(part, state))
         log.drain(state)
         state = windows.new_state()
-        state.restore(log.rows(state))
+        log.restore(state)
     parts.append(windows.tick(10_000_000, [0], state))
     log.drain(state)
     assert pl.concat(parts).equals(whole)
@@ -486,7 +486,7 @@ def test_a_tick_is_as_binding_as_rows_after_a_restart() -> None:
     windows.tick(10_000 + IDLE_MS, [0], state)
     log.drain(state)
     restarted = windows.new_state()
-    restarted.restore(log.rows(restarted))
+    log.restore(restarted)
     assert windows.tick(1_000_000, [0], restarted).is_empty()
     assert told(windows(feed(("hall", 5.0), first=1), restarted), "late") == [("hall", 0.0, 10.0, True)]
 

@@ -249,7 +249,7 @@ def test_windows_and_state_do_not_depend_on_how_rows_are_cut(
         log.drain(state)
         if data.draw(st.booleans()):  # a restart of the process in between
             state = stage.new_state()
-            state.restore(log.rows(state))
+            log.restore(state)
     assert bytes_of(pl.concat(parts)) == bytes_of(whole)
     assert bytes_of(every_row(state)) == bytes_of(every_row(whole_state))
 

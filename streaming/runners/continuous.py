@@ -152,7 +152,10 @@ class ContinuousRunner:
         try:
             while not self._stop.is_set():
                 self._staff()
-                ray.wait([running.run for running in self._everyone()], num_returns=1, timeout=_LOOK_S)
+                if runs := [running.run for running in self._everyone()]:
+                    ray.wait(runs, num_returns=1, timeout=_LOOK_S)
+                else:
+                    self._stop.wait(_LOOK_S)  # the successor of the only one is not due yet
                 self._bury()
                 if time.monotonic() >= next_report:
                     self._listen()

@@ -180,7 +180,20 @@ def test_workers_killed_and_scaled_under_load_answer_every_event_once(stream: St
     stream.wait_until_answered()
     stream.end()
     stream.check()
-    assert ()  # a killed worker takes its last news along
+
+
+def test_the_only_worker_dies_again_and_again(stream: Stream) -> None:
+    runner = stream.begin(workers=1)
+    for _ in range(3):
+        stream.feed(100)
+        stream.wait_until_answered()
+        killed = runner.actors[0]
+        ray.kill(killed)
+        stream.wait_for(lambda killed=killed: runner.actors.get(0, killed) is not killed)  # type: ignore[misc]
+    stream.feed(100)
+    stream.wait_until_answered()
+    stream.end()
+    stream.check()
 
 
 def test_a_second_runner_started_by_mistake_takes_over_and_the_first_says_so(stream: Stream) -> None:

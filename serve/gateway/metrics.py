@@ -17,6 +17,7 @@ _COUNTERS: dict[str, tuple[str, Callable[[PipelineOps], float]]] = {
     "sightline_answers": ("Answers written.", lambda row: row.answers_total),
     "sightline_dead_letters": ("Records that could not be accepted.", lambda row: row.dead_letters_total),
     "sightline_late_events": ("Events that came too late.", lambda row: row.late_total),
+    "sightline_late_results": ("Results that came too late to count at once.", lambda row: row.results_late_total),
     "sightline_batches": ("Batches committed.", lambda row: row.batches_total),
     "sightline_broken_answers": ("Answers whose reasons do not sum to the logit.", lambda row: row.broken_total),
 }

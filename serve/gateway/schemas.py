@@ -260,6 +260,7 @@ class PipelineReport(BaseModel):
     answers_total: int
     dead_letters_total: int
     late_total: int
+    results_late_total: int = Field(description="Results that came after answers had been given without them.")
     batches_total: int
     broken_total: int = Field(description="Answers whose contributions did not sum to the logit.")
     replicas: int = Field(description="-1 where Ray Serve does not answer.")

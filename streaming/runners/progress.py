@@ -134,6 +134,7 @@ class Progress:
                 "dead_letters_total": self._totals["dead_letters"],
                 "late_total": self._totals["late"],
                 "repeated_total": self._totals["repeated"],
+                "results_late_total": self._totals["results-late"],
                 "batches_total": self._totals["batches"],
                 "broken_total": self._totals["contributions-broken"],
                 "degraded_total": self._totals["degraded"],

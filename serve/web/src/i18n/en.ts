@@ -146,6 +146,7 @@ export const en = {
   eventsIn: "events in",
   answersOut: "answers out",
   lateEvents: "late",
+  lateResults: "results late",
   batches: "batches",
   broken: "broken sums",
   lastTenMinutes: "Last ten minutes",

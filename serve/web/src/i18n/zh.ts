@@ -133,6 +133,7 @@ export const zh: Words = {
   eventsIn: "输入事件",
   answersOut: "输出结果",
   lateEvents: "迟到",
+  lateResults: "迟到的结果",
   batches: "批次",
   broken: "合计不符",
   lastTenMinutes: "最近十分钟",

@@ -75,6 +75,7 @@ export function pipelineDetails(): PipelineDetails {
         [words.eventsIn, count(pipeline.events_total)],
         [words.answersOut, count(pipeline.answers_total)],
         [words.lateEvents, count(pipeline.late_total)],
+        [words.lateResults, count(pipeline.results_late_total)],
         [words.deadLetters, count(pipeline.dead_letters_total)],
         [words.broken, count(pipeline.broken_total)],
         [words.batches, count(pipeline.batches_total)],

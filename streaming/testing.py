@@ -33,6 +33,7 @@ from streaming.kafka.settings import MAX_RECORD_BYTES
 from streaming.records import Header, OffsetRange, Records
 from streaming.state import StateTable
 from streaming.transport import (
+    TOGETHER_MS,
     CommitRefused,
     Fenced,
     Fetched,
@@ -267,18 +268,18 @@ class MemoryReader:
             while True:
                 self._log._require_reachable()
                 ready = {p: fetched for p in self._turn if (fetched := self._fetch(p, max_records))}
-                served = next((p for p, fetched in ready.items() if len(fetched.records)), None)
                 left_s = deadline - time.monotonic()
-                if served is None and left_s > 0:
+                if left_s > 0 and not any(len(fetched.records) for fetched in ready.values()):
                     self._log._changed.wait(left_s)
                     continue
-                partition = served if served is not None else next(iter(ready), None)
-                if partition is None:
+                if not ready:
                     return None
+                fetched = self._oldest(ready)
+                partition = fetched.range.partition
                 self._turn.remove(partition)
                 self._turn.append(partition)
-                self._next[partition] = ready[partition].range.end
-                return ready[partition]
+                self._next[partition] = fetched.range.end
+                return fetched
 
     def read(self, wanted: OffsetRange) -> Records:
         """Exactly the records of `wanted`, again."""
@@ -303,6 +304,18 @@ class MemoryReader:
     def _remove(self, partition: int) -> None:
         if self._next.pop(partition, None) is not None:
             self._turn.remove(partition)
+
+    def _oldest(self, ready: Mapping[int, Fetched]) -> Fetched:
+        """What may be served of the partition whose next record is the oldest; of none that has any: the first."""
+        times_ms = {p: fetched.records.timestamps_ms for p, fetched in ready.items() if len(fetched.records)}
+        if not times_ms:
+            return next(iter(ready.values()))
+        first = min(times_ms, key=lambda p: int(times_ms[p][0]))
+        until_ms = min((int(t[0]) for p, t in times_ms.items() if p != first), default=1 << 62) + TOGETHER_MS
+        ahead = np.flatnonzero(times_ms[first] > until_ms)
+        cut = self._fetch(first, int(ahead[0])) if len(ahead) else ready[first]
+        assert cut is not None
+        return cut
 
     def _fetch(self, partition: int, max_records: int) -> Fetched | None:
         start = self._next[partition]

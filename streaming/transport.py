@@ -12,6 +12,9 @@ from typing import NamedTuple, Protocol
 
 from streaming.records import OffsetRange, Records
 
+TOGETHER_MS = 60_000
+"""So far in record time one partition may be read ahead of the others."""
+
 
 class Fetched(NamedTuple):
     """Records of one contiguous range of one partition; an empty range means that nothing came in time."""
@@ -24,11 +27,13 @@ class Reader(Protocol):
     """An open reader over fixed partitions. Only committed records are ever seen. Not thread-safe."""
 
     def poll(self, timeout_s: float, max_records: int) -> Fetched | None:
-        """The next records of whichever assigned partition has some, oldest position first; None on time-out.
+        """The next records of the partition whose next record is the oldest, by record time; None on time-out.
 
-        The range starts where the last one of that partition ended. Raises `TransportUnavailable` while the log cannot
-        be reached, `OffsetsExpired` when the position is no longer on it, and `LogCorrupt` when the bytes there are no
-        records: this time and every time, until the position is set past them.
+        No partition is read further ahead of another that has records too than `TOGETHER_MS`: what depends on several
+        finds them at about the same time, in a backlog as well. The range starts where the last one of that partition
+        ended. Raises `TransportUnavailable` while the log cannot be reached, `OffsetsExpired` when the position is no
+        longer on it, and `LogCorrupt` when the bytes there are no records: this time and every time, until the position
+        is set past them.
         """
 
     def read(self, wanted: OffsetRange) -> Records:

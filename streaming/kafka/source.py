@@ -6,6 +6,7 @@ partition is the runner's decision, so there is no rebalance to wait for.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -22,7 +23,7 @@ from streaming.kafka.denied import missing_right
 from streaming.kafka.fetching import Chunk, ColumnReader
 from streaming.kafka.settings import KafkaSettings
 from streaming.records import OffsetRange, Records
-from streaming.transport import Fetched, OffsetsExpired
+from streaming.transport import TOGETHER_MS, Fetched, OffsetsExpired
 
 if TYPE_CHECKING:
     from streaming.kafka.member import KafkaMember
@@ -187,9 +188,8 @@ class KafkaReader:
             raise ValueError(f"max_records is {max_records}, but must be at least 1")
         deadline = time.monotonic() + timeout_s
         while True:
-            for partition in self._turn:
-                if self._waiting[partition]:
-                    return self._serve(partition, max_records)
+            if any(self._waiting.values()):
+                return self._serve(*self._oldest(), max_records)
             if time.monotonic() > deadline:
                 return self._skip_markers()
             self._fetch(min(_STEP_S, deadline - time.monotonic()))
@@ -258,13 +258,24 @@ class KafkaReader:
                 raise missing_right(self._settings, "Read", f"topic {self._topic}")
         open_consumer(self._settings).close()
 
-    def _serve(self, partition: int, max_records: int) -> Fetched:
+    def _oldest(self) -> tuple[int, float]:
+        """The partition whose next record is the oldest, and up to which record time it may be served."""
+        next_ms = {p: int(self._waiting[p][0].records.timestamps_ms[0]) for p in self._turn if self._waiting[p]}
+        first = min(next_ms, key=next_ms.__getitem__)
+        others = [time_ms for partition, time_ms in next_ms.items() if partition != first]
+        return first, min(others, default=math.inf) + TOGETHER_MS
+
+    def _serve(self, partition: int, until_ms: float, max_records: int) -> Fetched:
         self._turn.remove(partition)
         self._turn.append(partition)
         waiting, taken, count = self._waiting[partition], [], 0
         while waiting and count < max_records:
             chunk = waiting.popleft()
-            room = max_records - count
+            ahead = np.flatnonzero(chunk.records.timestamps_ms > until_ms)
+            room = min([max_records - count, *ahead[:1].tolist()])
+            if room == 0:
+                waiting.appendleft(chunk)
+                break
             if len(chunk.records) > room:
                 waiting.appendleft(Chunk(_cut(chunk.records, room, None), chunk.end))
                 chunk = Chunk(_cut(chunk.records, 0, room), int(chunk.records.offsets[room]))

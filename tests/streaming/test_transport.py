@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from streaming.kafka.record_batch import record_sizes
 from streaming.records import OffsetRange, Records
 from streaming.testing import AFTER_COMMIT
 from streaming.transport import (
+    TOGETHER_MS,
     CommitRefused,
     Fenced,
     OffsetsExpired,
@@ -69,6 +70,32 @@ def test_ranges_are_contiguous_and_rereading_one_gives_the_same_records(lab: Lab
         assert again.timestamps_ms.tolist() == first.timestamps_ms.tolist()
     assert ranges[-1].end <= source.end_offsets()[0]
     reader.close()
+
+
+def at_times(times_s: Sequence[int]) -> Records:
+    """Records of these times, which are their values as well."""
+    values = [b"%d" % second for second in times_s]
+    return Records.of([b"k"] * len(values), values, timestamps_ms=[1_700_000_000_000 + s * 1000 for s in times_s])
+
+
+def test_a_backlog_is_read_in_the_order_of_its_time_over_all_partitions(lab: Lab) -> None:
+    lab.create("in", 3)
+    lab.append("in", at_times(range(0, 600, 2)), partition=0)
+    lab.append("in", at_times(range(300, 600, 1)), partition=1)
+    lab.append("in", at_times(range(100, 1000, 50)), partition=2)
+    reader = lab.source("in").open({0: 0, 1: 0, 2: 0})
+    wait_for_all, read = {0: 300, 1: 300, 2: 18}, {0: 0, 1: 0, 2: 0}
+    latest = 0
+    while sum(read.values()) < sum(wait_for_all.values()):
+        fetched = reader.poll(PATIENCE_S, 50)
+        assert fetched is not None
+        seconds = [int(value) for value in fetched.records.values.to_pylist()]
+        read[fetched.range.partition] += len(seconds)
+        if all(read[partition] for partition in read):  # whoever has not come yet cannot be waited for
+            assert min(seconds, default=latest) >= latest - TOGETHER_MS // 1000
+        latest = max([latest, *seconds])
+    reader.close()
+    assert read == wait_for_all
 
 
 def test_reading_again_does_not_move_the_position(lab: Lab) -> None:

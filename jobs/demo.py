@@ -170,6 +170,9 @@ class _Demo:
         watch = threading.Thread(target=self._watch, args=(stopping, over), name="watch", daemon=True)
         watch.start()
         try:
+            if self._options.replay is not None:
+                self._wait_for_answers(over)  # a match is played once: nobody should miss its beginning
+                feed.begin_at(_now_ms())
             for chunk in Pacer(feed, sleep=over.wait):
                 if over.is_set():
                     break
@@ -181,6 +184,15 @@ class _Demo:
             over.set()
             watch.join()
         self._raise_if_ended()
+
+    def _wait_for_answers(self, over: threading.Event) -> None:
+        """Until the pipeline can answer and the pages are up."""
+        while not over.is_set():
+            ready = pipeline_steps_s(self._home / "pipeline.log", 0.0).keys() >= {"pipeline_models", "pipeline_state"}
+            if ready and "pages" in self._steps_s:
+                self._say("the replay begins")
+                return
+            over.wait(0.2)
 
     def drain(self, within_s: float) -> None:
         """Let the pipeline answer what was sent, for a while; not when it has answered nothing so far."""

@@ -66,14 +66,16 @@ def train(
     """
     from jobs.datasets import load_matches, split_by_match
     from models._registry import config_to_json
-    from models.store import ModelStore
+    from models.store import SHIPPED, ModelStore
 
     on_step(f"reading {recipe.data}")
     matches = load_matches(recipe.data, recipe.title or None)
     for problem in matches.skipped:
         on_step(problem)
     matches = matches.of_years(since=recipe.since or None, until=recipe.until or None)
-    models, name = ModelStore(store), name or f"tsstn-{matches.title}"
+    # The versions that ship count, too: a number means one model, wherever it lies.
+    roots = [store] if Path(store).resolve() == SHIPPED.resolve() else [store, SHIPPED]
+    models, name = ModelStore(*roots), name or f"tsstn-{matches.title}"
     models.prepare(name, alias)
     split = split_by_match(matches, share=recipe.validation, seed=recipe.seed)
     on_step(f"training on {len(split.train):,} matches, {split.train.frames:,} frames of {matches.title}")

@@ -211,8 +211,8 @@ class ModelStore:
             ModelNotFoundError: there is none; the message says how to get one.
             BrokenModelError: a file is missing, altered or unreadable; the message names it.
         """
-        name, version = self.resolve(ref)
-        path = self._find(name, version)
+        name, version, root = self._resolve(ref)
+        path = self._find(name, version, root)
         manifest = _read_manifest(path, name, version)
         contents = {file: _read_checked(path / file, digest) for file, digest in manifest.sha256.items()}
         try:
@@ -227,10 +227,15 @@ class ModelStore:
 
     def resolve(self, ref: str) -> tuple[str, int]:
         """Name and version number that a reference means now."""
+        name, version, _ = self._resolve(ref)
+        return name, version
+
+    def _resolve(self, ref: str) -> tuple[str, int, Path | None]:
+        """Name, version number, and for an alias the root that has it: there the version is looked for first."""
         name, _, rest = ref.partition("@")
         _checked_name(name)
         if _VERSION.fullmatch(rest):
-            return name, int(rest)
+            return name, int(rest), None
         alias = _checked_name(rest or "live")
         for root in self.roots:
             file = root / name / "aliases" / alias
@@ -238,7 +243,7 @@ class ModelStore:
                 text = file.read_bytes()[:80].decode(errors="replace").strip()
                 if not _VERSION.fullmatch(text):
                     raise BrokenModelError(f"{file}: holds {text!r} instead of a version number")
-                return name, int(text)
+                return name, int(text), root
         raise self._missing(name, f"{name}@{alias}")
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
@@ -310,8 +315,8 @@ class ModelStore:
         }
         return {alias: self.resolve(f"{name}@{alias}")[1] for alias in sorted(files)}
 
-    def _find(self, name: str, version: int) -> Path:
-        for root in self.roots:
+    def _find(self, name: str, version: int, first: Path | None = None) -> Path:
+        for root in self.roots if first is None else (first, *self.roots):
             if (root / name / str(version)).is_dir():
                 return root / name / str(version)
         raise self._missing(name, f"{name}@{version}")

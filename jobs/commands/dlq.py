@@ -244,6 +244,8 @@ def _written(file: Path, registry: SchemaRegistry, schema: str) -> bytes:
         raise UsageProblem(f"--fields {file}: {error}") from error
     if not isinstance(fields, dict):
         raise UsageProblem(f"--fields {file}: not a JSON object of fields")
+    if isinstance(fields.get("fields"), dict) and "bytes" in fields:
+        fields = fields["fields"]  # all that `dlq show --json` has printed
     try:
         return frame_prefix(registry.id_of(schema)) + write_fields(load_schema(schema), fields)
     except UnwritableFields as error:

@@ -210,13 +210,18 @@ class ContinuousRunner:
 
     def _take_in(self, running: _Running) -> None:
         try:
-            news, running.owned = ray.get(running.news)
+            news, owned = ray.get(running.news)
         except RayError:
             return  # it died; `_bury` hears of it as well
         finally:
             running.news = None
+        if owned != running.owned:
+            running.owned = owned
+            log.info("worker %d reads the partitions %s", running.number, sorted(owned))
         for method, args, kwargs in news:
             if method == "waits":
+                if args[1]:
+                    log.warning("worker %d waits: %s", running.number, args[1])
                 args = (f"worker {running.number}: {args[0]}", args[1])
             getattr(self.progress, method)(*args, **kwargs)
 

@@ -74,6 +74,10 @@ class MatchFeed:
         self._head_starts = [0.9 * (1.0 - i / concurrent) if head_start else 0.0 for i in range(concurrent)]
         self._pending = EVENT_SCHEMA.to_frame().with_columns(due_s=pl.lit(0.0))
 
+    def begin_at(self, epoch_ms: int) -> None:
+        """Let feed time 0 be this event time instead; before the first `take`."""
+        self._epoch_ms = epoch_ms
+
     @property
     def next_due_s(self) -> float | None:
         """Feed time at which something is due next; None when all is over."""

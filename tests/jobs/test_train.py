@@ -18,7 +18,7 @@ from jobs.fit_tsstn import FeaturePlan, calibrate, estimates, fit, frame_metrics
 from jobs.recipes.overrides import with_overrides
 from jobs.recipes.win_tsstn import Thinning, WinTSSTN
 from jobs.train import main, train
-from models.store import ModelStore
+from models.store import SHIPPED, ModelStore
 
 SOURCE = "simulator:lol?matches=60&seed=3"
 SMALL = with_overrides(
@@ -165,21 +165,28 @@ def test_a_ray_train_worker_gives_the_same_weights_as_this_process(tmp_path: Pat
     assert theirs.manifest.sha256["weights.safetensors"] == ours.manifest.sha256["weights.safetensors"]
 
 
-ARGUMENTS = ["win-tsstn", f"--data={SOURCE}", "--workers=0", "--set=optim.epochs=1", "--set=sizes.hidden=4"]
+ARGUMENTS = [
+    "win-tsstn",
+    f"--data={SOURCE}",
+    "--name=mine",
+    "--workers=0",
+    "--set=optim.epochs=1",
+    "--set=sizes.hidden=4",
+]
 
 
 def test_the_command_trains_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, f"--store={tmp_path}", "--alias=live"]) == 0
     words = capsys.readouterr().err
-    assert "epoch 1/1: loss" in words and "stored tsstn-lol@1" in words and "tsstn-lol@live now means it" in words
-    assert ModelStore(tmp_path).resolve("tsstn-lol@live") == ("tsstn-lol", 1)
+    assert "epoch 1/1: loss" in words and "stored mine@1" in words and "mine@live now means it" in words
+    assert ModelStore(tmp_path).resolve("mine@live") == ("mine", 1)
 
 
 def test_the_command_tells_other_programs_what_it_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, f"--store={tmp_path}", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["name"], told["version"], told["store"]) == ("tsstn-lol", 1, str(tmp_path))
-    assert told["metrics"] == ModelStore(tmp_path).load("tsstn-lol@1").metrics
+    assert (told["name"], told["version"], told["store"]) == ("mine", 1, str(tmp_path))
+    assert told["metrics"] == ModelStore(tmp_path).load("mine@1").metrics
 
 
 def test_a_dry_run_prints_the_recipe_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,3 +211,11 @@ def test_bad_input_is_one_line_and_writes_nothing(
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sightline: ")]
     assert message in line
     assert not store.exists()
+
+
+def test_a_model_of_a_shipped_name_takes_the_next_number_so_that_the_shipped_one_stays_itself(tmp_path: Path) -> None:
+    arguments = [argument for argument in ARGUMENTS if argument != "--name=mine"]
+    assert main([*arguments, f"--store={tmp_path}"]) == 0
+    newest = max(ModelStore(SHIPPED).versions("tsstn-lol"))
+    assert ModelStore(tmp_path).versions("tsstn-lol") == (newest + 1,)
+    assert ModelStore(tmp_path, SHIPPED).resolve("tsstn-lol@live") == ModelStore(SHIPPED).resolve("tsstn-lol@live")

@@ -234,3 +234,14 @@ def test_what_would_keep_a_model_from_being_saved_is_known_before_training(tmp_p
     assert not (tmp_path / "mine").exists()
     store.prepare("tsstn-lol", "live")
     assert store.list() == () and list((tmp_path / "mine" / "tsstn-lol").iterdir()) == []
+
+
+def test_an_alias_means_the_version_of_its_own_root_and_new_versions_count_those_of_all(tmp_path: Path) -> None:
+    shipped = ModelStore(tmp_path / "shipped")
+    first = save(shipped, "m")[0]
+    shipped.set_alias("m", "live", first.version)
+    alone = save(ModelStore(tmp_path / "own"), "m")[0]
+    assert (first.version, alone.version) == (1, 1), "as was stored before all roots counted"
+    both = ModelStore(tmp_path / "own", tmp_path / "shipped")
+    assert both.load("m@live").path == tmp_path / "shipped" / "m" / "1"
+    assert save(both, "m")[0].version == 2

@@ -55,7 +55,7 @@ export const en = {
   noMatches: "No match yet. The first one appears here as soon as its events arrive.",
   noneFits: "No match fits this filter.",
   waitingForGateway: "The gateway does not answer yet. This page goes on trying.",
-  topReason: "Top reason",
+  topReason: "Moved by",
   noAnswerYet: "No answer yet",
   wins: (side: string) => `${side} won`,
   noWinner: "Remade, no winner",

@@ -45,7 +45,7 @@ export const zh: Words = {
   noMatches: "还没有比赛。事件一到，第一场就会出现在这里。",
   noneFits: "没有符合筛选条件的比赛。",
   waitingForGateway: "网关尚未响应，页面会继续重试。",
-  topReason: "首要原因",
+  topReason: "变化来自",
   noAnswerYet: "暂无结果",
   wins: (side) => `${side}获胜`,
   noWinner: "重开，无胜方",

@@ -33,8 +33,13 @@ BENCHMARKS: dict[str, list[str]] = {
     "pages": ["bench_pages.py"],
     "reference_latency": ["bench_reference.py", "latency"],
     "reference_drain": ["bench_reference.py", "drain"],
+    "continuous_latency": ["bench_reference.py", "latency", "--workers", "1"],
+    "continuous_drain": ["bench_reference.py", "drain", "--workers", "1"],
 }
-TOGETHER = {"reference": ("reference_latency", "reference_drain")}
+TOGETHER = {
+    "reference": ("reference_latency", "reference_drain"),
+    "continuous": ("continuous_latency", "continuous_drain"),
+}
 """Names for several."""
 
 
@@ -82,6 +87,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     startup, transport = results["startup"]["startup"], results["transport"]
     model = results["model"]["model"]
     race, drain = results["reference_latency"]["reference_latency"], results["reference_drain"]["reference_drain"]
+    swift, gush = results["continuous_latency"]["continuous_latency"], results["continuous_drain"]["continuous_drain"]
     ms, pages = latency["latency_ms"], results["pages"]["pages"]
     return [
         (
@@ -108,6 +114,16 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             f"reference workload, {drain['events']:,} preloaded, exactly once",
             "49,000 events/s",
             f"{drain['events_per_s']:,} events/s",
+        ),
+        (
+            f"the same by the continuous runner, {swift['frames_per_s']:.0f} frames/s, exactly once, p50 / p99",
+            "12 / 30 ms",
+            f"{swift['latency_ms']['p50']:.0f} / {swift['latency_ms']['p99']:.0f} ms",
+        ),
+        (
+            f"the same by the continuous runner, {gush['events']:,} preloaded, exactly once",
+            "40,000 events/s",
+            f"{gush['events_per_s']:,} events/s",
         ),
         (
             "one frame alone with its contributions, one core, p50 / p99",

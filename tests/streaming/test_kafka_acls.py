@@ -34,6 +34,7 @@ def test_a_run_reads_its_source_and_its_state_and_writes_what_it_makes() -> None
         "Write on topic sightline.status",
         "Read on group sightline.win-prediction",
         "Write on transactional-id sightline.win-prediction",
+        "Write on transactional-id sightline.win-prediction.2",
     }
 
 

@@ -5,22 +5,31 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def write_text(path: Path, text: str | Iterable[str], mode: int = 0o644) -> None:
-    """Write a text, or its parts as they come, beside the place and move there in one rename."""
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+@contextmanager
+def draft_of(path: Path, mode: int = 0o644) -> Iterator[Path]:
+    """An empty file beside the place, to be written in the body, and moved there in one rename if that succeeds."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(descriptor)
+    draft = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.writelines([text] if isinstance(text, str) else text)
-        os.chmod(draft, mode)  # until now it was its owner's alone
-        os.replace(draft, path)
+        yield draft
+        draft.chmod(mode)  # until now it was its owner's alone
+        draft.replace(path)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str | Iterable[str], mode: int = 0o644) -> None:
+    """Write a text, or its parts as they come."""
+    with draft_of(path, mode) as draft, draft.open("w", encoding="utf-8") as stream:
+        stream.writelines([text] if isinstance(text, str) else text)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

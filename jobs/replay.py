@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import UsageProblem
+from jobs.files import draft_of
 from jobs.ray_session import ray_session
 
 if TYPE_CHECKING:
@@ -122,8 +121,10 @@ def _output(
 ) -> Iterator[ReplayOutput]:
     if to_topic is None:
         assert parquet is not None
-        with _ParquetFile.written(pipeline.sink, registry, parquet) as file:
+        with draft_of(parquet) as draft:
+            file = _ParquetFile(pipeline.sink, registry, draft)
             yield file
+            file.finish()
     else:
         with closing(_NewTopic(pipeline, kafka, to_topic)) as topic:
             yield topic
@@ -170,21 +171,6 @@ class _ParquetFile:
         self._decoder = Decoder(sink.schema, registry)
         self._draft = draft
         self._writer: Any = None
-
-    @classmethod
-    @contextmanager
-    def written(cls, sink: Topic, registry: SchemaRegistry, path: Path) -> Iterator[_ParquetFile]:
-        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        os.close(descriptor)
-        try:
-            file = cls(sink, registry, Path(draft))
-            yield file
-            file.finish()
-            os.chmod(draft, 0o644)
-            os.replace(draft, path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
 
     def write(self, commit: Commit) -> None:
         import pyarrow.parquet as pq

@@ -9,7 +9,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -88,15 +88,16 @@ def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event
         gpus_per_replica=settings.serve.gpus_per_replica,
     )
     keeper = AppKeeper(app, on_failure=stopping.set)
+
+    def check() -> None:
+        if keeper.failure is not None:
+            raise keeper.failure
+
     log.info("loading the models into Ray Serve", extra={"step": "ray"})
     keeper.start()
     try:
         if prepare_topics(kafka, name, stopping):
             registry, restored = settings.registry.open(), threading.Event()
-
-            def check() -> None:
-                if keeper.failure is not None:
-                    raise keeper.failure
 
             def starting() -> str:
                 return "" if keeper.loading.done() and restored.is_set() else keeper.waits_for or "restoring the state"
@@ -107,8 +108,7 @@ def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event
                 run_and_tell(runner, told, kafka, stopping)
     finally:
         keeper.stop(delete=shared)
-    if keeper.failure is not None:
-        raise keeper.failure
+    check()
 
 
 def prepare_topics(kafka: KafkaSettings, pipeline: str, stopping: threading.Event) -> bool:
@@ -243,14 +243,18 @@ def _runner(
 
 def _cluster(keeper: AppKeeper) -> dict[str, Any]:
     """Every model that answers, and what there is to answer with."""
+    handle = keeper.loading.result(0) if keeper.loading.done() else None
+    return cluster_facts([] if handle is None else handle.describe.remote().result(timeout_s=5), keeper.state.replicas)
+
+
+def cluster_facts(described: Sequence[Mapping[str, Any]], replicas: int) -> dict[str, Any]:
+    """What `sightline.status` says of the models and the cluster."""
     import ray
 
-    handle = keeper.loading.result(0) if keeper.loading.done() else None
-    described = [] if handle is None else handle.describe.remote().result(timeout_s=5)
     fields = ("title", "name", "version", "weight_hash", "trained_on")
     return {
         "models": [{field: model[field] for field in fields} for model in described],
-        "replicas": keeper.state.replicas,
+        "replicas": replicas,
         "ray_nodes": sum(bool(node["Alive"]) for node in ray.nodes()),  # type: ignore[no-untyped-call]  # untyped in Ray
     }
 

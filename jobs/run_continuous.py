@@ -6,17 +6,17 @@ import logging
 import threading
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobs.errors import UsageProblem
-from jobs.run import Told, prepare_topics, run_and_tell
+from jobs.run import Told, cluster_facts, prepare_topics, run_and_tell
 from streaming.topics import identity
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
     from streaming.kafka.settings import KafkaSettings
     from streaming.pipeline import Pipeline
-    from streaming.runners.continuous import ContinuousRunner, MakeWorker
+    from streaming.runners.continuous import MakeWorker
     from streaming.runners.progress import Progress
     from streaming.runners.worker import Worker
 
@@ -57,7 +57,13 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
         return "" if any(runner.owned.values()) else "starting the workers"
 
     with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
-        told = Told(name, source, registry, cluster=lambda: _cluster(described, runner), starting=starting)
+        told = Told(
+            name,
+            source,
+            registry,
+            cluster=lambda: cluster_facts(described, replicas=len(runner.actors)),
+            starting=starting,
+        )
         run_and_tell(runner, told, kafka, stopping)
 
 
@@ -85,14 +91,3 @@ def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) ->
         )
 
     return make
-
-
-def _cluster(described: list[dict[str, Any]], runner: ContinuousRunner) -> dict[str, Any]:
-    import ray
-
-    fields = ("title", "name", "version", "weight_hash", "trained_on")
-    return {
-        "models": [{field: model[field] for field in fields} for model in described],
-        "replicas": len(runner.actors),
-        "ray_nodes": sum(bool(node["Alive"]) for node in ray.nodes()),  # type: ignore[no-untyped-call]  # untyped in Ray
-    }

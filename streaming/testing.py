@@ -33,7 +33,6 @@ from streaming.kafka.settings import MAX_RECORD_BYTES
 from streaming.records import Header, OffsetRange, Records
 from streaming.state import StateTable
 from streaming.transport import (
-    TOGETHER_MS,
     CommitRefused,
     Fenced,
     Fetched,
@@ -42,6 +41,7 @@ from streaming.transport import (
     OffsetsExpired,
     Output,
     TransportUnavailable,
+    oldest_first,
 )
 
 _LOGS: weakref.WeakValueDictionary[int, MemoryLog] = weakref.WeakValueDictionary()
@@ -310,8 +310,7 @@ class MemoryReader:
         times_ms = {p: fetched.records.timestamps_ms for p, fetched in ready.items() if len(fetched.records)}
         if not times_ms:
             return next(iter(ready.values()))
-        first = min(times_ms, key=lambda p: int(times_ms[p][0]))
-        until_ms = min((int(t[0]) for p, t in times_ms.items() if p != first), default=1 << 62) + TOGETHER_MS
+        first, until_ms = oldest_first({p: int(times[0]) for p, times in times_ms.items()})
         ahead = np.flatnonzero(times_ms[first] > until_ms)
         cut = self._fetch(first, int(ahead[0])) if len(ahead) else ready[first]
         assert cut is not None

@@ -6,6 +6,7 @@ until opened: a read task opens its own reader on the node where it runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -14,6 +15,13 @@ from streaming.records import OffsetRange, Records
 
 TOGETHER_MS = 60_000
 """So far in record time one partition may be read ahead of the others."""
+
+
+def oldest_first(next_ms: Mapping[int, int]) -> tuple[int, float]:
+    """Of the partitions that have records, by the record time of their next one: whose turn it is, and up to which
+    record time it may be served. On a tie the first named."""
+    first = min(next_ms, key=next_ms.__getitem__)
+    return first, min((at for p, at in next_ms.items() if p != first), default=math.inf) + TOGETHER_MS
 
 
 class Fetched(NamedTuple):

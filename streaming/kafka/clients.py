@@ -46,19 +46,12 @@ def open_consumer(
     """
     gathers = gather_s >= _LEAST_GATHER_S
     logging.getLogger("kafka.coordinator.consumer").addFilter(_without_waiting_for_offsets)
-    return _open(
-        KafkaConsumer,
+    return _open_reading(
         settings,
-        group_id=group,
-        metrics_enabled=False,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        isolation_level=isolation,
-        allow_auto_create_topics=False,
+        group,
+        isolation,
         fetch_min_bytes=_GATHERED_BYTES if gathers else 1,
         fetch_max_wait_ms=round(gather_s * 1000) if gathers else _FETCH_MAX_WAIT_MS,
-        max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
-        fetch_max_bytes=_FETCH_BYTES,
     )
 
 
@@ -71,6 +64,20 @@ def open_member(settings: KafkaSettings, group: str, session_s: float, longest_p
         session_s: a member that is silent so long is taken for dead. Brokers allow 6 s and more, unless set otherwise.
         longest_pause_s: nor may a living one be longer between two polls, or in giving a partition away.
     """
+    return _open_reading(
+        settings,
+        group,
+        "read_committed",
+        partition_assignment_strategy=(CooperativeStickyAssignor,),
+        session_timeout_ms=round(session_s * 1000),
+        heartbeat_interval_ms=_HEARTBEAT_MS,
+        max_poll_interval_ms=round(longest_pause_s * 1000),
+        fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+    )
+
+
+def _open_reading(settings: KafkaSettings, group: str | None, isolation: str, **options: Any) -> Any:
+    """A consumer that commits nothing by itself, and resets nothing in silence."""
     return _open(
         KafkaConsumer,
         settings,
@@ -78,15 +85,11 @@ def open_member(settings: KafkaSettings, group: str, session_s: float, longest_p
         metrics_enabled=False,
         enable_auto_commit=False,
         auto_offset_reset="none",
-        isolation_level="read_committed",
+        isolation_level=isolation,
         allow_auto_create_topics=False,
-        partition_assignment_strategy=(CooperativeStickyAssignor,),
-        session_timeout_ms=round(session_s * 1000),
-        heartbeat_interval_ms=_HEARTBEAT_MS,
-        max_poll_interval_ms=round(longest_pause_s * 1000),
-        fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
         max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
         fetch_max_bytes=_FETCH_BYTES,
+        **options,
     )
 
 

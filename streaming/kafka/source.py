@@ -6,7 +6,6 @@ partition is the runner's decision, so there is no rebalance to wait for.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -23,7 +22,7 @@ from streaming.kafka.denied import missing_right
 from streaming.kafka.fetching import Chunk, ColumnReader
 from streaming.kafka.settings import KafkaSettings
 from streaming.records import OffsetRange, Records
-from streaming.transport import TOGETHER_MS, Fetched, OffsetsExpired
+from streaming.transport import Fetched, OffsetsExpired, oldest_first
 
 if TYPE_CHECKING:
     from streaming.kafka.member import KafkaMember
@@ -189,7 +188,8 @@ class KafkaReader:
         deadline = time.monotonic() + timeout_s
         while True:
             if any(self._waiting.values()):
-                return self._serve(*self._oldest(), max_records)
+                next_ms = {p: int(self._waiting[p][0].records.timestamps_ms[0]) for p in self._turn if self._waiting[p]}
+                return self._serve(*oldest_first(next_ms), max_records)
             if time.monotonic() > deadline:
                 return self._skip_markers()
             self._fetch(min(_STEP_S, deadline - time.monotonic()))
@@ -257,13 +257,6 @@ class KafkaReader:
             if is_forbidden(self._settings, columns.consumer, self._topic):
                 raise missing_right(self._settings, "Read", f"topic {self._topic}")
         open_consumer(self._settings).close()
-
-    def _oldest(self) -> tuple[int, float]:
-        """The partition whose next record is the oldest, and up to which record time it may be served."""
-        next_ms = {p: int(self._waiting[p][0].records.timestamps_ms[0]) for p in self._turn if self._waiting[p]}
-        first = min(next_ms, key=next_ms.__getitem__)
-        others = [time_ms for partition, time_ms in next_ms.items() if partition != first]
-        return first, min(others, default=math.inf) + TOGETHER_MS
 
     def _serve(self, partition: int, until_ms: float, max_records: int) -> Fetched:
         self._turn.remove(partition)

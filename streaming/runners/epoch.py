@@ -10,6 +10,7 @@ minutes.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -40,7 +41,27 @@ class ReadLimits:
     max_records: int = 5_000  # a batch no larger than this
 
 
-class EpochSource(Datasource):
+class GeneratorTasks(Datasource, ABC):
+    """A source that is so many read tasks, each a generator of rows that are batches."""
+
+    def __init__(self, tasks: int) -> None:
+        self._tasks = tasks
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Unknown: a stream has no size."""
+        return None
+
+    def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[ReadTask]:
+        """One generator each; `parallelism` is ours to choose, not Ray's."""
+        unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+        return [ReadTask(self._task(number), unknown) for number in range(self._tasks)]
+
+    @abstractmethod
+    def _task(self, number: int) -> Callable[[], Iterator[pa.Table]]:
+        """What this task runs, where Ray wants; the j-th yield is the same in every run of it."""
+
+
+class EpochSource(GeneratorTasks):
     """The read tasks of one epoch, each over fixed partitions."""
 
     def __init__(
@@ -51,20 +72,12 @@ class EpochSource(Datasource):
         assignment: Sequence[Sequence[int]],
         limits: ReadLimits,
     ) -> None:
+        super().__init__(len(assignment))
         self._source = source
         self._planner = planner
         self._epoch = epoch
         self._assignment = assignment
         self._limits = limits
-
-    def estimate_inmemory_data_size(self) -> int | None:
-        """Unknown: a stream has no size."""
-        return None
-
-    def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[ReadTask]:
-        """One generator per group of partitions; `parallelism` is ours to choose, not Ray's."""
-        unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-        return [ReadTask(self._task(number), unknown) for number in range(len(self._assignment))]
 
     def _task(self, number: int) -> Callable[[], Iterator[pa.Table]]:
         source, planner, epoch = self._source, self._planner, self._epoch
@@ -216,9 +229,10 @@ class _Patient:
 
 
 class Preprocess:
-    """Decode and transform one raw row: the stateless half of a pipeline, run on the cluster."""
+    """Decode and transform one raw row: the stateless half of a pipeline, run on the cluster. What it waits for is said
+    to the planner, where there is one."""
 
-    def __init__(self, decoder: Decoder, transforms: Sequence[Transform], planner: Any) -> None:
+    def __init__(self, decoder: Decoder, transforms: Sequence[Transform], planner: Any = None) -> None:
         self._decoder = decoder
         self._transforms = tuple(transforms)
         self._planner = planner
@@ -230,7 +244,8 @@ class Preprocess:
         return pack(preprocess(unpack_raw(block), self._decoder, self._transforms, self._report))
 
     def _report(self, trouble: str) -> None:
-        self._planner.report.remote(_DECODING, trouble)
+        if self._planner is not None:
+            self._planner.report.remote(_DECODING, trouble)
 
 
 def batches(

@@ -112,11 +112,10 @@ class Flow:
             StateLayoutChanged: a row was written by a version with another layout.
         """
         for records in changelog:
-            tables, keys = _tables_and_keys(records)
-            for name, partition in sorted(set(tables)):
+            for (name, partition), own in _rows_by_table(records).items():
                 if name in self.tables and (only is None or partition in (only, SHARED)):
-                    mine = np.asarray([row for row, table in enumerate(tables) if table == (name, partition)])
-                    self._restore(self.tables[name], partition, records.take(mine), [keys[row] for row in mine])
+                    rows = np.asarray([row for row, _ in own])
+                    self._restore(self.tables[name], partition, records.take(rows), [key for _, key in own])
         for table in self.tables.values():
             table.drain()
         self._facts()  # what was counted before this run is not news
@@ -307,12 +306,11 @@ def _utf8(column: pl.Series) -> pa.LargeBinaryArray:
     return column.to_arrow().cast(pa.large_string()).cast(pa.large_binary())
 
 
-def _tables_and_keys(records: Records) -> tuple[list[tuple[str, int]], list[str]]:
-    """Of changelog rows (N,): (stage, partition or `SHARED`), and the key within its table."""
-    tables, keys = [], []
-    for key in records.keys.to_pylist():
+def _rows_by_table(records: Records) -> dict[tuple[str, int], list[tuple[int, str]]]:
+    """Changelog rows by (stage, partition or `SHARED`): position, and the key within the table."""
+    found: dict[tuple[str, int], list[tuple[int, str]]] = {}
+    for row, key in enumerate(records.keys.to_pylist()):
         table, _, own = key.decode().partition("/")
         stage, _, partition = table.partition(_OF)
-        tables.append((stage, int(partition) if partition else SHARED))
-        keys.append(own)
-    return tables, keys
+        found.setdefault((stage, int(partition) if partition else SHARED), []).append((row, own))
+    return found

@@ -20,7 +20,7 @@ from typing import Any
 
 import ray
 
-from streaming.codec import Decoder, SchemaRegistry
+from streaming.codec import SchemaRegistry
 from streaming.pipeline import DependencyUnavailable, Pipeline
 from streaming.records import Records
 from streaming.runners.account import account
@@ -29,6 +29,7 @@ from streaming.runners.epoch import EpochSource, Preprocess, ReadLimits, batches
 from streaming.runners.flow import Clock, Commit, Flow, reread
 from streaming.runners.order import ReleaseOrder
 from streaming.runners.planner import Planner
+from streaming.runners.preprocess import source_decoder
 from streaming.runners.progress import Progress
 from streaming.transport import Fenced, Sink, Source, TransportUnavailable
 
@@ -64,15 +65,13 @@ class MicroBatchRunner:
         config: MicroBatchConfig | None = None,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        if pipeline.source.schema is None:
-            raise ValueError(f"pipeline {pipeline.name}: source topic {pipeline.source.name} has no schema")
         self._pipeline = pipeline
         self._source = source
         self._sink = sink
         self._config = config or MicroBatchConfig()
         self._clock = clock
         self._changelog = changelog
-        self._decoder = Decoder(pipeline.source.schema, registry)
+        self._decoder = source_decoder(pipeline, registry)
         self.progress = Progress(clock())
         self._stop = threading.Event()
         self._failure: BaseException | None = None

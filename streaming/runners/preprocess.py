@@ -9,13 +9,24 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streaming.codec import Decoded, Decoder, RegistryUnavailable
-from streaming.pipeline import Transform
+from streaming.codec import Decoded, Decoder, RegistryUnavailable, SchemaRegistry
+from streaming.pipeline import Pipeline, Transform
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import Batch, Rejected
 from streaming.transport import Fetched, LogCorrupt
 
 _BACK_OFF_S = 0.5
+
+
+def source_decoder(pipeline: Pipeline, registry: SchemaRegistry) -> Decoder:
+    """For the records of the pipeline's source.
+
+    Raises:
+        ValueError: the topic has no schema.
+    """
+    if pipeline.source.schema is None:
+        raise ValueError(f"pipeline {pipeline.name}: source topic {pipeline.source.name} has no schema")
+    return Decoder(pipeline.source.schema, registry)
 
 
 def collect(poll: Callable[[float, int], Fetched | None], timeout_s: float, max_records: int) -> list[Fetched]:

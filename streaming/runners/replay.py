@@ -13,20 +13,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
-from ray.data import Datasource, ReadTask
-from ray.data.block import BlockMetadata
 
-from streaming.codec import Decoder, SchemaRegistry
+from streaming.codec import SchemaRegistry
 from streaming.pipeline import Pipeline
 from streaming.records import OffsetRange, Records
-from streaming.runners.batch import Batch, pack, pack_raw, unpack_raw
-from streaming.runners.epoch import batches
+from streaming.runners.batch import Batch, pack_raw
+from streaming.runners.epoch import GeneratorTasks, Preprocess, batches
 from streaming.runners.flow import Clock, Commit, Flow, reread
 from streaming.runners.order import ReleaseOrder
-from streaming.runners.preprocess import preprocess
+from streaming.runners.preprocess import source_decoder
 from streaming.transport import Source
 
 Slice = tuple[OffsetRange, ...]
@@ -107,11 +105,9 @@ class ReplayRunner:
         cpus_per_task: float = 0.25,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        if pipeline.source.schema is None:
-            raise ValueError(f"pipeline {pipeline.name}: source topic {pipeline.source.name} has no schema")
         self._pipeline, self._source, self._slices, self._output = pipeline, source, slices, output
         self._tasks, self._cpus_per_task = max(1, min(tasks, len(slices))), cpus_per_task
-        self._decoder = Decoder(pipeline.source.schema, registry)
+        self._decoder = source_decoder(pipeline, registry)
         self._flow = Flow(pipeline, registry, clock=clock, reread=self._reread)
 
     def run(self, on_progress: Callable[[Replayed], None] = lambda replayed: None) -> Replayed:
@@ -139,7 +135,8 @@ class ReplayRunner:
     def _in_order(self) -> Iterator[Batch]:
         order = ReleaseOrder(_starts(self._slices))
         source = SliceSource(self._source, self._slices, self._tasks)
-        for batch in batches(source, _PreprocessSlice(self._decoder, self._pipeline), self._tasks, self._cpus_per_task):
+        preprocess = Preprocess(self._decoder, self._pipeline.transforms)
+        for batch in batches(source, preprocess, self._tasks, self._cpus_per_task):
             yield from order.push(batch)
 
     def _reread(self, partition: int, offsets: Sequence[int]) -> Records:
@@ -157,20 +154,12 @@ def _starts(slices: Sequence[Slice]) -> dict[int, int]:
     return starts
 
 
-class SliceSource(Datasource):
-    """Read tasks that take the slices in turn. The j-th yield of a task is the same in every run of it."""
+class SliceSource(GeneratorTasks):
+    """Read tasks that take the slices in turn."""
 
     def __init__(self, source: Source, slices: Sequence[Slice], tasks: int) -> None:
-        self._source, self._slices, self._tasks = source, slices, tasks
-
-    def estimate_inmemory_data_size(self) -> int | None:
-        """Unknown."""
-        return None
-
-    def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[ReadTask]:
-        """As many as were asked for when this was made; `parallelism` is ours to choose, not Ray's."""
-        unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-        return [ReadTask(self._task(number), unknown) for number in range(self._tasks)]
+        super().__init__(tasks)
+        self._source, self._slices = source, slices
 
     def _task(self, number: int) -> Callable[[], Iterator[pa.Table]]:
         source, slices = self._source, tuple(self._slices[number :: self._tasks])
@@ -184,16 +173,3 @@ class SliceSource(Datasource):
                 reader.close()
 
         return read
-
-
-class _PreprocessSlice:
-    """Decode and transform one raw row, on the cluster."""
-
-    def __init__(self, decoder: Decoder, pipeline: Pipeline) -> None:
-        self._decoder, self._transforms = decoder, pipeline.transforms
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """(1 raw row) to (1 packed row)."""
-        if block.num_rows == 0:  # Ray asks for the schema with an empty block
-            return block
-        return pack(preprocess(unpack_raw(block), self._decoder, self._transforms))

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from streaming.codec import Decoder, SchemaRegistry
+from streaming.codec import SchemaRegistry
 from streaming.pipeline import DependencyUnavailable, Pipeline
 from streaming.records import Records
 from streaming.runners.account import account
 from streaming.runners.flow import Clock, Flow, reread
-from streaming.runners.preprocess import collect, preprocess
+from streaming.runners.preprocess import collect, preprocess, source_decoder
 from streaming.runners.progress import Progress
 from streaming.transport import Fetched, GroupSource, Member, NoLongerOwned, Sink, TransportUnavailable
 
@@ -74,11 +74,9 @@ class Worker:
         progress: Progress | None = None,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        if pipeline.source.schema is None:
-            raise ValueError(f"pipeline {pipeline.name}: source topic {pipeline.source.name} has no schema")
         self._pipeline, self._source, self._sink, self._registry = pipeline, source, sink, registry
         self._changelog, self._config, self._clock = changelog, config or WorkerConfig(), clock
-        self._decoder = Decoder(pipeline.source.schema, registry)
+        self._decoder = source_decoder(pipeline, registry)
         self._stop = threading.Event()
         self._membership: _Membership | None = None
         self.progress = progress or Progress(clock())

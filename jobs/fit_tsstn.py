@@ -219,7 +219,6 @@ class FeaturePlan(NamedTuple):
     """What `thin` needs to know of each feature column."""
 
     group: Tensor  # (F,) int64, number of its group
-    first: Tensor  # (F,) bool, the first of its group
     form: Tensor  # (F,) bool, of the form group
 
     @classmethod
@@ -227,7 +226,7 @@ class FeaturePlan(NamedTuple):
         """The plan of a title's groups."""
         group = torch.tensor([number for number, names in enumerate(groups.values()) for _ in names])
         form = torch.tensor([name == "form" for name, names in groups.items() for _ in names])
-        return cls(group, torch.cat([torch.tensor([True]), group[1:] != group[:-1]]), form)
+        return cls(group, form)
 
 
 def thin(features: Tensor, plan: FeaturePlan, how: Thinning, chance: torch.Generator) -> Tensor:
@@ -238,16 +237,20 @@ def thin(features: Tensor, plan: FeaturePlan, how: Thinning, chance: torch.Gener
     batch, groups = len(features), int(plan.group.max()) + 1
     known = features.isnan().logical_not().any(dim=1)  # (B, F)
     draw = torch.rand(batch, 1, generator=chance)
-    # Of each group: all of it, its first feature only, or nothing.
+    # Of each group any feature that the match knows: a feed may have team fights, and no kills.
+    lucky = torch.rand(batch, len(plan.group), generator=chance) * known
+    best = torch.zeros(batch, groups).scatter_reduce_(1, plan.group.expand(batch, -1), lucky, "amax")
+    single = (lucky == best[:, plan.group]) & known
+    # Of each group: all of it, one feature only, or nothing.
     fate = torch.rand(batch, groups, generator=chance)[:, plan.group]
-    some = (fate < 0.4) | ((fate < 0.65) & plan.first)
-    # One group of those that the match knows, whole or its first feature, with or without form.
+    some = (fate < 0.4) | ((fate < 0.65) & single)
+    # One group of those that the match knows, whole or one feature of it, with or without form.
     known_group = torch.zeros(batch, groups).index_add_(1, plan.group, known.float()) > 0
     luck = torch.rand(batch, groups, generator=chance) * known_group
     narrow = torch.rand(batch, 1, generator=chance) < 0.5
     with_form = torch.rand(batch, 1, generator=chance) < 2 / 3
     chosen = luck.argmax(dim=1, keepdim=True) == plan.group
-    one = (chosen & (plan.first | ~narrow)) | (plan.form & with_form)
+    one = (chosen & (single | ~narrow)) | (plan.form & with_form)
     kept = torch.where(draw < how.one, one, torch.where(draw < how.one + how.some, some, torch.tensor(True)))
     kept |= ~(kept & known).any(dim=1, keepdim=True)
     return features.masked_fill(~kept[:, None, :], torch.nan)

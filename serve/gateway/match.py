@@ -225,10 +225,11 @@ class Match:
             swings=[
                 Swing(
                     clock_s=answer.clock_s,
+                    p=answer.p,
                     delta_p=answer.delta_p,
                     moment=answer.moment,
-                    text=answer.commentary_en
-                    or swing_text(self._who("A" if answer.delta_p > 0 else "B"), answer.delta_p, answer.top_reason),
+                    top_reason=answer.top_reason,
+                    text=self._swing_text(answer),
                 )
                 for answer in swings
                 if answer.delta_p != 0
@@ -313,6 +314,12 @@ class Match:
         if event.kind == "end" and event.side is not None:
             return f"{self._who(event.side)} wins"
         return "The match ends" if event.kind == "end" else "The match is remade and does not count"
+
+    def _swing_text(self, answer: Answer) -> str:
+        towards: Side = "A" if answer.delta_p > 0 else "B"
+        side, _, subject = answer.moment.partition(":")
+        reason = subject_name(self.heading.title, subject) if side == towards else None
+        return swing_text(self._who(towards), answer.p, answer.delta_p, reason or answer.top_reason)
 
     def _who(self, side: Side) -> str:
         index = 0 if side == "A" else 1

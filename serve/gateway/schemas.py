@@ -171,9 +171,11 @@ class Swing(_Message):
     """One of the largest changes of p between two answers."""
 
     clock_s: float
+    p: float
     delta_p: float
     moment: str
-    text: str
+    top_reason: str
+    text: str = Field(examples=["Northwind up 9 points: tower"])
 
 
 class Result(_Message):

@@ -50,6 +50,7 @@ def _counted(name: str, count: float) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def swing_text(who: str, delta_p: float, reason: str) -> str:
-    """What a swing was when nobody had a sentence for it: `Northwind up 9 points: tower`."""
-    return f"{who} up {abs(delta_p) * 100:.0f} points: {reason or 'no single reason'}"
+def swing_text(who: str, p: float, delta_p: float, reason: str) -> str:
+    """One line: `Northwind up 9 points: tower`, counted between the whole per cents that are shown."""
+    points = abs(round(100 * p) - round(100 * (p - delta_p)))
+    return f"{who} up {points} points: {reason or 'no single reason'}"

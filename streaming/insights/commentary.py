@@ -33,6 +33,9 @@ MAIN_PART, NEXT_PART, ANY_PART = 0.55, 0.2, 0.29
 """Parts of a swing: one group from the first on is its reason; two that reach it together, the second with the second
 part at least, are so too; else one with the third part; else there is no single reason."""
 
+LONG_AGO_S = 90.0
+"""A rise over a longer time than this is said with the time of the line that it is counted from."""
+
 RECENT = 8
 """So many wordings of a match's last lines are not used again if there is another one."""
 
@@ -227,13 +230,16 @@ class Voice:
         names = [name or side for name, side in zip(team_names(beat.teams), sides, strict=True)]
         if names[0] == names[1]:
             names = sides
+        points = max(_shown(beat.percent) - _shown(beat.was), 0)
+        is_long_ago = beat.clock_s - beat.since_s > LONG_AGO_S
         return {
             "team": names[beat.side],
             "other": names[1 - beat.side],
             "owner": wording.owner(names[beat.side]),
             **self._event(beat.title, beat.event),
             "percent": wording.percent(beat.percent),
-            "points": wording.number(max(_shown(beat.percent) - _shown(beat.was), 0)),
+            "rise": wording.rise(points, clock(beat.since_s), is_long_ago=is_long_ago),
+            "points": wording.number(points),
             "was": wording.percent(beat.was),
             "clock": clock(beat.clock_s),
             "since": clock(beat.since_s),

@@ -59,6 +59,9 @@ LONG_PAUSE_S, STIR = 120.0, 0.02
 SAME_REASON_S = 120.0
 """Game clock within which the reason of the last line is not said again."""
 
+FRESH_S = 120.0
+"""What was gained longer ago than this is named no more: nobody remembers which tower is meant."""
+
 CAUSE_PART = 0.25
 """An event is named where its frame brought this part of what went the side's way, and as the cause where its own
 group did so."""
@@ -90,6 +93,7 @@ _LAYOUT = {
     "gained": Column(np.int32, (2, _S)),  # in all, by camp
     # The largest change of p in one frame to each camp, and what it gained in it:
     "turn": Column(np.float64, (2,)),
+    "turn_points": Column(np.int32, (2,)),  # the same in whole per cent, as lines and pages say it
     "turn_clock_s": Column(np.float64, (2,)),
     "turn_a": Column(str),
     "turn_b": Column(str),
@@ -113,6 +117,8 @@ _LAYOUT = {
     "cause_b": Column(str),
     "cause": Column(np.float64, (2,)),
     "cause_swing": Column(np.float64, (2,)),
+    "major_clock_s": Column(np.float64, (2,)),
+    "cause_clock_s": Column(np.float64, (2,)),
 }
 _AT_FIRST = [name for name in _LAYOUT if name not in THREAD_LAYOUT]
 
@@ -173,8 +179,16 @@ class Narrator:
         _keep_extremes(state, at, p, clock_s)
 
         gained = self._count(frames, now, at, change, state)
-        _keep_causes(state, at[same_model], gained.where(same_model), swing[same_model])
-        _keep_turns(state, at[same_model], gained.where(same_model), delta_p[same_model], clock_s[same_model])
+        _forget_causes(state, at, clock_s)
+        _keep_causes(state, at[same_model], gained.where(same_model), swing[same_model], clock_s[same_model])
+        _keep_turns(
+            state,
+            at[same_model],
+            gained.where(same_model),
+            p[same_model],
+            delta_p[same_model],
+            clock_s[same_model],
+        )
 
         told_leader = state["told_leader"][at]
         state["told_leader"][at] = np.where(told_leader == 0, lead, told_leader)  # the first leader is no news
@@ -350,35 +364,57 @@ def _keep_extremes(state: StateTable, at: Slots, p: npt.NDArray[np.float64], clo
     state["high"][at[higher]], state["high_clock_s"][at[higher]] = p[higher], clock_s[higher]
 
 
-def _keep_causes(state: StateTable, at: Slots, gained: Gained, swing: npt.NDArray[np.float64]) -> None:
+def _forget_causes(state: StateTable, at: Slots, clock_s: npt.NDArray[np.float64]) -> None:
+    """Let go of gains that are no longer fresh."""
+    for side, camp in enumerate("ab"):
+        stale = at[clock_s - state["major_clock_s"][at, side] > FRESH_S]
+        state[f"major_{camp}"][stale] = ""
+        stale = at[clock_s - state["cause_clock_s"][at, side] > FRESH_S]
+        state[f"cause_{camp}"][stale] = ""
+        state["cause"][stale, side] = state["cause_swing"][stale, side] = 0.0
+
+
+def _keep_causes(
+    state: StateTable,
+    at: Slots,
+    gained: Gained,
+    swing: npt.NDArray[np.float64],
+    clock_s: npt.NDArray[np.float64],
+) -> None:
     """Remember per camp the gain whose own group moved the log-odds most since the last line."""
     for side, (sign, column, major_column) in enumerate(((1, "cause_a", "major_a"), (-1, "cause_b", "major_b"))):
         texts, majors = np.array(gained.texts(side), object), np.array(gained.major_texts(side), object)
-        state[major_column][at[majors != ""]] = majors[majors != ""]
+        major = majors != ""
+        state[major_column][at[major]] = majors[major]
+        state["major_clock_s"][at[major], side] = clock_s[major]
         better = gained.worth[:, side] > state["cause"][at, side]
         state[column][at[better]] = texts[better]
         state["cause"][at[better], side] = gained.worth[better, side]
         state["cause_swing"][at[better], side] = (sign * swing)[better]
+        state["cause_clock_s"][at[better], side] = clock_s[better]
 
 
 def _keep_turns(
     state: StateTable,
     at: Slots,
     gained: Gained,
+    p: npt.NDArray[np.float64],
     delta_p: npt.NDArray[np.float64],
     clock_s: npt.NDArray[np.float64],
 ) -> None:
     """Remember per camp the frame that brought it most probability."""
+    points = np.rint(100 * p) - np.rint(100 * (p - delta_p))
     for side, (sign, column) in enumerate(((1, "turn_a"), (-1, "turn_b"))):
         texts = np.array(gained.texts(side), dtype=object)
         better = sign * delta_p > state["turn"][at, side]
         state[column][at[better]] = texts[better]
         state["turn"][at[better], side] = (sign * delta_p)[better]
+        state["turn_points"][at[better], side] = (sign * points)[better]
         state["turn_clock_s"][at[better], side] = clock_s[better]
 
 
 def _clear_causes(state: StateTable, at: Slots) -> None:
-    for name in ("key_moment", "major_a", "major_b", "cause_a", "cause_b", "cause", "cause_swing"):
+    for name in ("key_moment", "major_a", "major_b", "cause_a", "cause_b", "cause", "cause_swing"):  # not their clocks
         state[name][at] = _LAYOUT[name].empty(1)[0]
 
 
@@ -443,7 +479,7 @@ def _turn(side: int, slot: int, state: StateTable) -> Turn | None:
     if change < SPEAK_AT:
         return None
     event = parse_event(state["turn_b" if side else "turn_a"][slot])
-    return Turn(float(state["turn_clock_s"][slot, side]), round(100 * change), event)
+    return Turn(float(state["turn_clock_s"][slot, side]), int(state["turn_points"][slot, side]), event)
 
 
 def _percent(side: int, p: float) -> int:

@@ -29,9 +29,11 @@ NOTICES = ("degraded", "restored")
 
 ENDINGS = ("final", "final_comeback", "final_upset", "final_unknown", "void")
 
-_SIDE_WORDS = frozenset({"team", "other", "owner", "percent", "points", "was", "clock", "since", "low", "low_clock"})
+_SIDE_WORDS = frozenset(
+    {"team", "other", "owner", "percent", "rise", "points", "was", "clock", "since", "low", "low_clock"}
+)
 _EVENT_WORDS = frozenset({"event", "an_event", "An_event", "that_event", "That_event"})
-_FINAL_WORDS = _SIDE_WORDS - {"points", "was", "since"}
+_FINAL_WORDS = _SIDE_WORDS - {"rise", "points", "was", "since"}
 _NOTICE_WORDS = frozenset({"team", "other", "percent", "clock"})
 _NOBODY_WORDS = frozenset({"clock"})
 _REASON_WORDS = frozenset({"team", "other", "group", "Group", "gives"})
@@ -60,6 +62,8 @@ _GRAMMAR: dict[str, frozenset[str]] = {
     "percent": frozenset({"n"}),
     "over": frozenset({"n"}),
     "under": frozenset({"n"}),
+    "rise": frozenset({"points"}),
+    "rise_since": frozenset({"points", "since"}),
     "possessive": frozenset({"name"}),
     "possessive_s": frozenset({"name"}),
     "nth": _NTH_WORDS,
@@ -153,6 +157,10 @@ class Wording:
         if 0 < n < 100:
             return self._filled("percent", n=str(n))
         return self._filled("over", n="99") if n else self._filled("under", n="1")
+
+    def rise(self, points: int, since: str, *, is_long_ago: bool) -> str:
+        """`up nine`; `up nine since 12:30` where nobody would guess since when."""
+        return self._filled("rise_since" if is_long_ago else "rise", points=self.number(points), since=since)
 
     def fraction(self, part: float) -> str:
         """`two thirds` for .64: the nearest that the file knows."""

@@ -66,9 +66,18 @@ def test_thinning_makes_every_kind_of_poor_feed() -> None:
     chance = torch.Generator().manual_seed(0)
     thinned = thin(torch.ones(2000, 1, 4), FeaturePlan.of(GROUPS), Thinning(some=0.5, one=0.25, late=0.0), chance)
     patterns = {tuple(row) for row in thinned[:, 0].isnan().logical_not().int().tolist()}
-    gold_only, gold_and_form, full = (1, 0, 0, 0), (1, 0, 0, 1), (1, 1, 1, 1)
-    assert {gold_only, gold_and_form, full} <= patterns
-    assert (0, 1, 0, 0) not in patterns  # the first feature of a group is what the poorest feed has
+    gold_only, xp_only, gold_and_form, full = (1, 0, 0, 0), (0, 1, 0, 0), (1, 0, 0, 1), (1, 1, 1, 1)
+    assert {gold_only, xp_only, gold_and_form, full} <= patterns
+
+
+def test_thinning_leaves_any_one_feature_of_a_group_that_the_match_knows() -> None:
+    features = torch.ones(2000, 1, 4)
+    features[:, :, 0] = torch.nan  # a feed without gold itself may have what stands beside it
+    chance = torch.Generator().manual_seed(0)
+    thinned = thin(features, FeaturePlan.of(GROUPS), Thinning(some=0.0, one=1.0, late=0.0), chance)
+    patterns = {tuple(row) for row in thinned[:, 0].isnan().logical_not().int().tolist()}
+    assert {(0, 1, 0, 0), (0, 1, 0, 1)} <= patterns
+    assert (0, 1, 1, 1) not in patterns, "nothing but the first feature was looked for, and the whole match kept"
 
 
 def test_training_learns_stops_and_repeats_itself() -> None:

@@ -165,16 +165,38 @@ def test_the_result_names_the_three_biggest_swings() -> None:
     board = board_of()
     swings = [0.0, 0.125, -0.25, 0.0625, -0.5]
     rows = [insight_row("m1", frame, 0.5, delta_p=swing, top_reason="gold") for frame, swing in enumerate(swings)]
-    rows[2] |= {"commentary_en": "Red answers.", "moment": "B:dragons"}
+    rows[1] |= {"moment": "B:dragons"}  # not what moved it to A
+    rows[2] |= {"commentary_en": "Red answers, up 30 since 0:00.", "moment": "B:dragons"}
     tell(board, *rows)
     assert board.get("m1").result() is None
     tell(board, insight_row("m1", 5, 0.01, status="ended", winner="B", delta_p=0.0), start=5)
     result = board.get("m1").result()
     assert (result.winner, result.team) == ("B", "Sundogs")
     assert [swing.model_dump() for swing in result.swings] == [
-        {"clock_s": 120.0, "delta_p": -0.5, "moment": "", "text": "Sundogs up 50 points: gold"},
-        {"clock_s": 60.0, "delta_p": -0.25, "moment": "B:dragons", "text": "Red answers."},
-        {"clock_s": 30.0, "delta_p": 0.125, "moment": "", "text": "Northwind up 12 points: gold"},
+        {
+            "clock_s": 120.0,
+            "p": 0.5,
+            "delta_p": -0.5,
+            "moment": "",
+            "top_reason": "gold",
+            "text": "Sundogs up 50 points: gold",
+        },
+        {
+            "clock_s": 60.0,
+            "p": 0.5,
+            "delta_p": -0.25,
+            "moment": "B:dragons",
+            "top_reason": "gold",
+            "text": "Sundogs up 25 points: dragon",
+        },
+        {
+            "clock_s": 30.0,
+            "p": 0.5,
+            "delta_p": 0.125,
+            "moment": "B:dragons",
+            "top_reason": "gold",
+            "text": "Northwind up 12 points: gold",
+        },
     ]
 
 

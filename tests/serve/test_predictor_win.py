@@ -14,6 +14,7 @@ from models.store import SHIPPED, BrokenModelError, ModelNotFoundError, ModelSto
 from models.tsstn import TSSTN, TSSTNConfig
 from serve.predictors.win import WinPredictor, load_win_predictor
 from streaming.features.catalogue import GROUPS, title_spec, titles
+from streaming.features.match_fold import HERO_CLASSES
 
 Request = dict[str, npt.NDArray[np.generic]]
 
@@ -65,6 +66,22 @@ def test_a_lead_in_everything_wins(predictor: WinPredictor) -> None:
     assert predictor.predict(request)["logit"][0] > 2
     request["features"] = -request["features"]
     assert predictor.predict(request)["logit"][0] < -2
+
+
+@pytest.mark.parametrize("minute", [10, 25])
+@pytest.mark.parametrize("title", titles())
+def test_a_lead_that_is_all_a_feed_tells_speaks_for_the_side_that_has_it(title: str, minute: int) -> None:
+    """A poor feed may have any one feature; weights that never saw it alone may read it with the wrong sign. (Which
+    class of hero did something says nothing of who wins.)"""
+    predictor = load_win_predictor([str(SHIPPED)], f"tsstn-{title}@live")
+    telling = [name for name in predictor.features if name not in HERO_CLASSES]
+    by_gold = {"gold", "xp", "gold_spread"}
+    for name in telling:
+        request = request_for(predictor, rows=1, matches=1)
+        lead = 1000.0 if name in by_gold else 1.0
+        request["features"] = np.array([[lead if one == name else np.nan for one in predictor.features]], np.float32)
+        request["clock_s"][:] = 60.0 * minute
+        assert predictor.predict(request)["logit"][0] > 0, name
 
 
 def test_two_calls_with_the_state_handed_on_are_one_call(predictor: WinPredictor) -> None:

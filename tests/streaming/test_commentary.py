@@ -46,7 +46,7 @@ BEAT = Beat(
     clock_s=754.0,
     percent=61,
     was=52,
-    since_s=600.0,
+    since_s=700.0,
     low=25,
     low_clock_s=305.9,
     event=Event("towers", nth=2),
@@ -199,6 +199,12 @@ def test_what_was_gained_in_three_places_of_a_sentence(
     found = [v.wording.event(title, event.feature, event.number, event.nth) for v in (ENGLISH, CHINESE)]
     assert tuple(found[0]) == english
     assert found[1].alone == chinese
+
+
+def test_a_rise_over_a_long_time_says_since_when() -> None:
+    long_ago = replace(BEAT, since_s=600.0)
+    assert say(long_ago, None) == "Blue's second tower flips it: 61 %, up nine since 10:00."
+    assert say(long_ago, None, voice=CHINESE).endswith("胜率61%，比10:00时上升9个百分点。")
 
 
 def test_large_numbers_are_digits() -> None:
@@ -358,7 +364,7 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 
 
 def test_a_crew_changes_one_line(tmp_path: Path) -> None:
-    path = _changed(tmp_path, "{owner} {event} flips it: {percent}, up {points}.", "{team} turned {{it}}: {percent}!")
+    path = _changed(tmp_path, "{owner} {event} flips it: {percent}, {rise}.", "{team} turned {{it}}: {percent}!")
     assert say(reason=None, voice=Voice(load_wording(path)["en"])) == "Blue turned {it}: 61 %!"
 
 

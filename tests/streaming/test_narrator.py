@@ -249,6 +249,29 @@ def test_an_event_beside_other_reasons_is_named_but_not_as_the_cause() -> None:
     assert "ragon" in line["commentary_en"] and wordings[0].startswith("flip.after")
 
 
+@pytest.mark.parametrize(("frames_later", "is_named"), [(4, True), (5, False)])
+def test_what_was_gained_more_than_two_minutes_ago_is_named_no_more(frames_later: int, is_named: bool) -> None:
+    before = [-0.4, 0, 0, 0, 0, 0, 0]
+    rows = [
+        scored(frame=0, contributions=before),
+        scored(frame=1, contributions=[-0.4, 0, 0, 0.3, 0, 0, 0], dragons=1),  # too little for a line: 7 points
+        *(scored(frame=1 + i, contributions=[-0.4, 0, 0, 0.3, 0, 0, 0], dragons=1) for i in range(1, frames_later)),
+        scored(frame=1 + frames_later, contributions=[0.0, 0, 0, 0.3, 0, 0, 0], dragons=1),
+    ]
+    line = lines(rows)[-1]
+    assert line is not None and ("ragon" in line) == is_named
+
+
+def test_a_fresh_gain_is_named_in_place_of_a_larger_one_that_is_forgotten() -> None:
+    rows = [
+        scored(frame=0, contributions=[-0.4, 0, 0, 0, 0, 0, 0]),
+        *(scored(frame=i, contributions=[-0.4, 0, 0, 0.3, 0, 0, 0], dragons=1) for i in range(1, 7)),
+        scored(frame=7, contributions=[-0.2, 0, 0.28, 0.3, 0, 0, 0], dragons=1, towers=1),
+    ]
+    line = lines(rows)[-1]
+    assert line is not None and "tower" in line.lower() and "ragon" not in line
+
+
 def test_a_major_gain_is_worth_a_line_after_a_long_silence() -> None:
     def match(**last: Any) -> list[str | None]:
         rows = [scored(frame=0, p=0.90), *(scored(frame=i, p=0.90, inhibitors=0) for i in range(1, 5))]

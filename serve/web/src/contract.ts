@@ -107,8 +107,10 @@ export interface EventEntry {
 
 export interface Swing {
   clock_s: number;
+  p: number;
   delta_p: number;
   moment: string;
+  top_reason: string;
   text: string;
 }
 

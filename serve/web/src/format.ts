@@ -21,9 +21,12 @@ export function signed(value: number, digits = 2): string {
   return (value < 0 ? MINUS : "+") + text;
 }
 
-/** Percentage points: "+9", "−3", "±0". */
-export function points(delta_p: number): string {
-  const rounded = Math.round(delta_p * 100);
+/**
+ * Percentage points that brought a probability to `p`: "+9", "−3", "±0". They are counted between the whole per cents
+ * that were shown, as in the sentences: from 50 % to 71 % is +21, whatever was rounded.
+ */
+export function points(p: number, delta_p: number): string {
+  const rounded = Math.round(p * 100) - Math.round((p - delta_p) * 100);
   return rounded === 0 ? "±0" : (rounded < 0 ? MINUS : "+") + String(Math.abs(rounded));
 }
 

@@ -26,9 +26,13 @@ test("signs are written, and zero has none", () => {
   assert.equal(signed(0.424), "+0.42");
   assert.equal(signed(-1.1), "−1.10");
   assert.equal(signed(-0.001), "0.00");
-  assert.equal(points(0.093), "+9");
-  assert.equal(points(-0.034), "−3");
-  assert.equal(points(0.004), "±0");
+});
+
+test("points are counted between the per cents that are shown", () => {
+  assert.equal(points(0.593, 0.093), "+9");
+  assert.equal(points(0.466, -0.034), "−3");
+  assert.equal(points(0.502, 0.004), "±0");
+  assert.equal(points(0.706, 0.204), "+21"); // 50 % and 71 % were shown
 });
 
 test("a game clock counts minutes past the hour and before the start", () => {

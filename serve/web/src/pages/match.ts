@@ -189,7 +189,7 @@ function matchView(root: HTMLElement, top: Header, first: MatchDetail): MatchVie
     const ahead = leader(point.p);
     const towards = ahead.side === "A" ? point.delta_p : -point.delta_p;
     return [
-      `${clock(point.clock_s)} · ${sideName(match, ahead.side)} ${percent(ahead.p)} (${pointsText(towards)})`,
+      `${clock(point.clock_s)} · ${sideName(match, ahead.side)} ${percent(ahead.p)} (${pointsText(ahead.p, towards)})`,
       ...(point.key_moment ? [momentName(match, point)] : []),
       ...weightiest(point.changes)
         .slice(0, 3)
@@ -237,7 +237,7 @@ function matchView(root: HTMLElement, top: Header, first: MatchDetail): MatchVie
       timeline.points.map((one) => [
         clock(one.clock_s),
         `${sideName(match, leader(one.p).side)} ${percent(leader(one.p).p)}`,
-        pointsText(one.delta_p),
+        pointsText(one.p, one.delta_p),
         one.key_moment ? momentName(match, one) : groupName(one.top_reason),
       ]),
     );

@@ -69,7 +69,7 @@ export function matchCard(match: MatchSummary): Card {
       setText(side, headline(next, shown));
       setText(p, next.p === null || next.status !== "live" ? "" : percent(ahead.p));
       const towards = next.delta_p === null ? 0 : ahead.side === "A" ? next.delta_p : -next.delta_p;
-      setText(delta, next.status === "live" && Math.abs(towards) >= 0.005 ? points(towards) : "");
+      setText(delta, next.status === "live" && Math.abs(towards) >= 0.005 ? points(ahead.p, towards) : "");
       setText(reason, next.top_reason && next.status === "live" ? groupName(next.top_reason) : "");
       why.hidden = !reason.textContent;
       setText(cause, causeWords(next));

@@ -74,7 +74,7 @@ export function headline(): Headline {
       arrow.dataset["way"] = way;
       arrow.setAttribute("aria-label", words[way]);
       setText(arrow, { rising: "▲", falling: "▼", steady: "→" }[way]);
-      const change = way === "steady" ? words.steadyAnswer : words.sinceLastAnswer(points(towards));
+      const change = way === "steady" ? words.steadyAnswer : words.sinceLastAnswer(points(ahead.p, towards));
       setText(trend, over ? words.lastAnswer : change);
     },
   };

@@ -4,7 +4,7 @@ import type { MatchSummary, Result, Swing } from "../contract.ts";
 import { fill, h, setText } from "../dom.ts";
 import { clock, points } from "../format.ts";
 import { momentName, sideName, words } from "../i18n/index.ts";
-import { lang, link } from "../settings.ts";
+import { link } from "../settings.ts";
 
 export interface ResultView {
   element: HTMLElement;
@@ -54,7 +54,7 @@ export function resultView(onSwing: (clock_s: number | null) => void): ResultVie
   };
 
   function swingRow(match: MatchSummary, swing: Swing): HTMLElement {
-    const towards = swing.delta_p >= 0 ? "A" : "B";
+    const [towards, p] = swing.delta_p >= 0 ? (["A", swing.p] as const) : (["B", 1 - swing.p] as const);
     const row = h(
       "li",
       { class: "swing", tabindex: 0 },
@@ -62,9 +62,9 @@ export function resultView(onSwing: (clock_s: number | null) => void): ResultVie
       h(
         "strong",
         { class: `side-${towards.toLowerCase()}` },
-        `${sideName(match, towards)} ${points(Math.abs(swing.delta_p))}`,
+        `${sideName(match, towards)} ${points(p, Math.abs(swing.delta_p))}`,
       ),
-      h("span", {}, swingWords(match, swing)),
+      h("span", {}, momentName(match, swing)),
     );
     for (const name of ["mouseenter", "focus"]) row.addEventListener(name, () => onSwing(swing.clock_s));
     for (const name of ["mouseleave", "blur"]) row.addEventListener(name, () => onSwing(null));
@@ -75,9 +75,4 @@ export function resultView(onSwing: (clock_s: number | null) => void): ResultVie
 function winnerName(match: MatchSummary, result: Result): string {
   const unnamed = !result.team || result.team === match.sides[result.winner === "A" ? 0 : 1];
   return unnamed ? sideName(match, result.winner!) : result.team!;
-}
-
-function swingWords(match: MatchSummary, swing: Swing): string {
-  if (lang === "en") return swing.text;
-  return swing.moment ? momentName(match, { moment: swing.moment, top_reason: "" }) : "";
 }

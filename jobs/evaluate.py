@@ -91,7 +91,8 @@ def evaluate_win(
     contender = StoredWin(stored.build())
     probs = {contender.name: contender.probs(judged)}
     wanted = baselines_for(everything, BASELINES if baselines is None else baselines) if plan.folds else []
-    on_step(f"judging {stored.name}@{stored.version} on {len(judged):,} matches, beside {len(wanted)} baselines")
+    beside = f", beside {len(wanted)} baseline{'s' * (len(wanted) > 1)}" if wanted else ""
+    on_step(f"judging {stored.name}@{stored.version} on {len(judged):,} matches{beside}")
     results = run_trials(
         fold_trials("data", wanted, plan),
         {"data": everything},
@@ -102,7 +103,7 @@ def evaluate_win(
     return {
         "model": model_facts(stored),
         "data": data_facts(judged) | {"since": since, "until": until},
-        "baselines_learned_from": plan.words,
+        "baselines_learned_from": None if baselines == [] else plan.words,
         "predictors": {contender.name: contender.words} | {baseline.name: baseline.words for baseline in wanted},
         **figures(judged, probs, reference=contender.name),
         "seconds": round(time.monotonic() - started, 1),

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 RECIPES = {"win-tsstn": WinTSSTN(data=""), "win-tsstn-simulated": SIMULATED}
 OnEpoch = Callable[["EpochReport"], None]
 
+_FEW_MATCHES = 100
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -79,6 +81,8 @@ def train(
     models.prepare(name, alias)
     split = split_by_match(matches, share=recipe.validation, seed=recipe.seed)
     on_step(f"training on {len(split.train):,} matches, {split.train.frames:,} frames of {matches.title}")
+    if len(split.train) < _FEW_MATCHES:
+        on_step(f"so few say little about others: {_FEW_MATCHES} are a start, a thousand are better")
     fitted = fit_here(split, recipe, on_epoch) if recipe.scaling.workers == 0 else fit_on_ray(split, recipe, on_epoch)
 
     metrics = {

@@ -8,7 +8,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from jobs.commands.console import AsJson, Assignments, emit_json, emit_table, known_pipeline, loaded, say, with_broker
+from jobs.commands.console import (
+    AsJson,
+    Assignments,
+    Brokers,
+    emit_json,
+    emit_table,
+    kafka_settings,
+    known_pipeline,
+    say,
+)
 from jobs.errors import UsageProblem
 
 _NO_ADDRESS = "HOST:PORT"
@@ -29,6 +38,7 @@ def acls(
     ] = None,
     shell: Annotated[bool, typer.Option("--shell", help="Print kafka-acls.sh lines.")] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Grant them; you must be an administrator there.")] = False,
+    brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
 ) -> None:
@@ -49,7 +59,7 @@ def acls(
     if unknown := set(role or ()) - set(ROLES):
         raise UsageProblem(f"--role {min(unknown)}: unknown; there are: {', '.join(ROLES)}")
     principals = _principals(principal or (), ROLES)
-    settings = with_broker(loaded(assignments).settings)
+    settings = kafka_settings(assignments, brokers)
     needed = rights(win_prediction(_never_asked))
     chosen = {name: needed[name] for name in ROLES if not role or name in role}
     if apply:

@@ -21,6 +21,7 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting for this run, such as kafka.port=9092. Repeatable."),
 ]
+Brokers = Annotated[str | None, typer.Option(metavar="HOST:PORT,…", help="Kafka's bootstrap servers.")]
 Data = Annotated[
     str,
     typer.Option(
@@ -87,10 +88,14 @@ def loaded(assignments: Sequence[str] | None = None, given: Mapping[str, tuple[A
     return load_settings(options)
 
 
-def with_broker(settings: Settings) -> Settings:
-    """The same settings; where no broker is set, with the address of the embedded one if it runs."""
+def kafka_settings(
+    assignments: Sequence[str] | None, brokers: str | None, given: Mapping[str, tuple[Any, str]] | None = None
+) -> Settings:
+    """The settings that hold for a command that needs Kafka; where no broker is set, with the address of the embedded
+    one if it runs."""
     from streaming.kafka.broker import EmbeddedBroker
 
+    settings = loaded(assignments, {"kafka.bootstrap_servers": (brokers, "--brokers"), **(given or {})}).settings
     if settings.kafka.bootstrap_servers is not None:
         return settings
     status = EmbeddedBroker(settings.home / "kafka").status()

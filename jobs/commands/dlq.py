@@ -16,11 +16,11 @@ import typer
 from jobs.commands.console import (
     AsJson,
     Assignments,
+    Brokers,
     emit_json,
     emit_table,
-    loaded,
+    kafka_settings,
     say,
-    with_broker,
     writable_file,
 )
 from jobs.errors import UsageProblem
@@ -45,6 +45,7 @@ def ls(
     error: OfError = None,
     done: Done = False,
     last: Annotated[int, typer.Option(min=1, help="So many, the newest.")] = 20,
+    brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
 ) -> None:
@@ -54,7 +55,7 @@ def ls(
     """
     counts: Counter[str] = Counter()
     newest: deque[DeadLetter] = deque(maxlen=last)
-    for letter in _matching(_queue(loaded(assignments).settings), error, done):
+    for letter in _matching(_queue(kafka_settings(assignments, brokers)), error, done):
         counts[letter.error] += 1
         newest.append(letter)
     if as_json:
@@ -71,6 +72,7 @@ def ls(
 @dlq.command()
 def show(
     id_: Annotated[str, typer.Argument(metavar="ID", help="Such as 0/17.")],
+    brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
 ) -> None:
@@ -78,7 +80,7 @@ def show(
 
     Example: sightline dlq show 0/17 --json | jq .fields > fields.json
     """
-    settings = loaded(assignments).settings
+    settings = kafka_settings(assignments, brokers)
     (letter,) = _chosen(_queue(settings), [id_], None, False, done=True)
     shown = _told(letter) | _read(letter, *_schemas(settings))
     if as_json:
@@ -101,6 +103,7 @@ def replay(
         typer.Option(metavar="FILE", help="Replay ONE letter with these fields, as `dlq show --json` has them."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and stop.")] = False,
+    brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
 ) -> None:
@@ -111,7 +114,7 @@ def replay(
     Example: sightline dlq replay 0/17 --fields fields.json
     """
     corrected: dict[str, bytes] = {}
-    settings = loaded(assignments).settings
+    settings = kafka_settings(assignments, brokers)
     queue = _queue(settings)
     letters = _chosen(queue, ids, error, everything)
     if fields is not None:
@@ -127,6 +130,7 @@ def skip(
     ids: Ids = None,
     error: OfError = None,
     everything: Everything = False,
+    brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
 ) -> None:
@@ -134,7 +138,7 @@ def skip(
 
     Example: sightline dlq skip --error BadFraming
     """
-    queue = _queue(loaded(assignments).settings)
+    queue = _queue(kafka_settings(assignments, brokers))
     letters = _chosen(queue, ids, error, everything)
     skipped = queue.skip(letters)
     _say_done("skipped", skipped, letters, False, as_json)
@@ -145,6 +149,7 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="One JSON object a line; - for stdout.")],
     error: OfError = None,
     done: Done = False,
+    brokers: Brokers = None,
     assignments: Assignments = None,
 ) -> None:
     """Write dead letters to a file, their bytes in base64.
@@ -154,7 +159,7 @@ def export(
     from jobs.files import write_text
 
     writable_file(file, "FILE")
-    queue, count = _queue(loaded(assignments).settings), 0
+    queue, count = _queue(kafka_settings(assignments, brokers)), 0
 
     def lines() -> Iterator[str]:
         nonlocal count
@@ -175,7 +180,7 @@ def _queue(settings: Settings) -> DeadLetterQueue:
     from streaming.kafka.dead_letter_queue import DeadLetterQueue
     from streaming.topics import MATCH_EVENTS
 
-    return DeadLetterQueue(with_broker(settings).kafka.connection(), MATCH_EVENTS)
+    return DeadLetterQueue(settings.kafka.connection(), MATCH_EVENTS)
 
 
 def _schemas(settings: Settings) -> tuple[SchemaRegistry, str]:

@@ -34,7 +34,9 @@ def win(
     ] = None,
     baselines: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Comma-separated, or none; default: all; an unknown one lists them."),
+        typer.Option(
+            metavar="NAMES", help="Comma-separated; none for no baseline; default: all. An unknown one lists them."
+        ),
     ] = None,
     workers: Workers = None,
     report: Annotated[

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.console import AsJson, Assignments, emit_json, emit_table, loaded, say, with_broker
+from jobs.commands.console import (
+    AsJson,
+    Assignments,
+    Brokers,
+    emit_json,
+    emit_table,
+    kafka_settings,
+    loaded,
+    say,
+)
 from jobs.errors import Exit
 
 if TYPE_CHECKING:
@@ -69,17 +78,17 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
 
 
 @topics.command()
-def create(as_json: AsJson = False, assignments: Assignments = None) -> None:
+def create(brokers: Brokers = None, as_json: AsJson = False, assignments: Assignments = None) -> None:
     """Create the topics that are missing; those there are stay as they are.
 
-    Example: sightline topics create --set kafka.bootstrap_servers=broker:9092
+    Example: sightline topics create --brokers broker:9092
     """
     from jobs.run import PIPELINES
     from streaming.kafka.admin import ensure_topics
     from streaming.topics import TOPICS, state_topic
 
     wanted = [*TOPICS, *(state_topic(pipeline) for pipeline in PIPELINES)]
-    report = ensure_topics(with_broker(loaded(assignments).settings).kafka.connection(), wanted)
+    report = ensure_topics(kafka_settings(assignments, brokers).kafka.connection(), wanted)
     if as_json:
         emit_json(asdict(report))
     else:
@@ -89,7 +98,7 @@ def create(as_json: AsJson = False, assignments: Assignments = None) -> None:
 
 
 @topics.command(name="ls")
-def ls(as_json: AsJson = False, assignments: Assignments = None) -> None:
+def ls(brokers: Brokers = None, as_json: AsJson = False, assignments: Assignments = None) -> None:
     """List the topics of Sightline, with their partitions and how far their logs go.
 
     Example: sightline topics ls --json
@@ -98,7 +107,7 @@ def ls(as_json: AsJson = False, assignments: Assignments = None) -> None:
     from streaming.kafka.source import KafkaSource
     from streaming.topics import TOPICS, state_topic
 
-    kafka = with_broker(loaded(assignments).settings).kafka.connection()
+    kafka = kafka_settings(assignments, brokers).kafka.connection()
     lines = []
     for topic in [*TOPICS, *(state_topic(pipeline) for pipeline in PIPELINES)]:
         source = KafkaSource(kafka, topic.name, "")

@@ -11,12 +11,13 @@ import typer
 from jobs.commands.console import (
     AsJson,
     Assignments,
+    Brokers,
     emit_json,
+    kafka_settings,
     known_pipeline,
     loaded,
     say,
     seconds,
-    with_broker,
     writable_file,
 )
 from jobs.errors import UsageProblem
@@ -71,7 +72,7 @@ def demo(
 def run(
     pipeline: Annotated[str, typer.Argument(help="win-prediction")],
     ray_address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; RAY_ADDRESS does as well.")] = None,
-    brokers: Annotated[str | None, typer.Option(metavar="HOST:PORT,…", help="Kafka's bootstrap servers.")] = None,
+    brokers: Brokers = None,
     runner: Annotated[
         str | None, typer.Option(help="micro_batch (default; Ray Data and Serve) or continuous (milliseconds).")
     ] = None,
@@ -87,10 +88,9 @@ def run(
     known_pipeline(pipeline)
     given = {
         "ray.address": (ray_address, "--ray-address"),
-        "kafka.bootstrap_servers": (brokers, "--brokers"),
         "pipeline.runner": (runner, "--runner"),
     }
-    settings = with_broker(loaded(assignments, given).settings)
+    settings = kafka_settings(assignments, brokers, given)
     settings.kafka.connection()  # an address that is not set is said at once, not after Ray has started
     log_as_json(secrets=settings.secrets())
     run_pipeline(pipeline, settings)
@@ -101,7 +101,7 @@ def gateway(
         str | None, typer.Option(help="Address to listen on; for others than this machine with tokens or gateway.open.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one.")] = None,
-    brokers: Annotated[str | None, typer.Option(metavar="HOST:PORT,…", help="Kafka's bootstrap servers.")] = None,
+    brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
 ) -> None:
@@ -119,9 +119,8 @@ def gateway(
     given = {
         "gateway.host": (host, "--host"),
         "gateway.port": (port, "--port"),
-        "kafka.bootstrap_servers": (brokers, "--brokers"),
     }
-    settings = with_broker(loaded(assignments, given).settings)
+    settings = kafka_settings(assignments, brokers, given)
     log_as_json(secrets=settings.secrets())
 
     kafka, registry = settings.kafka.connection(), settings.registry.open()

@@ -10,11 +10,11 @@ import typer
 from jobs.commands.console import (
     AsJson,
     Assignments,
+    Brokers,
     emit_json,
+    kafka_settings,
     known_pipeline,
-    loaded,
     say,
-    with_broker,
     writable_file,
 )
 from jobs.errors import UsageProblem
@@ -30,7 +30,7 @@ def replay(
         str | None, typer.Option("--from", metavar="WHEN", help=f"{_BOUND} Default: the earliest.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="WHEN", help="The same; default: as of now.")] = None,
-    brokers: Annotated[str | None, typer.Option(metavar="HOST:PORT,…", help="Kafka's bootstrap servers.")] = None,
+    brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
 ) -> None:
@@ -47,7 +47,7 @@ def replay(
     if (to_topic is None) == (parquet is None):
         raise UsageProblem("say where the answers go: --to-topic TOPIC or --parquet FILE, one of them")
     writable_file(parquet, "--parquet")
-    settings = with_broker(loaded(assignments, {"kafka.bootstrap_servers": (brokers, "--brokers")}).settings)
+    settings = kafka_settings(assignments, brokers)
     done = replay_pipeline(pipeline, settings, begin, end, to_topic=to_topic, parquet=parquet, say=say)
     told = f"{done.records:,} records, {done.answers:,} answers, {done.rejected:,} rejected"
     if as_json:

@@ -68,7 +68,8 @@ def facts(report: Json) -> list[str]:
     if "model" in report:
         model = report["model"]
         said.append(f"{model['name']}@{model['version']} ({model['weight_hash']}), trained on {model['trained_on']}.")
-    said.append(f"Baselines learned from {report['baselines_learned_from']}.")
+    if report["baselines_learned_from"] is not None:
+        said.append(f"Baselines learned from {report['baselines_learned_from']}.")
     said.append(f"Intervals: 95 %, {report['resamples']:,} resamples of matches, the same for all.")
     return said + [f"{problem[:1].upper()}{problem[1:]}." for problem in data["skipped"]]
 

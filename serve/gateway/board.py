@@ -163,8 +163,12 @@ class Board:
             broker=broker,
             parts=[
                 Part(name="broker", ok=broker.reachable, text=broker.text),
-                Part(name="ray", ok=nodes > 0, text=_vouched(speaking, nodes, "node", "alive")),
-                Part(name="replicas", ok=replicas > 0, text=_vouched(speaking, replicas, "replica", "can predict")),
+                Part(name="ray", ok=nodes > 0 if speaking else None, text=_vouched(speaking, nodes, "node", "alive")),
+                Part(
+                    name="replicas",
+                    ok=replicas > 0 if speaking else None,
+                    text=_vouched(speaking, replicas, "replica", "can predict"),
+                ),
                 Part(name="gateway", ok=broker.ready, text="ready" if broker.ready else "reading the topics back"),
             ],
             pipelines=pipelines,

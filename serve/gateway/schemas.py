@@ -294,7 +294,7 @@ class Part(_Message):
     """Health of one thing that the platform stands on."""
 
     name: Literal["broker", "ray", "replicas", "gateway"]
-    ok: bool
+    ok: bool | None = Field(description="null where nobody has said.")
     text: str
 
 

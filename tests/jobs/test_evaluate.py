@@ -25,6 +25,8 @@ from jobs.datasets import MatchSet, frame_outcomes, load_matches
 from jobs.errors import UsageProblem
 from jobs.evaluate import evaluate_win
 from jobs.intervals import MEASURES
+from jobs.report.card import model_card
+from jobs.report.page import facts
 from models.store import ModelNotFoundError
 
 SOURCE = "simulator:lol?matches=60&seed=5"
@@ -166,6 +168,14 @@ def test_too_few_matches_for_folds_have_no_baselines(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("jobs.datasets.load_matches", lambda source, title: match_set([[1.0, 2.0]], [1]))
     report = evaluate_win("tsstn@live", "by hand")
     assert set(report["overall"]) == {"tsstn"} and "too few" in report["baselines_learned_from"]
+
+
+def test_without_baselines_nothing_is_said_of_them() -> None:
+    said: list[str] = []
+    report = evaluate_win("tsstn@live", SOURCE, baselines=[], on_step=said.append)
+    assert report["baselines_learned_from"] is None and "baseline" not in "".join(said)
+    assert "No baseline was asked for." in model_card(report)
+    assert not any("aseline" in fact for fact in facts(report))
 
 
 def test_a_model_of_another_title_is_refused() -> None:

@@ -201,7 +201,7 @@ def test_a_pipeline_that_says_nothing_is_called_silent_and_vouches_for_nobody() 
     report(board, pipeline="done", state="stopped", time_ms=NOW_MS - 99_000)
     ops = board.ops(COUNTS, NOW_MS)
     assert [row.state for row in ops.pipelines] == ["stopped", "silent"]
-    assert [part.text for part in ops.parts][1:3] == ["unknown: no pipeline reports"] * 2
+    assert [(part.ok, part.text) for part in ops.parts][1:3] == [(None, "unknown: no pipeline reports")] * 2
 
 
 def test_history_and_the_number_of_pipelines_are_bounded() -> None:

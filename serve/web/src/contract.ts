@@ -190,7 +190,7 @@ export interface PipelineOps {
 
 export interface Part {
   name: "broker" | "ray" | "replicas" | "gateway";
-  ok: boolean;
+  ok: boolean | null;
   text: string;
 }
 

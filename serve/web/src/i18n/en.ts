@@ -83,7 +83,7 @@ export const en = {
   logOddsHelp:
     "Each bar pushes the win probability to one side. The bars add up to the sum, and the sum is the headline.",
   eventLog: "Events",
-  noEvents: "No event yet.",
+  noEvents: "No event yet. A feed that states totals only has none.",
   backToLatest: "Newest",
   result: "Result",
   wonBy: (name: string) => `${name} won`,
@@ -117,11 +117,12 @@ export const en = {
   p99: "p99",
   deadLetters: "Dead letters",
   modelVersion: "Model",
-  parts: { broker: "Kafka", ray: "Ray", replicas: "Serve replicas", gateway: "Gateway" } as Record<string, string>,
+  parts: { broker: "Kafka", ray: "Ray", replicas: "Model replicas", gateway: "Gateway" } as Record<string, string>,
   allWell: "All well",
   needsYou: "Needs a person",
   partOk: "OK",
   partBad: "Down",
+  partUnknown: "Unknown",
   pipelineState: {
     starting: "Starting",
     running: "Running",

@@ -2,6 +2,7 @@
 
 import type { EventEntry, MatchSummary } from "../contract.ts";
 import { h, setText } from "../dom.ts";
+import { toldOnce } from "../event_log.ts";
 import { clock, timeOfDay } from "../format.ts";
 import { momentName, words } from "../i18n/index.ts";
 import { lang } from "../settings.ts";
@@ -42,7 +43,7 @@ export function feed(onEvent: (event: EventEntry | null) => void): Feed {
   return {
     element,
     set(match, events) {
-      const shown = events.slice(-SHOWN);
+      const shown = toldOnce(events).slice(-SHOWN);
       const kept = new Set(shown.map((event) => event.id));
       for (const [id, known] of rows) {
         if (kept.has(id)) continue;

@@ -53,8 +53,9 @@ export function healthView(): HealthView {
       for (const part of ops.parts) {
         const { chip, text } = tile(part);
         // Red is for what needs a person. A part that is away while answers still flow comes back by itself.
-        chip.dataset["state"] = part.ok ? "live" : ops.healthy ? "delayed" : "bad";
-        setText(chip, part.ok ? words.partOk : words.partBad);
+        const away = ops.healthy ? "delayed" : "bad";
+        chip.dataset["state"] = part.ok === null ? "ended" : part.ok ? "live" : away;
+        setText(chip, part.ok === null ? words.partUnknown : part.ok ? words.partOk : words.partBad);
         setText(text, part.name === "gateway" ? gatewayWords(ops, part) : part.text);
       }
     },

@@ -70,13 +70,14 @@ export function pipelineRow(name: string): PipelineRow {
       state.dataset["state"] = tone(pipeline);
       setText(state, words.pipelineState[pipeline.state] ?? pipeline.state);
       setText(reason, pipeline.reason);
-      setText(lag, seconds(pipeline.lag_s));
+      const silent = pipeline.state === "silent"; // its last figures say nothing of now
+      setText(lag, silent ? "–" : seconds(pipeline.lag_s));
       spark.set(history.map((point) => [point.time_ms, point.lag_s]));
       const values = [
-        rate(pipeline.events_per_s),
-        rate(pipeline.answers_per_s),
-        milliseconds(pipeline.latency_p50_ms),
-        milliseconds(pipeline.latency_p99_ms),
+        silent ? "–" : rate(pipeline.events_per_s),
+        silent ? "–" : rate(pipeline.answers_per_s),
+        milliseconds(silent ? null : pipeline.latency_p50_ms),
+        milliseconds(silent ? null : pipeline.latency_p99_ms),
         count(pipeline.dead_letters_total),
       ];
       cells.forEach(({ value }, index) => setText(value, values[index]!));

@@ -350,6 +350,12 @@ class MemoryMember:
             self._move()
         return self._reader.poll(0.0 if self._given or self._taken else timeout_s, max_records)
 
+    def is_moving(self) -> bool:
+        """Whether the next `poll` may move partitions."""
+        with self._log._changed:
+            given, free, _ = self._shares()
+        return bool(given or free)
+
     def moved(self) -> Moved:
         """What has moved since the last call."""
         moved = Moved(tuple(sorted(self._given)), tuple(sorted(self._taken)))
@@ -375,18 +381,22 @@ class MemoryMember:
         self._log.evict(self)
 
     def _move(self) -> None:
+        given, free, owned = self._shares()
+        for partition in given:
+            self._reader._remove(partition)
+        self._given |= given - self._taken
+        self._taken = (self._taken - given) | free
+        self._owned = self._log._groups[self._group][self._number] = owned
+
+    def _shares(self) -> tuple[set[int], set[int], set[int]]:
+        """What goes, what comes, and what is ours then."""
         group = self._log._groups[self._group]
         owned = group.setdefault(self._number, set())
         lost = self._owned - owned
         share = sorted(group).index(self._number)
         target = {p for p in range(self._log.partition_count(self._topic)) if p % len(group) == share}
         free = target - set().union(*group.values())
-        given = lost | (owned - target)
-        for partition in given:
-            self._reader._remove(partition)
-        self._given |= given - self._taken
-        self._taken = (self._taken - given) | free
-        self._owned = group[self._number] = (owned & target) | free
+        return lost | (owned - target), free, (owned & target) | free
 
 
 class MemorySink:

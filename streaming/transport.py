@@ -72,6 +72,9 @@ class Member(Protocol):
     def moved(self) -> Moved:
         """What has moved since the last call."""
 
+    def is_moving(self) -> bool:
+        """Whether the next `poll` may move partitions: what is under way for them is better ended before."""
+
     def begin(self, partition: int) -> int:
         """Read a partition that was taken, from the group's offset on, or from the earliest; that offset. Waits for a
         transaction that is about to change it."""

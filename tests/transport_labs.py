@@ -106,6 +106,8 @@ class KafkaLab:
 
             def call(producer: TransactionalProducer, *arguments: Any) -> Any:
                 if state["armed"] and step_of_call() == step:
+                    if name == "commit":
+                        producer.flush()  # all lies on the log by then
                     cut(producer)
                 result = original(producer, *arguments)
                 if state["armed"] and name == "commit" and step == AFTER_COMMIT:

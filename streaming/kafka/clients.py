@@ -106,19 +106,19 @@ def open_publisher(settings: KafkaSettings, max_block_ms: int) -> Any:
     )
 
 
-def open_producer(settings: KafkaSettings, transactional_id: str, transaction_timeout_ms: int) -> Any:
-    """A transactional producer, not yet initialised."""
+def open_batch_producer(settings: KafkaSettings, **options: Any) -> Any:
+    """An idempotent producer for ready-made batches; with a `transactional_id`, not yet initialised."""
     return _open(
         KafkaProducer,
         settings,
-        transactional_id=transactional_id,
         metrics_enabled=False,  # nobody reads them
-        transaction_timeout_ms=transaction_timeout_ms,
+        acks="all",
         allow_auto_create_topics=False,
         linger_ms=0,
         max_request_size=8 << 20,
         max_block_ms=round(settings.unavailable_after_s * 1000),
         delivery_timeout_ms=30_000,
+        **options,
     )
 
 

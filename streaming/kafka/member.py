@@ -53,6 +53,10 @@ class KafkaMember:
             return None
         return fetched
 
+    def is_moving(self) -> bool:
+        """Whether the next `poll` will take part in moving partitions."""
+        return bool(self._consumer._coordinator.need_rejoin())  # noqa: SLF001 - of kafka-python 3.0.12, pinned
+
     def moved(self) -> Moved:
         """What has moved since the last call."""
         moved = self._listener.take()

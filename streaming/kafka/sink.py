@@ -113,7 +113,6 @@ class KafkaSink:
             self._send(producer, answers)  # (1)
             self._send(producer, dead_letters)  # (2)
             self._send(producer, state)  # (3)
-            producer.flush()
             producer.send_offsets(group if member is None else member, self._source_topic, marks, note)  # (4)
             self._doubt = _Doubt(note, group, dict(marks), dict(offsets))
             producer.commit()  # (5)

@@ -3,9 +3,10 @@
     poll ─► partitions given away are forgotten, those taken restored from their changelog
          ─► decode, transforms ─► stages (Flow) ─► one transaction, with the member's identity
 
-Nothing is under way while the group moves partitions, for that happens within `poll`: what was read is committed by
-then, or was not looked at. When the outcome of anything is in doubt (the log was away, the group took this worker for
-dead), it begins anew from what is committed.
+While a transaction is under way, the next records are read and answered; its own begins when that one has ended. Before
+the group moves partitions, which happens within `poll`, it is waited for, so that nothing is under way then. When the
+outcome of anything is in doubt (the log was away, the group took this worker for dead), it begins anew from what is
+committed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,7 +23,7 @@ from streaming.codec import SchemaRegistry
 from streaming.pipeline import DependencyUnavailable, Pipeline
 from streaming.records import Records
 from streaming.runners.account import account
-from streaming.runners.flow import Clock, Flow, reread
+from streaming.runners.flow import Clock, Commit, Flow, reread
 from streaming.runners.preprocess import collect, preprocess, source_decoder
 from streaming.runners.progress import Progress
 from streaming.transport import Fetched, GroupSource, Member, NoLongerOwned, Sink, TransportUnavailable
@@ -79,6 +81,8 @@ class Worker:
         self._decoder = source_decoder(pipeline, registry)
         self._stop = threading.Event()
         self._membership: _Membership | None = None
+        self._committer = ThreadPoolExecutor(1, "commit")
+        self._under_way: Future[None] | None = None
         self.progress = progress or Progress(clock())
 
     @property
@@ -125,6 +129,10 @@ class Worker:
 
     def leave(self) -> None:
         """Leave the group; what was not committed is as if it had never been read."""
+        if self._under_way is not None:
+            if failure := self._under_way.exception():  # waits
+                log.warning("pipeline %s: the last transaction was not committed: %s", self._pipeline.name, failure)
+            self._under_way = None
         if self._membership is not None:
             self._membership.member.close()
             self._sink.close()
@@ -144,11 +152,15 @@ class Worker:
         return _Membership(member, flow)
 
     def _turn(self, membership: _Membership) -> None:
+        if membership.member.is_moving():
+            self._settle()
         fetched = collect(membership.member.poll, self._config.idle_poll_s, self._config.max_commit_records)
         self._move(membership)
         mine = [part for part in fetched if part.range.partition in membership.owned]
         if mine:
             self._answer(membership, mine)
+        else:
+            self._settle()
 
     def _move(self, membership: _Membership) -> None:
         member, flow = membership.member, membership.flow
@@ -167,13 +179,23 @@ class Worker:
     def _answer(self, membership: _Membership, fetched: Sequence[Fetched]) -> None:
         batch = preprocess(fetched, self._decoder, self._pipeline.transforms, self._report)
         commit = membership.flow.process([batch])
+        self._settle()
+        self._under_way = self._committer.submit(self._commit, commit, membership.member.identity())
+
+    def _settle(self) -> None:
+        """Wait for the transaction under way; raises what came of it."""
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
+
+    def _commit(self, commit: Commit, identity: object) -> None:
         began = time.perf_counter()
         self._sink.commit(
             answers=commit.answers,
             dead_letters=commit.dead_letters,
             state=commit.state,
             offsets=commit.offsets,
-            member=membership.member.identity(),
+            member=identity,
         )
         account(self._pipeline, self.progress, commit, (time.perf_counter() - began) * 1e3, self._clock())
 

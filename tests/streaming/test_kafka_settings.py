@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from streaming.kafka.clients import open_consumer, open_producer
+from streaming.kafka.clients import open_batch_producer, open_consumer
 from streaming.kafka.settings import KafkaSettings
 from streaming.transport import TransportUnavailable
 
@@ -54,7 +54,7 @@ def test_an_absent_cluster_is_told_at_once_and_leaves_no_thread() -> None:
         with pytest.raises(TransportUnavailable, match="does not answer"):
             open_consumer(settings)
         with pytest.raises(TransportUnavailable, match="does not answer"):
-            open_producer(settings, "id", 1000)
+            open_batch_producer(settings)
     assert threading.active_count() == before
 
 

@@ -12,6 +12,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from streaming.kafka.admin import ensure_topics, read_all, topic_options
 from streaming.kafka.clients import open_admin
 from streaming.kafka.dead_letters import dead_letter_output
+from streaming.kafka.record_batch import encode
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
@@ -56,13 +57,15 @@ def values(settings: KafkaSettings, topic: Topic) -> list[bytes]:
 
 
 def cut_once(monkeypatch: pytest.MonkeyPatch, name: str, after: bool) -> None:
-    """The next call of this method loses its connection, before or after it did its work."""
+    """The next call of this method loses its connection, before or after it did its work; what was appended by then
+    lies on the log."""
     original = getattr(TransactionalProducer, name)
 
     def cut(producer: TransactionalProducer, *arguments: object) -> None:
         monkeypatch.setattr(TransactionalProducer, name, original)
         if after:
             original(producer, *arguments)
+        producer.flush()
         producer.discard()
         raise TransportUnavailable("cut by the test")
 
@@ -92,7 +95,7 @@ def test_an_instance_replaced_before_its_first_commit_stops_as_well(
 ) -> None:
     old, new = sink_of(settings, topic, closing), sink_of(settings, topic, closing)
     old.open()
-    cut_once(monkeypatch, "flush", after=False)
+    cut_once(monkeypatch, "append", after=True)
     with pytest.raises(TransportUnavailable):
         commit(old, topic, b"1", {0: 1})
     new.open()
@@ -145,8 +148,10 @@ def test_opening_ends_what_an_older_instance_left_open(
 ) -> None:
     left = TransactionalProducer(settings, topic.name, timeout_s=20)
     left.begin()
-    left.partitions(topic.name)
+    for batch in encode(Records.of([b"k"], [b"left"]), 1000, now_ms=1):
+        left.append(topic.name, 0, batch)
     left.send_offsets(topic.name, topic.name, {0: 9}, "left")
+    left.flush()  # the offsets go before the record
     left.discard()
     sink = sink_of(settings, topic, closing)
     sink.open()

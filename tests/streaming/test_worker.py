@@ -180,6 +180,7 @@ def test_a_worker_taken_for_dead_while_it_works_commits_nothing_of_it() -> None:
     zombie = world.worker("a", before=fall_asleep)
     world.feed(30)
     assert zombie.step(), "joins"
+    zombie.step()  # answers; the commit is under way
     assert not zombie.step(), "what it answered is another's by now"
     assert not zombie.owned
     world.check()

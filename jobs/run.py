@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from streaming.records import Records
     from streaming.runners.micro_batch import MicroBatchRunner
     from streaming.runners.progress import Progress
+    from streaming.transport import Sink
 
 log = logging.getLogger(__name__)
 
@@ -211,7 +212,6 @@ def _runner(
     from serve.win import ServePredict
     from streaming.insights.narrator import Narrator
     from streaming.kafka.admin import read_all
-    from streaming.kafka.sink import KafkaSink
     from streaming.pipelines.win_prediction import win_prediction
     from streaming.runners.epoch import ReadLimits
     from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
@@ -228,7 +228,7 @@ def _runner(
     return MicroBatchRunner(
         pipeline,
         source,
-        KafkaSink(kafka, identity(name), identity(name), pipeline.source.name),
+        sink_of(settings, kafka, identity(name), identity(name), pipeline.source.name),
         registry,
         changelog=changelog,
         config=MicroBatchConfig(
@@ -239,6 +239,18 @@ def _runner(
             max_unanswered_records=settings.pipeline.max_unanswered_records,
         ),
     )
+
+
+def sink_of(
+    settings: Settings, kafka: KafkaSettings, transactional_id: str, group: str, source_topic: str, producers: int = 1
+) -> Sink:
+    """Where a pipeline writes, by the delivery that is set."""
+    from streaming.kafka.plain_sink import KafkaPlainSink
+    from streaming.kafka.sink import KafkaSink
+
+    if settings.pipeline.delivery == "at_least_once":
+        return KafkaPlainSink(kafka, group, source_topic)
+    return KafkaSink(kafka, transactional_id, group, source_topic, producers=producers)
 
 
 def _cluster(keeper: AppKeeper) -> dict[str, Any]:

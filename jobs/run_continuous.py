@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.errors import UsageProblem
-from jobs.run import Told, cluster_facts, prepare_topics, run_and_tell
+from jobs.run import Told, cluster_facts, prepare_topics, run_and_tell, sink_of
 from streaming.topics import identity
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) ->
 
     def make(number: int, progress: Progress) -> Worker:
         from streaming.kafka.admin import read_all
-        from streaming.kafka.sink import KafkaSink
         from streaming.kafka.source import KafkaSource
         from streaming.runners.worker import Worker, WorkerConfig
         from streaming.topics import state_topic
@@ -83,7 +82,7 @@ def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) ->
         return Worker(
             pipeline,
             KafkaSource(kafka, pipeline.source.name, own),
-            KafkaSink(kafka, transactional_id, own, pipeline.source.name, producers=2),
+            sink_of(settings, kafka, transactional_id, own, pipeline.source.name, producers=2),
             settings.registry.open(),
             changelog=lambda partition: read_all(kafka, state_topic(name).name, lane=partition).values(),
             config=WorkerConfig(max_commit_records=settings.pipeline.max_batch_records),

@@ -170,6 +170,9 @@ class PipelineSection(_Section):
         default="micro_batch", description="micro_batch reads by Ray Data; continuous answers within milliseconds."
     )
     workers: int = Field(default=1, ge=1, description="Of the continuous runner.")
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        default="exactly_once", description="at_least_once answers sooner, and twice after a crash."
+    )
     epoch_s: float = Field(default=120.0, gt=0, description="One Ray Data execution lasts so long.")
     interval_ms: float = Field(default=60.0, ge=1, le=1000, description="Events gather so long before they are read.")
     read_tasks: int = Field(default=1, ge=1, description="Read tasks at a time; each has some of the partitions.")

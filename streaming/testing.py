@@ -182,6 +182,11 @@ class MemoryLog:
         if self._away:
             raise TransportUnavailable("the log in memory is away")
 
+    def _require_owner(self, group: tuple[str, str], member: int, partitions: Iterable[int]) -> None:
+        gone = set(partitions) - self._groups[group].get(member, set())
+        if gone:
+            raise NoLongerOwned(f"the group has given {sorted(gone)} to another member")
+
     def _partition(self, topic: str, partition: int) -> _Partition:
         if not 0 <= partition < self.partition_count(topic):
             raise LookupError(
@@ -376,6 +381,13 @@ class MemoryMember:
         """The member's number."""
         return self._number
 
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Leave offsets with the group."""
+        with self._log._changed:
+            self._log._require_reachable()
+            self._log._require_owner(self._group, self._number, offsets)
+            self._log._offsets[self._group].update(offsets)
+
     def close(self) -> None:
         """Leave the group."""
         self._log.evict(self)
@@ -415,6 +427,11 @@ class MemorySink:
         self._epoch = 0
         self._doubt: dict[int, int] | None = None  # the offsets of a commit whose answer was lost
 
+    @property
+    def transactional(self) -> bool:
+        """Offsets go with what is written."""
+        return True
+
     def open(self) -> None:
         """Fence older instances."""
         with self._log._changed:
@@ -446,9 +463,7 @@ class MemorySink:
                     f"another instance with the transactional id {self._id} has taken over: this one must stop"
                 )
             if isinstance(member, int):
-                owned = log._groups[self._group, self._source_topic].get(member, set())
-                if not owned >= set(offsets):
-                    raise NoLongerOwned(f"the group has given {sorted(set(offsets) - owned)} to another member")
+                log._require_owner((self._group, self._source_topic), member, offsets)
             if self._doubt is not None:
                 if self._doubt != dict(offsets):
                     raise RuntimeError("the last commit went through after all, but this one is another")

@@ -85,6 +85,10 @@ class Member(Protocol):
     def identity(self) -> object:
         """For `Sink.commit`: who commits. After a partition has moved on, commits for it are refused."""
 
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Leave the next unread offsets with the group, outside of transactions. Raises `NoLongerOwned` when it has
+        given the partitions to another member."""
+
     def close(self) -> None:
         """Leave the group, so that others take over at once. Closing twice is allowed."""
 
@@ -138,8 +142,13 @@ class Output:
 
 
 class Sink(Protocol):
-    """Where a pipeline writes, exactly once. One per pipeline and partition group; opening a second one with the same
-    transactional id fences the first."""
+    """Where a pipeline writes, exactly once where it is `transactional`: one per pipeline and partition group, and
+    opening a second one with the same transactional id fences the first. Else at least once: the steps of a commit
+    become visible one after another, and nobody is fenced."""
+
+    @property
+    def transactional(self) -> bool:
+        """Whether offsets go with what is written; else the reader, where it is a `Member`, leaves them afterwards."""
 
     def open(self) -> None:
         """Connect, fence older instances and abort what they left unfinished."""

@@ -7,18 +7,19 @@ noted; the caller asks for it afterwards, and so never does two things at once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, TopicPartition
-from kafka.errors import NoOffsetForPartitionError
+from kafka.errors import CommitFailedError, NoOffsetForPartitionError
+from kafka.structs import OffsetAndMetadata
 
 from streaming.kafka.clients import is_reachable, open_member, unavailable_if_away
 from streaming.kafka.fetching import ColumnReader
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.source import KafkaReader
 from streaming.records import OffsetRange, Records
-from streaming.transport import Fetched, Moved, TransportUnavailable
+from streaming.transport import Fetched, Moved, NoLongerOwned, TransportUnavailable
 
 SESSION_S = 6.0
 """A member that is silent so long is dead: the shortest that brokers allow by default."""
@@ -83,6 +84,15 @@ class KafkaMember:
     def identity(self) -> Any:
         """The member's id and generation, by which the group's coordinator knows one that is no longer a member."""
         return self._consumer.group_metadata()
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Leave offsets with the group; it refuses those of one that is no longer a member."""
+        marks = {TopicPartition(self._topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
+        with unavailable_if_away(self._settings):
+            try:
+                self._consumer.commit(marks, timeout_ms=round(self._settings.unavailable_after_s * 1000))
+            except CommitFailedError as error:
+                raise NoLongerOwned("the group has given the partitions to another member") from error
 
     def close(self) -> None:
         """Leave the group."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from kafka import TopicPartition
 from kafka.errors import InvalidProducerEpochError, KafkaError, KafkaTimeoutError, ProducerFencedError, RetriableError
 from kafka.producer.producer_batch import ProducerBatch
@@ -20,10 +21,12 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 
 from streaming.kafka.clients import away, force_close, is_reachable, open_batch_producer
 from streaming.kafka.denied import DENIALS, access_denied
-from streaming.kafka.record_batch import EncodedBatch
+from streaming.kafka.partitioning import Partitioner
+from streaming.kafka.record_batch import EncodedBatch, encode
 from streaming.kafka.settings import KafkaSettings
-from streaming.transport import CommitRefused, Fenced
+from streaming.transport import CommitRefused, Fenced, Output
 
+_BATCH_BYTES = 1_000_000
 _METADATA_TIMEOUT_MS = 2000
 _MAGIC, _NO_COMPRESSION = 2, 0
 
@@ -126,6 +129,30 @@ class BatchProducer:
         ):  # what a request's time-out is called there
             return away(self._settings, error)
         return CommitRefused(f"{self._settings.bootstrap_servers} refused {what}: {type(error).__name__}: {error}")
+
+
+def append_outputs(producer: BatchProducer, outputs: Sequence[Output], partitioner: Partitioner) -> None:
+    """Queue these records, each for its partition.
+
+    Raises:
+        CommitRefused: there is no such topic or partition.
+    """
+    now_ms = int(time.time() * 1000)
+    for output in outputs:
+        if not len(output.records):
+            continue
+        count = producer.partitions(output.topic)
+        wanted = output.partition_of(count)
+        if wanted is None:
+            assigned = partitioner.partitions(output.records.keys, count)
+            pieces = [(int(p), output.records.take(np.flatnonzero(assigned == p))) for p in np.unique(assigned)]
+        elif wanted < count:
+            pieces = [(wanted, output.records)]
+        else:
+            raise CommitRefused(f"{output.topic} has {count} partitions, so there is no partition {wanted}")
+        for partition, records in pieces:
+            for batch in encode(records, _BATCH_BYTES, now_ms):
+                producer.append(output.topic, partition, batch)
 
 
 def _records(where: TopicPartition) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from kafka import TopicPartition
 
 from streaming.kafka.clients import open_consumer, unavailable_if_away
 from streaming.kafka.limits import require_sizes, within
 from streaming.kafka.partitioning import Partitioner
-from streaming.kafka.record_batch import encode
+from streaming.kafka.producing import append_outputs
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.transactions import TransactionalProducer
-from streaming.transport import CommitRefused, Fenced, Output, TransportUnavailable
+from streaming.transport import Fenced, Output, TransportUnavailable
 
-_BATCH_BYTES = 1_000_000
 _COMMIT_TIMEOUT_S = 10.0
 
 
@@ -68,6 +65,11 @@ class KafkaSink:
         self._notes: dict[int, str] | None = None  # the note each source partition must carry; None until opened
         self._doubt: _Doubt | None = None
 
+    @property
+    def transactional(self) -> bool:
+        """Offsets go with what is written."""
+        return True
+
     def open(self) -> None:
         """Connect, fence older instances and abort what they left unfinished."""
         self.close()
@@ -110,9 +112,9 @@ class KafkaSink:
         self._producers.rotate()
         try:
             producer.begin()
-            self._send(producer, answers)  # (1)
-            self._send(producer, dead_letters)  # (2)
-            self._send(producer, state)  # (3)
+            append_outputs(producer, answers, self._partitioner)  # (1)
+            append_outputs(producer, dead_letters, self._partitioner)  # (2)
+            append_outputs(producer, state, self._partitioner)  # (3)
             producer.send_offsets(group if member is None else member, self._source_topic, marks, note)  # (4)
             self._doubt = _Doubt(note, group, dict(marks), dict(offsets))
             producer.commit()  # (5)
@@ -146,24 +148,6 @@ class KafkaSink:
         except BaseException:
             self._discard()
             raise
-
-    def _send(self, producer: TransactionalProducer, outputs: Sequence[Output]) -> None:
-        now_ms = int(time.time() * 1000)
-        for output in outputs:
-            if not len(output.records):
-                continue
-            count = producer.partitions(output.topic)
-            wanted = output.partition_of(count)
-            if wanted is None:
-                assigned = self._partitioner.partitions(output.records.keys, count)
-                pieces = [(int(p), output.records.take(np.flatnonzero(assigned == p))) for p in np.unique(assigned)]
-            elif wanted < count:
-                pieces = [(wanted, output.records)]
-            else:
-                raise CommitRefused(f"{output.topic} has {count} partitions, so there is no partition {wanted}")
-            for partition, records in pieces:
-                for batch in encode(records, _BATCH_BYTES, now_ms):
-                    producer.append(output.topic, partition, batch)
 
     def _recover(self, notes: Mapping[int, str], offsets: Mapping[int, int]) -> None:
         """Open a new producer in place of a discarded one, unless another instance has committed since."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -82,7 +82,7 @@ class Worker:
         self._stop = threading.Event()
         self._membership: _Membership | None = None
         self._committer = ThreadPoolExecutor(1, "commit")
-        self._under_way: Future[None] | None = None
+        self._under_way: Future[Mapping[int, int]] | None = None  # a commit, to its offsets
         self.progress = progress or Progress(clock())
 
     @property
@@ -129,14 +129,15 @@ class Worker:
 
     def leave(self) -> None:
         """Leave the group; what was not committed is as if it had never been read."""
-        if self._under_way is not None:
-            if failure := self._under_way.exception():  # waits
-                log.warning("pipeline %s: the last transaction was not committed: %s", self._pipeline.name, failure)
-            self._under_way = None
-        if self._membership is not None:
-            self._membership.member.close()
-            self._sink.close()
-            self._membership = None
+        membership, self._membership = self._membership, None
+        if membership is None:
+            return
+        try:
+            self._settle(membership)
+        except Exception as failure:  # whatever it is, the next to read these records meets it as well
+            log.warning("pipeline %s: the last commit failed: %s", self._pipeline.name, failure)
+        membership.member.close()
+        self._sink.close()
 
     def _begin(self) -> _Membership:
         self._sink.open()
@@ -153,14 +154,14 @@ class Worker:
 
     def _turn(self, membership: _Membership) -> None:
         if membership.member.is_moving():
-            self._settle()
+            self._settle(membership)
         fetched = collect(membership.member.poll, self._config.idle_poll_s, self._config.max_commit_records)
         self._move(membership)
         mine = [part for part in fetched if part.range.partition in membership.owned]
         if mine:
             self._answer(membership, mine)
         else:
-            self._settle()
+            self._settle(membership)
 
     def _move(self, membership: _Membership) -> None:
         member, flow = membership.member, membership.flow
@@ -179,16 +180,18 @@ class Worker:
     def _answer(self, membership: _Membership, fetched: Sequence[Fetched]) -> None:
         batch = preprocess(fetched, self._decoder, self._pipeline.transforms, self._report)
         commit = membership.flow.process([batch])
-        self._settle()
+        self._settle(membership)
         self._under_way = self._committer.submit(self._commit, commit, membership.member.identity())
 
-    def _settle(self) -> None:
-        """Wait for the transaction under way; raises what came of it."""
+    def _settle(self, membership: _Membership) -> None:
+        """Wait for the commit under way; raises what came of it."""
         if self._under_way is not None:
             under_way, self._under_way = self._under_way, None
-            under_way.result()
+            offsets = under_way.result()
+            if not self._sink.transactional:
+                membership.member.commit(offsets)
 
-    def _commit(self, commit: Commit, identity: object) -> None:
+    def _commit(self, commit: Commit, identity: object) -> Mapping[int, int]:
         began = time.perf_counter()
         self._sink.commit(
             answers=commit.answers,
@@ -198,6 +201,7 @@ class Worker:
             member=identity,
         )
         account(self._pipeline, self.progress, commit, (time.perf_counter() - began) * 1e3, self._clock())
+        return commit.offsets
 
     def _report(self, trouble: str) -> None:
         self.progress.waits("read", trouble)

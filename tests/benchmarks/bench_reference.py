@@ -7,8 +7,8 @@
 Confluent format), one answer a frame (p, six contributions, source partition and offset), keyed state of 64 floats a
 match, a model of TSSTN's size: six odd group nets, GRUCell(13 → 64), six weights, contributions. The model runs in the
 pipeline's own process, as a plain stage; everything else is what `sightline run` uses: Kafka, the micro-batch runner on
-Ray Data, or with `--workers N` the continuous one, exactly once. Every answer is counted, and a doubled or missing one
-fails the run. Prints JSON.
+Ray Data, or with `--workers N` the continuous one, exactly once unless `--at-least-once`. Every answer is counted, and
+a doubled or missing one fails the run. Prints JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -39,6 +39,7 @@ from models.layers import OddGroupScores, masked_softmax
 from streaming.codec import Decoder, Encoder, Schema, UnknownSchema, load_schema
 from streaming.kafka.admin import ensure_topics, read_all
 from streaming.kafka.broker import EmbeddedBroker
+from streaming.kafka.plain_sink import KafkaPlainSink
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
@@ -175,13 +176,14 @@ def micro_batch(kafka: KafkaSettings) -> MicroBatchRunner:
     )
 
 
-def continuous(kafka: KafkaSettings, workers: int) -> ContinuousRunner:
+def continuous(kafka: KafkaSettings, workers: int, *, at_least_once: bool) -> ContinuousRunner:
     def make(number: int, progress: Progress) -> Worker:
         pipeline = reference_pipeline()
+        plain = KafkaPlainSink(kafka, GROUP, FRAMES.name)
         return Worker(
             pipeline,
             KafkaSource(kafka, FRAMES.name, GROUP),
-            KafkaSink(kafka, f"reference.{number}", GROUP, FRAMES.name, producers=2),
+            plain if at_least_once else KafkaSink(kafka, f"reference.{number}", GROUP, FRAMES.name, producers=2),
             ReferenceRegistry(),
             changelog=lambda partition: read_all(kafka, state_topic(pipeline.name).name, lane=partition).values(),
             progress=progress,
@@ -190,14 +192,14 @@ def continuous(kafka: KafkaSettings, workers: int) -> ContinuousRunner:
     return ContinuousRunner(make, workers)
 
 
-def run_pipeline(bootstrap: str, workers: int) -> None:
+def run_pipeline(bootstrap: str, workers: int, *, at_least_once: bool) -> None:
     """Until SIGTERM, with the settings that `sightline run` has by default."""
     ray_settings, stopping, kafka = RaySection(), threading.Event(), KafkaSettings(bootstrap_servers=bootstrap)
     with (
         ray_session(None, logical_cpus=ray_settings.num_cpus, object_store_mb=ray_settings.object_store_mb),
         signals_set(stopping),
     ):
-        runner = continuous(kafka, workers) if workers else micro_batch(kafka)
+        runner = continuous(kafka, workers, at_least_once=at_least_once) if workers else micro_batch(kafka)
 
         def stop() -> None:
             stopping.wait()
@@ -268,8 +270,8 @@ class AnswerMeter:
 class Bench:
     """A broker, a pipeline process, a load and a meter."""
 
-    def __init__(self, home: Path, bootstrap: str, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, home: Path, bootstrap: str, how: Sequence[str]) -> None:
+        self._how = how
         self._home, self._kafka = home, KafkaSettings(bootstrap_servers=bootstrap)
         ensure_topics(self._kafka, [FRAMES, FRAMES.dead_letters, ANSWERS, state_topic("reference")])
         self._publisher = Publisher(self._kafka)
@@ -281,8 +283,7 @@ class Bench:
     def start_pipeline(self) -> None:
         paths = os.pathsep.join((str(HERE), str(ROOT)))
         environment = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-        command = ["bench_reference", "pipeline", "--bootstrap", str(self._kafka.bootstrap_servers)]
-        command += ["--workers", str(self._workers)]
+        command = ["bench_reference", "pipeline", "--bootstrap", str(self._kafka.bootstrap_servers), *self._how]
         self._pipeline = Child("pipeline", command, environment, self._home / "log")
 
     def publish(self, count: int) -> None:
@@ -331,13 +332,13 @@ class Bench:
 
 
 @contextmanager
-def bench(workers: int) -> Iterator[Bench]:
+def bench(how: Sequence[str]) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="sightline-reference-") as folder:
         home = Path(folder)
         broker = EmbeddedBroker(home / "kafka")
         running = None
         try:
-            running = Bench(home, str(broker.start().bootstrap_servers), workers)
+            running = Bench(home, str(broker.start().bootstrap_servers), how)
             yield running
         finally:
             if running is not None:
@@ -345,8 +346,8 @@ def bench(workers: int) -> Iterator[Bench]:
             broker.stop()
 
 
-def latency(workers: int, frames_per_s: float, seconds: float, warm_up_s: float = 15.0) -> dict[str, Any]:
-    with bench(workers) as b:
+def latency(how: Sequence[str], frames_per_s: float, seconds: float, warm_up_s: float = 15.0) -> dict[str, Any]:
+    with bench(how) as b:
         b.start_pipeline()
         b.publish(MATCHES)
         b.wait_for(MATCHES)
@@ -368,10 +369,10 @@ def latency(workers: int, frames_per_s: float, seconds: float, warm_up_s: float 
     }
 
 
-def drain(workers: int, events: int) -> dict[str, Any]:
+def drain(how: Sequence[str], events: int) -> dict[str, Any]:
     """The first tenth is warm-up: a process that has just started is not measured."""
     warm_up = events // 10
-    with bench(workers) as b:
+    with bench(how) as b:
         while b.sent < events + warm_up:
             b.publish(min(20_000, events + warm_up - b.sent))
         b.flush()
@@ -410,17 +411,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--workers", type=int, default=0, help="of the continuous runner; 0: the micro-batch runner")
+    parser.add_argument("--at-least-once", action="store_true", help="the continuous runner without transactions")
     parser.add_argument("--bootstrap", help="brokers of `pipeline`")
     options = parser.parse_args()
     if options.what == "pipeline":
-        run_pipeline(options.bootstrap, options.workers)
+        run_pipeline(options.bootstrap, options.workers, at_least_once=options.at_least_once)
         return
-    workers = options.workers
+    how = ["--workers", str(options.workers), *["--at-least-once"] * options.at_least_once]
     if options.what == "latency":
-        result = latency(workers, options.frames_per_s, options.seconds)
+        result = latency(how, options.frames_per_s, options.seconds)
     else:
-        result = drain(workers, options.events)
-    name = f"continuous_{options.what}" if workers else f"reference_{options.what}"
+        result = drain(how, options.events)
+    runner = "plain" if options.at_least_once else "continuous" if options.workers else "reference"
+    name = f"{runner}_{options.what}"
     sys.stdout.write(json.dumps({name: result}, indent=2) + "\n")
 
 

@@ -35,10 +35,13 @@ BENCHMARKS: dict[str, list[str]] = {
     "reference_drain": ["bench_reference.py", "drain"],
     "continuous_latency": ["bench_reference.py", "latency", "--workers", "1"],
     "continuous_drain": ["bench_reference.py", "drain", "--workers", "1"],
+    "plain_latency": ["bench_reference.py", "latency", "--workers", "1", "--at-least-once"],
+    "plain_drain": ["bench_reference.py", "drain", "--workers", "1", "--at-least-once"],
 }
 TOGETHER = {
     "reference": ("reference_latency", "reference_drain"),
     "continuous": ("continuous_latency", "continuous_drain"),
+    "plain": ("plain_latency", "plain_drain"),
 }
 """Names for several."""
 
@@ -88,6 +91,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     model = results["model"]["model"]
     race, drain = results["reference_latency"]["reference_latency"], results["reference_drain"]["reference_drain"]
     swift, gush = results["continuous_latency"]["continuous_latency"], results["continuous_drain"]["continuous_drain"]
+    prompt, flood = results["plain_latency"]["plain_latency"], results["plain_drain"]["plain_drain"]
     ms, pages = latency["latency_ms"], results["pages"]["pages"]
     return [
         (
@@ -124,6 +128,16 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             f"the same by the continuous runner, {gush['events']:,} preloaded, exactly once",
             "40,000 events/s",
             f"{gush['events_per_s']:,} events/s",
+        ),
+        (
+            f"the same by the continuous runner, {prompt['frames_per_s']:.0f} frames/s, at least once, p50 / p99",
+            "8 / 20 ms",
+            f"{prompt['latency_ms']['p50']:.0f} / {prompt['latency_ms']['p99']:.0f} ms",
+        ),
+        (
+            f"the same by the continuous runner, {flood['events']:,} preloaded, at least once",
+            f"at most {1 / 0.85:.2f} times the rate of exactly once",
+            f"{flood['events_per_s']:,} events/s ({flood['events_per_s'] / gush['events_per_s']:.2f} times)",
         ),
         (
             "one frame alone with its contributions, one core, p50 / p99",

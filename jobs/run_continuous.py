@@ -71,11 +71,10 @@ def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) ->
     """How to make a worker of this pipeline, where it is to run."""
 
     def make(number: int, progress: Progress) -> Worker:
-        from streaming.kafka.admin import read_all
+        from streaming.kafka.admin import read_changelog
         from streaming.kafka.sink import KafkaSink
         from streaming.kafka.source import KafkaSource
         from streaming.runners.worker import Worker, WorkerConfig
-        from streaming.topics import state_topic
 
         # Number 0 has the name of the micro-batch runner's sink: whoever starts last, by whichever runner, is the one.
         name, own = pipeline.name, identity(pipeline.name)
@@ -85,8 +84,8 @@ def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) ->
             KafkaSource(kafka, pipeline.source.name, own),
             KafkaSink(kafka, transactional_id, own, pipeline.source.name, producers=2),
             settings.registry.open(),
-            changelog=lambda partition: read_all(kafka, state_topic(name).name, lane=partition).values(),
-            config=WorkerConfig(max_commit_records=settings.pipeline.max_batch_records),
+            changelog=lambda owners: read_changelog(kafka, name, owners),
+            config=WorkerConfig(settings.pipeline.max_batch_records, state=settings.pipeline.state_limits()),
             progress=progress,
         )
 

@@ -90,6 +90,7 @@ class Pipeline:
     stages: tuple[Stage, ...]
     sink: Topic
     counted_flags: tuple[str, ...] = ()  # flags of answers that an operator wants counted
+    former_stages: tuple[str, ...] = ()  # names of stages it had once, whose state may still lie on its changelog
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]

@@ -19,7 +19,7 @@ from streaming.records import Records
 from streaming.runners.worker import Worker, WorkerConfig
 from streaming.simulators.match import simulate
 from streaming.state import Column, StateTable
-from streaming.testing import AFTER_COMMIT, MemoryLog, MemoryMember, MemorySink, MemorySource
+from streaming.testing import AFTER_COMMIT, MemoryLog, MemoryMember, MemorySink, MemorySource, lanes
 from streaming.topics import Topic, state_topic
 from streaming.transport import Fenced
 
@@ -94,7 +94,7 @@ class World:
             source,
             MemorySink(self.log, name, "group", IN.name),
             PackagedRegistry(),
-            changelog=lambda partition: [self.log.records(STATE, partition)],
+            changelog=lambda owners: lanes([self.log.records(STATE, p) for p in range(PARTITIONS)], owners),
             config=WorkerConfig(max_commit_records=5, idle_poll_s=0.0),
         )
         self._sources[worker] = source

@@ -203,9 +203,8 @@ class StateChangelog:
                         f"there is no stage {stage!r}; if there was one once, name it in the pipeline's `former_stages`"
                     )
                 if _home(owner) % count != partition:
-                    raise ValueError(
-                        f"what belongs to partition {owner} lies in another of {count} partitions; was the topic grown?"
-                    )
+                    whose = "what all partitions share" if owner == SHARED else f"what belongs to partition {owner}"
+                    raise ValueError(f"{whose} lies elsewhere in a topic of {count} partitions, unless it was grown")
             except ValueError as wrong:
                 raise self._corrupt(partition, records, position, str(wrong)) from wrong
             if live[position] and (only is None or owner in only):

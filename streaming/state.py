@@ -11,6 +11,12 @@ Avro schema of the changelog, so that another layout is taken over knowingly (`s
 
 A key that was asked for with its rows' partitions belongs to one of them for good, and moves with it from worker to
 worker; one that was not is shared by all partitions.
+
+Nothing here expires by itself: when a key has had its time is for its stage to say, by event time of its partition, so
+that it is said of the same row in every cut of the stream. Matches go when they close or fall silent (`match_fold`,
+`threads`), windows at their horizon (`streaming.windows`), results when they join their base, patches when enough
+matches came after them (`settling`, `guard`). What stays for good is a row a partition, a title and a team.
+`StateLimits` is for what none of this foresaw.
 """
 
 from __future__ import annotations
@@ -189,7 +195,9 @@ class StateTable:
         chosen = self._partition == partition
         keys = self.keys_where(chosen)
         for key in keys:
-            self._release(self._slot_of.pop(key))
+            slot = self._slot_of.pop(key)
+            self._release(slot)
+            self._reset(slot)  # totals over the storage must not find it there
         self._dirty.difference_update(keys)
         self._deleted = {key: owner for key, owner in self._deleted.items() if owner != partition}
         return len(keys)
@@ -245,8 +253,11 @@ class StateTable:
                 del self._deleted[key]
         index = np.asarray(slots)
         self._partition[index] = list(new.values())
+        self._reset(index)
+
+    def _reset(self, slots: Slots | int) -> None:
         for name, spec in self.layout.items():
-            self._columns[name][index] = (spec.default or "") if spec.is_text else spec.default
+            self._columns[name][slots] = (spec.default or "") if spec.is_text else spec.default
 
     def _release(self, slot: int) -> None:
         self._free.append(slot)

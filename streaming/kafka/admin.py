@@ -109,7 +109,8 @@ def read_changelog(settings: KafkaSettings, pipeline: str, owners: Collection[in
 def _bounds(settings: KafkaSettings, topic: str) -> tuple[dict[int, int], dict[int, int]]:
     source = KafkaSource(settings, topic, group="")
     try:
-        return source.beginning_offsets(), source.end_offsets()
+        start, end = source.beginning_offsets(), source.end_offsets()
+        return dict(sorted(start.items())), end
     finally:
         source.close()
 

@@ -186,6 +186,7 @@ class StateChangelog:
     def _of_lane(self, partition: int, records: Records, count: int, only: Collection[int] | None) -> Iterator[_Found]:
         """The rows of one partition of the changelog."""
         layouts: dict[tuple[str, int], RowLayout] = {}
+        tables: dict[bytes, tuple[str, int]] = {}  # what stands before the slash of a key
         rows: defaultdict[tuple[str, int], list[_Row]] = defaultdict(list)
         live = np.asarray(records.values.is_valid()).tolist()
         for position, raw in enumerate(records.keys.to_pylist()):
@@ -195,7 +196,12 @@ class StateChangelog:
                         layout = _described(raw, records.values[position].as_py())
                         layouts[layout.stage, layout.schema_id] = layout
                     continue
-                stage, owner, key = _parsed(raw)
+                head, slash, key = (b"" if raw is None else raw).partition(b"/")
+                if not slash:
+                    raise ValueError(f"its key is {raw!r}, without a stage")
+                if head not in tables:
+                    tables[head] = _parsed(head)
+                (stage, owner), own_key = tables[head], key.decode()
                 if stage not in self._tables:
                     if stage in self._former:
                         continue
@@ -208,7 +214,7 @@ class StateChangelog:
             except ValueError as wrong:
                 raise self._corrupt(partition, records, position, str(wrong)) from wrong
             if live[position] and (only is None or owner in only):
-                rows[stage, owner].append(_Row(position, key))
+                rows[stage, owner].append(_Row(position, own_key))
         for (stage, owner), own in rows.items():
             table = self._tables[stage]
             if (stage, table.schema_id) in layouts:
@@ -273,13 +279,12 @@ def _sealed(key: bytes, value: bytes) -> bytes:
     return value + zlib.crc32(value, zlib.crc32(key)).to_bytes(_CHECK_BYTES, "big")
 
 
-def _parsed(key: bytes | None) -> tuple[str, int, str]:
-    """Stage, owner, and the key in the table. Raises ValueError."""
-    table, slash, own = (b"" if key is None else key).decode().partition("/")
-    stage, of, partition = table.partition(_OF)
-    if not slash or not stage or (of and str(_number(partition)) != partition):
-        raise ValueError(f"its key is {key!r}, not STAGE/KEY or STAGE{_OF}PARTITION/KEY")
-    return stage, int(partition) if of else SHARED, own
+def _parsed(head: bytes) -> tuple[str, int]:
+    """Stage and owner, of what stands before the slash of a key. Raises ValueError."""
+    stage, of, partition = head.decode().partition(_OF)
+    if not stage or (of and str(_number(partition)) != partition):
+        raise ValueError(f"its key begins with {head!r}, not with STAGE or STAGE{_OF}PARTITION")
+    return stage, int(partition) if of else SHARED
 
 
 def _number(text: str) -> int:

@@ -96,6 +96,8 @@ class Pipeline:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"pipeline {self.name}: two stages share a name: {names}")
+        if bad := [name for name in names if not name or {"/", "@"} & set(name)]:
+            raise ValueError(f"pipeline {self.name}: stage {bad[0]!r} needs a name without / and @")
 
     @property
     def shared(self) -> tuple[str, ...]:

@@ -268,7 +268,16 @@ def test_a_row_under_another_key_is_noticed(data: st.DataObject) -> None:
     key, value = record(parts, place)
     others = {
         *(b"fold@3/m1", b"fold@9/m0", b"fold@0/new", b"fold/new", b"other/m", b"@layout/fold/1", b"m0", b"", None),
-        *(b"fold@x/m", b"fold@-1/m", b"fold@01/m", b"fold@99999999999999999999/m", b"fold", b"/m", b"\xff/m"),
+        *(
+            b"fold@x/m",
+            b"fold@-1/m",
+            b"fold@01/m",
+            b"fold@99999999999999999999/m",
+            b"fold",
+            b"/m",
+            b"\xff/m",
+            b"fold@0/\xff",
+        ),
     }
     other = data.draw(st.sampled_from(sorted(others - {key}, key=repr)))
     with pytest.raises(StateCorrupt, match=f"^{TOPIC}/{place[0]}: the record at offset {place[1]} "):

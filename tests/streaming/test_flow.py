@@ -223,3 +223,11 @@ def test_a_changelog_of_more_than_may_be_kept_is_refused() -> None:
     written = [flow().process(batches(10_000))]
     with pytest.raises(StateTooLarge, match="stage fold keeps"):
         flow(limits=StateLimits(max_keys=2)).restore(changelog(written))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a@b"])
+def test_a_stage_name_that_a_changelog_key_cannot_hold_is_refused(name: str) -> None:
+    stage = RefuseTwice()
+    stage.name = name
+    with pytest.raises(ValueError, match="needs a name without / and @"):
+        dataclasses.replace(win_prediction(predict), stages=(stage,))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ is the one thing that nothing tells.
 (`streaming.kafka.admin.topic_options`) bound what has to be read: the rows of all keys and a quarter more, 16 MB a
 partition that are not cleaned yet, what is written between two rounds of the cleaner (15 s), and the tombstones and
 transaction markers of an hour. For 100,000 keys of 340 bytes in 4 partitions that was 78 MB and 0.6 s; the restore of
-ten versions of each, none cleaned, took 2 to 7 s on 2 cores, busy ones (`tests/benchmarks/bench_restore.py`).
+ten versions of each, none cleaned, takes 3 to 4 s of CPU (`tests/benchmarks/bench_restore.py`).
 """
 
 from __future__ import annotations

@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from streaming.codec import SchemaRegistry
     from streaming.kafka.settings import KafkaSettings
     from streaming.kafka.source import KafkaSource
-    from streaming.records import Records
     from streaming.runners.micro_batch import MicroBatchRunner
     from streaming.runners.progress import Progress
-    from streaming.transport import Sink
+    from streaming.transport import Fetched, Sink
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,8 @@ def run_pipeline(name: str, settings: Settings) -> None:
         AccessDenied: Kafka does not let us in, or do something that the run needs.
         TopicMissing: a topic cannot be created.
         ModelNotFoundError, BrokenModelError, DeploymentFailed: the models cannot be served.
-        Fenced, OffsetsExpired, LogCorrupt, CommitRefused, StateLayoutChanged: as `MicroBatchRunner.run`.
+        Fenced, OffsetsExpired, LogCorrupt, CommitRefused, StateCorrupt, StateLayoutChanged, StateTooLarge: as
+            `MicroBatchRunner.run`.
     """
     if name not in PIPELINES:
         raise KeyError(f"no pipeline {name!r}; there are: {', '.join(PIPELINES)}")
@@ -210,20 +210,25 @@ def _runner(
     restored: threading.Event,
 ) -> MicroBatchRunner:
     from serve.win import ServePredict
+    from streaming.changelog import Lanes
     from streaming.insights.narrator import Narrator
-    from streaming.kafka.admin import read_all
+    from streaming.kafka.admin import read_changelog
     from streaming.pipelines.win_prediction import win_prediction
     from streaming.runners.epoch import ReadLimits
     from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
-    from streaming.topics import state_topic
 
     predict = ServePredict(loading, max_batch=settings.serve.max_batch)
     pipeline = win_prediction(predict, Narrator(settings.insights.wording))
 
-    def changelog() -> Iterator[Records]:
-        yield from read_all(kafka, state_topic(name).name).values()
-        restored.set()
-        log.info("state restored", extra={"step": "state"})
+    def changelog() -> Lanes:
+        found = read_changelog(kafka, name)
+
+        def told() -> Iterator[Fetched]:
+            yield from found.pieces
+            restored.set()
+            log.info("state restored", extra={"step": "state"})
+
+        return Lanes(found.partitions, told())
 
     return MicroBatchRunner(
         pipeline,
@@ -237,6 +242,7 @@ def _runner(
             limits=ReadLimits(settings.pipeline.interval_ms / 1e3, settings.pipeline.max_batch_records),
             max_commit_records=settings.pipeline.max_batch_records,
             max_unanswered_records=settings.pipeline.max_unanswered_records,
+            state=settings.pipeline.state_limits(),
         ),
     )
 

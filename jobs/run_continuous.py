@@ -71,10 +71,9 @@ def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) ->
     """How to make a worker of this pipeline, where it is to run."""
 
     def make(number: int, progress: Progress) -> Worker:
-        from streaming.kafka.admin import read_all
+        from streaming.kafka.admin import read_changelog
         from streaming.kafka.source import KafkaSource
         from streaming.runners.worker import Worker, WorkerConfig
-        from streaming.topics import state_topic
 
         # Number 0 has the name of the micro-batch runner's sink: whoever starts last, by whichever runner, is the one.
         name, own = pipeline.name, identity(pipeline.name)
@@ -84,8 +83,8 @@ def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) ->
             KafkaSource(kafka, pipeline.source.name, own),
             sink_of(settings, kafka, transactional_id, own, pipeline.source.name, producers=2),
             settings.registry.open(),
-            changelog=lambda partition: read_all(kafka, state_topic(name).name, lane=partition).values(),
-            config=WorkerConfig(max_commit_records=settings.pipeline.max_batch_records),
+            changelog=lambda owners: read_changelog(kafka, name, owners),
+            config=WorkerConfig(settings.pipeline.max_batch_records, state=settings.pipeline.state_limits()),
             progress=progress,
         )
 

@@ -33,6 +33,7 @@ from streaming.features.catalogue import titles
 if TYPE_CHECKING:
     from streaming.codec import SchemaRegistry
     from streaming.kafka.settings import KafkaSettings
+    from streaming.state import StateLimits
 
 PREFIX = "SIGHTLINE_"
 FILE = "sightline.toml"
@@ -178,6 +179,14 @@ class PipelineSection(_Section):
     read_tasks: int = Field(default=1, ge=1, description="Read tasks at a time; each has some of the partitions.")
     max_batch_records: int = Field(default=5_000, ge=1)
     max_unanswered_records: int = Field(default=50_000, ge=1, description="Read but not committed; bounds memory.")
+    state_max_keys: int = Field(default=1_000_000, ge=1, description="Of a stage, in one process; then it stops.")
+    state_max_mb: int = Field(default=1_024, ge=1, description="Of the rows of each stage, in one process.")
+
+    def state_limits(self) -> StateLimits:
+        """How much a stage may keep."""
+        from streaming.state import StateLimits
+
+        return StateLimits(self.state_max_keys, self.state_max_mb << 20)
 
 
 class ServeSection(_Section):

@@ -90,11 +90,14 @@ class Pipeline:
     stages: tuple[Stage, ...]
     sink: Topic
     counted_flags: tuple[str, ...] = ()  # flags of answers that an operator wants counted
+    former_stages: tuple[str, ...] = ()  # names of stages it had once, whose state may still lie on its changelog
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"pipeline {self.name}: two stages share a name: {names}")
+        if bad := [name for name in names if not name or {"/", "@"} & set(name)]:
+            raise ValueError(f"pipeline {self.name}: stage {bad[0]!r} needs a name without / and @")
 
     @property
     def shared(self) -> tuple[str, ...]:

@@ -19,13 +19,14 @@ import threading
 import time
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
+from streaming.changelog import Lanes, lanes_of
 from streaming.codec import Decoder, frame_prefix
 from streaming.kafka.limits import require_sizes, within
 from streaming.kafka.partitioning import Partitioner
@@ -548,6 +549,12 @@ class Changelog:
         """
         every = [row for rows in self._rows.values() for row in rows.values()]
         return _decoded(table, every).sort("key")
+
+
+def lanes(parts: Sequence[Records], owners: Collection[int] | None = None) -> Lanes:
+    """A changelog whose partitions hold these records, in this order, or what there is of these owners."""
+    wanted = range(len(parts)) if owners is None else lanes_of(owners, len(parts))
+    return Lanes(len(parts), [Fetched(OffsetRange(p, 0, len(parts[p])), parts[p]) for p in wanted])
 
 
 def _decoded(table: StateTable, rows: Iterable[bytes]) -> pl.DataFrame:

@@ -38,8 +38,7 @@ PIPELINE_STATUS = Topic(
 
 
 def state_topic(pipeline: str) -> Topic:
-    """The compacted changelog of one pipeline's keyed state; schemas are each stage's own. Keys are
-    `STAGE@PARTITION/KEY`, and lie in that partition (counted around), or `STAGE/KEY` for what all partitions share."""
+    """The compacted changelog of one pipeline's keyed state: `streaming.changelog` says what lies there."""
     return Topic(f"sightline.state.{pipeline}", key="key", schema=None, compacted=True)
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from kafka.errors import KafkaError, RetriableError, TopicAlreadyExistsError, TopicAuthorizationFailedError
 
+from streaming.changelog import Lanes, lanes_of
 from streaming.kafka.clients import open_admin
 from streaming.kafka.denied import missing_right
 from streaming.kafka.settings import KafkaSettings
-from streaming.kafka.source import KafkaReader, KafkaSource
+from streaming.kafka.source import KafkaSource
 from streaming.records import Records
-from streaming.topics import Topic
-from streaming.transport import TransportUnavailable
+from streaming.topics import Topic, state_topic
+from streaming.transport import Fetched, TransportUnavailable
 
 _BROKER_DEFAULT = -1
 _READ_AT_ONCE = 50_000
+_STALLED_AFTER_S = 30.0
+_POLL_S = 0.1  # so long it waits for records before it looks whether there are only markers left
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,62 +64,74 @@ def ensure_topics(settings: KafkaSettings, topics: Sequence[Topic]) -> TopicsRep
 
 
 def topic_options(topic: Topic) -> dict[str, str]:
-    """The topic's settings on the broker."""
+    """The topic's settings on the broker. Those of compacted topics bound how much there is to read at a start."""
     if topic.compacted:
         return {
             "cleanup.policy": "compact",
             "segment.bytes": str(16 << 20),  # only closed segments are compacted: close them early
             "segment.ms": str(3600 * 1000),
             "min.cleanable.dirty.ratio": "0.2",
-            "delete.retention.ms": str(24 * 3600 * 1000),  # how long a tombstone is kept for slow readers
+            "delete.retention.ms": str(
+                3600 * 1000
+            ),  # tombstones and transaction markers are kept so long for slow readers
         }
     return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)}
 
 
-def read_all(
-    settings: KafkaSettings, topic: str, *, lane: int | None = None, stalled_after_s: float = 30.0
-) -> dict[int, Records]:
-    """Every committed record of the topic, or of one lane (`streaming.transport.Output`), from its beginning to its end
-    as of now, by partition, oldest first.
-
-    For compacted topics: all of it is held in memory.
+def read_all(settings: KafkaSettings, topic: str, *, stalled_after_s: float = _STALLED_AFTER_S) -> dict[int, Records]:
+    """Every committed record of the topic from its beginning to its end as of now, by partition, in log order: all of
+    it is held in memory.
 
     Raises:
         LookupError: there is no such topic.
         TransportUnavailable: the cluster is away, or nothing more came for `stalled_after_s`.
     """
+    start, end = _bounds(settings, topic)
+    pieces: dict[int, list[Records]] = {partition: [] for partition in start}
+    for wanted, records in _drain(settings, topic, start, end, stalled_after_s):
+        pieces[wanted.partition].append(records)
+    return {partition: Records.joined(found) for partition, found in pieces.items()}
+
+
+def read_changelog(settings: KafkaSettings, pipeline: str, owners: Collection[int] | None = None) -> Lanes:
+    """A pipeline's changelog from its beginning to its end as of now, to be read piece by piece: all of it, or what
+    there is of these owners (`streaming.changelog.lanes_of`).
+
+    Raises as `read_all` does, also while it is read.
+    """
+    topic = state_topic(pipeline).name
+    start, end = _bounds(settings, topic)
+    wanted = start if owners is None else lanes_of(owners, len(start))
+    pieces = _drain(settings, topic, {p: start[p] for p in wanted}, {p: end[p] for p in wanted}, _STALLED_AFTER_S)
+    return Lanes(len(start), pieces)
+
+
+def _bounds(settings: KafkaSettings, topic: str) -> tuple[dict[int, int], dict[int, int]]:
     source = KafkaSource(settings, topic, group="")
     try:
         start, end = source.beginning_offsets(), source.end_offsets()
+        return dict(sorted(start.items())), end
     finally:
         source.close()
-    if lane is not None:
-        start, end = ({lane % len(start): bounds[lane % len(start)]} for bounds in (start, end))
-    reader = source.open(start)
-    try:
-        return {
-            partition: Records.joined(pieces)
-            for partition, pieces in _drain(reader, topic, start, end, stalled_after_s).items()
-        }
-    finally:
-        reader.close()
 
 
 def _drain(
-    reader: KafkaReader, topic: str, start: dict[int, int], end: dict[int, int], stalled_after_s: float
-) -> dict[int, list[Records]]:
-    pieces: dict[int, list[Records]] = {partition: [] for partition in start}
+    settings: KafkaSettings, topic: str, start: dict[int, int], end: dict[int, int], stalled_after_s: float
+) -> Iterator[Fetched]:
     position = dict(start)
     moved = time.monotonic()
-    while any(position[partition] < end[partition] for partition in end):
-        fetched = reader.poll(timeout_s=1.0, max_records=_READ_AT_ONCE)
-        if fetched is not None:
-            pieces[fetched.range.partition].append(fetched.records)
-            position[fetched.range.partition] = fetched.range.end
-            moved = time.monotonic()
-        elif time.monotonic() - moved > stalled_after_s:
-            raise TransportUnavailable(f"reading {topic} stopped at {position}, before its end {end}")
-    return pieces
+    reader = KafkaSource(settings, topic, group="").open(start)
+    try:
+        while any(position[partition] < end[partition] for partition in end):
+            fetched = reader.poll(_POLL_S, max_records=_READ_AT_ONCE)
+            if fetched is not None:
+                yield fetched
+                position[fetched.range.partition] = fetched.range.end
+                moved = time.monotonic()
+            elif time.monotonic() - moved > stalled_after_s:
+                raise TransportUnavailable(f"reading {topic} stopped at {position}, before its end {end}")
+    finally:
+        reader.close()
 
 
 def _create(admin: object, topic: Topic) -> bool:

@@ -145,8 +145,8 @@ class ContinuousRunner:
         """Keep the workers alive until `stop`.
 
         Raises:
-            Fenced, OffsetsExpired, LogCorrupt, CommitRefused, StateLayoutChanged: as `Worker.run`; whatever a worker
-                cannot get over, the others would meet as well.
+            Fenced, OffsetsExpired, LogCorrupt, CommitRefused, StateCorrupt, StateLayoutChanged, StateTooLarge: as
+                `Worker.run`; whatever a worker cannot get over, the others would meet as well.
         """
         next_report = 0.0
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -19,12 +19,13 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from streaming.codec import Decoder, Encoder, SchemaRegistry, frame_prefix, load_schema
+from streaming.changelog import Lanes, StateChangelog
+from streaming.codec import Encoder, SchemaRegistry, load_schema
 from streaming.kafka.dead_letters import dead_letter_output
 from streaming.pipeline import DependencyUnavailable, FactualStage, Pipeline
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import Batch, Rejected
-from streaming.state import SHARED, Changes, StateTable
+from streaming.state import StateLimits, StateTable
 from streaming.topics import state_topic
 from streaming.transport import Output, TransportUnavailable
 
@@ -35,8 +36,6 @@ away: it is called again."""
 
 T = TypeVar("T")
 
-_OF = "@"  # in a changelog key, between the stage and the partition to which the rest belongs: STAGE@PARTITION/KEY
-
 _MS = pl.Datetime("ms", "UTC")
 _BACK_OFF_S = (0.1, 0.2, 0.5, 1.0)
 
@@ -45,10 +44,6 @@ def reread(read: Callable[[OffsetRange], Records], partition: int, offsets: Sequ
     """The records at these offsets, in one go: they are of one batch, so they lie close together."""
     records = read(OffsetRange(partition, offsets[0], offsets[-1] + 1))
     return records.take(np.flatnonzero(np.isin(records.offsets, offsets)))
-
-
-class StateLayoutChanged(RuntimeError):
-    """The changelog holds rows of another layout than this version of the pipeline keeps."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +80,7 @@ class Flow:
         reread: Reread,
         on_wait: Callable[[str], None] = lambda reason: None,
         keep_waiting: Callable[[], bool] = lambda: True,
+        limits: StateLimits = StateLimits(),  # noqa: B008 - frozen
     ) -> None:
         if pipeline.sink.schema is None:
             raise ValueError(f"pipeline {pipeline.name}: sink topic {pipeline.sink.name} has no schema")
@@ -92,42 +88,25 @@ class Flow:
         self._clock = clock
         self._reread = reread
         self._on_wait = on_wait
-        self._keep_waiting = keep_waiting
+        self._keep_waiting, self._limits = keep_waiting, limits
         self.tables: dict[str, StateTable] = {stage.name: stage.new_state() for stage in pipeline.stages}
-        self._state_prefixes = {name: frame_prefix(table.schema_id) for name, table in self.tables.items()}
+        self._changelog = StateChangelog(state_topic(pipeline.name).name, self.tables, pipeline.former_stages)
         schema = load_schema(pipeline.sink.schema)
         self._answer_columns = [field["name"] for field in schema["fields"]]
         self._answer_encoder = Encoder(schema, registry.id_of(pipeline.sink.schema))
-        self._state_topic = state_topic(pipeline.name).name
         self._totals: Counter[str] = Counter()  # as stages said last
 
-    def restore(self, changelog: Iterable[Records], only: int | None = None) -> int:
-        """Take the state back from its changelog, record by record in log order; the number of keys held after it.
-
-        Args:
-            changelog: its records; those of one key in their order.
-            only: leave out the state of other partitions than this one.
+    def restore(self, lanes: Lanes, only: Collection[int] | None = None) -> int:
+        """Take the state back from its changelog: `StateChangelog.restore`; the number of keys held after it.
 
         Raises:
-            StateLayoutChanged: a row was written by a version with another layout.
+            StateCorrupt, StateLayoutChanged: it cannot be taken back; the state is as it was.
+            StateTooLarge: it is more than a stage may keep.
         """
-        for records in changelog:
-            for (name, partition), own in _rows_by_table(records).items():
-                if name in self.tables and (only is None or partition in (only, SHARED)):
-                    rows = np.asarray([row for row, _ in own])
-                    self._restore(self.tables[name], partition, records.take(rows), [key for _, key in own])
-        for table in self.tables.values():
-            table.drain()
+        self._changelog.restore(lanes, only)
+        self._check_limits()
         self._facts()  # what was counted before this run is not news
         return sum(len(table) for table in self.tables.values())
-
-    def _restore(self, table: StateTable, partition: int, records: Records, keys: Sequence[str]) -> None:
-        gone = np.asarray(records.values.is_null())
-        latest = {key: row for row, key in enumerate(keys)}
-        live = np.asarray(sorted(row for row in latest.values() if not gone[row]), dtype=np.int64)
-        table.delete([key for key, row in latest.items() if gone[row]])
-        if len(live):
-            table.restore(self._decode_state(table, records.take(live)), partition)
 
     def forget(self, partition: int) -> None:
         """Let go of the state of a partition that another worker reads now."""
@@ -138,6 +117,10 @@ class Flow:
         """Run the stages over batches that are in partition order, and gather everything for one transaction.
 
         Waits and tries again while a dependency is away; state is never touched twice for the same rows.
+
+        Raises:
+            StateTooLarge: a stage keeps more than it may.
+            DependencyUnavailable: the run is to stop.
         """
         rows = pl.concat([batch.rows for batch in batches])
         rejected = [part for batch in batches for part in batch.rejected]
@@ -157,7 +140,8 @@ class Flow:
             answered = rows.height
         now_ms = self._clock()
         answers = [self._encode_answers(rows, now_ms)] if answered else []
-        state = [out for table in self.tables.values() for out in self._encode_state(table, now_ms)]
+        state = self._changelog.drain(now_ms)
+        self._check_limits()
         took.lap("encode")
         counts, alerts = self._facts()
         if answered and self._pipeline.counted_flags:
@@ -263,32 +247,9 @@ class Flow:
             now_ms,
         )
 
-    def _encode_state(self, table: StateTable, now_ms: int) -> list[Output]:
-        """What changed, each partition's in its own partition of the changelog."""
-        return [
-            self._state_rows(table, partition, changes, now_ms)
-            for partition, changes in table.drain_by_partition().items()
-        ]
-
-    def _state_rows(self, table: StateTable, partition: int, changes: Changes, now_ms: int) -> Output:
-        changed, rows, deleted = changes
-        prefix = self._state_prefixes[table.name]
-        name = table.name if partition == SHARED else f"{table.name}{_OF}{partition}"
-        keys = [f"{name}/{key}".encode() for key in (*changed, *deleted)]
-        values = [*(prefix + row for row in rows), *[None] * len(deleted)]
-        records = Records.of(keys, values, timestamps_ms=np.full(len(keys), now_ms, np.int64))
-        return Output(self._state_topic, records, lane=None if partition == SHARED else partition)
-
-    def _decode_state(self, table: StateTable, records: Records) -> pl.DataFrame:
-        decoded = Decoder(table.schema, {table.schema_id: table.schema}).decode(records)
-        if decoded.bad:
-            first = decoded.bad[0]
-            raise StateLayoutChanged(
-                f"{self._state_topic}: {len(decoded.bad)} rows of stage {table.name} are not of this version's layout "
-                f"(schema id {table.schema_id}), the first at offset {records.offsets[first.row]}: {first.message}; "
-                "run the version that wrote them, or delete the topic to start with empty state"
-            )
-        return decoded.frame
+    def _check_limits(self) -> None:
+        for table in self.tables.values():
+            self._limits.check(table)
 
 
 class _Stopwatch:
@@ -304,13 +265,3 @@ class _Stopwatch:
 
 def _utf8(column: pl.Series) -> pa.LargeBinaryArray:
     return column.to_arrow().cast(pa.large_string()).cast(pa.large_binary())
-
-
-def _rows_by_table(records: Records) -> dict[tuple[str, int], list[tuple[int, str]]]:
-    """Changelog rows by (stage, partition or `SHARED`): position, and the key within the table."""
-    found: dict[tuple[str, int], list[tuple[int, str]]] = {}
-    for row, key in enumerate(records.keys.to_pylist()):
-        table, _, own = key.decode().partition("/")
-        stage, _, partition = table.partition(_OF)
-        found.setdefault((stage, int(partition) if partition else SHARED), []).append((row, own))
-    return found

@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 
+from streaming.changelog import Lanes
 from streaming.codec import SchemaRegistry
 from streaming.pipeline import DependencyUnavailable, Pipeline
 from streaming.records import Records
@@ -31,6 +32,7 @@ from streaming.runners.order import ReleaseOrder
 from streaming.runners.planner import Planner
 from streaming.runners.preprocess import source_decoder
 from streaming.runners.progress import Progress
+from streaming.state import StateLimits
 from streaming.transport import Fenced, Sink, Source, TransportUnavailable
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class MicroBatchConfig:
     limits: ReadLimits = field(default_factory=ReadLimits)
     max_commit_records: int = 5_000  # more than this is not gathered into one transaction
     max_unanswered_records: int = 50_000  # read but not committed: bounds memory
+    state: StateLimits = field(default_factory=StateLimits)
 
 
 class MicroBatchRunner:
@@ -61,7 +64,7 @@ class MicroBatchRunner:
         sink: Sink,
         registry: SchemaRegistry,
         *,
-        changelog: Callable[[], Iterable[Records]],
+        changelog: Callable[[], Lanes],
         config: MicroBatchConfig | None = None,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -84,6 +87,7 @@ class MicroBatchRunner:
             reread=self._reread,
             on_wait=lambda reason: self.progress.waits("stages", reason),
             keep_waiting=lambda: not self._is_over,
+            limits=self._config.state,
         )
 
     def stop(self) -> None:
@@ -98,7 +102,8 @@ class MicroBatchRunner:
             OffsetsExpired: records were deleted before they were read.
             LogCorrupt: records cannot be read; all before them are answered.
             CommitRefused: Kafka takes no answers, or not these.
-            StateLayoutChanged: the changelog is of another layout.
+            StateCorrupt, StateLayoutChanged: the changelog cannot be taken over.
+            StateTooLarge: a stage keeps more than it may.
         """
         try:
             start = self._connect()

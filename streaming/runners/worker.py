@@ -14,18 +14,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
+from streaming.changelog import Lanes
 from streaming.codec import SchemaRegistry
 from streaming.pipeline import DependencyUnavailable, Pipeline
-from streaming.records import Records
 from streaming.runners.account import account
 from streaming.runners.flow import Clock, Commit, Flow, reread
 from streaming.runners.preprocess import collect, preprocess, source_decoder
 from streaming.runners.progress import Progress
+from streaming.state import SHARED, StateLimits
 from streaming.transport import Fetched, GroupSource, Member, NoLongerOwned, Sink, TransportUnavailable
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class WorkerConfig:
 
     max_commit_records: int = 5_000
     idle_poll_s: float = 0.25
+    state: StateLimits = field(default_factory=StateLimits)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Worker:
         source: whose group to join.
         sink: its own, with a transactional id that no other worker has.
         registry: of schemas.
-        changelog: (partition) to what the state's changelog holds of it, and maybe of others.
+        changelog: (owners) to what the state's changelog holds of these partitions, or `SHARED`, and maybe of others.
         config: how the stream is cut.
         progress: where its counters are kept.
         clock: milliseconds, UTC.
@@ -71,7 +73,7 @@ class Worker:
         sink: Sink,
         registry: SchemaRegistry,
         *,
-        changelog: Callable[[int], Iterable[Records]],
+        changelog: Callable[[Collection[int]], Lanes],
         config: WorkerConfig | None = None,
         progress: Progress | None = None,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
@@ -102,7 +104,8 @@ class Worker:
             OffsetsExpired: records were deleted before they were read.
             LogCorrupt: records cannot be read; all before them are answered.
             CommitRefused: the log takes no answers, or not these.
-            StateLayoutChanged: the changelog is of another layout.
+            StateCorrupt, StateLayoutChanged: the changelog cannot be taken over.
+            StateTooLarge: a stage keeps more than it may.
         """
         try:
             while not self._stop.is_set():
@@ -149,6 +152,7 @@ class Worker:
             reread=partial(reread, member.read),
             on_wait=lambda reason: self.progress.waits("stages", reason),
             keep_waiting=lambda: not self._stop.is_set(),
+            limits=self._config.state,
         )
         return _Membership(member, flow)
 
@@ -166,15 +170,19 @@ class Worker:
     def _move(self, membership: _Membership) -> None:
         member, flow = membership.member, membership.flow
         given, taken = member.moved()
+        if given or taken:
+            self._settle(membership)  # they may have moved unannounced
         for partition in given:
             flow.forget(partition)
             membership.owned.discard(partition)
-        for partition in taken:
-            start = member.begin(partition)
-            keys = flow.restore(self._changelog(partition), only=partition)
-            membership.owned.add(partition)
-            self.progress.resumed_at({partition: start})
-            log.info("pipeline %s: partition %d from %d, %d keys", self._pipeline.name, partition, start, keys)
+        if taken:
+            starts = {partition: member.begin(partition) for partition in taken}
+            is_first = not membership.owned and bool(self._pipeline.shared)
+            owners = {*taken, SHARED} if is_first else set(taken)
+            keys = flow.restore(self._changelog(owners), only=owners)
+            membership.owned.update(taken)
+            self.progress.resumed_at(starts)
+            log.info("pipeline %s: partitions from %s, %d keys", self._pipeline.name, starts, keys)
         self.progress.waits("log", "")
 
     def _answer(self, membership: _Membership, fetched: Sequence[Fetched]) -> None:

@@ -37,7 +37,7 @@ from jobs.settings import PipelineSection, RaySection
 from jobs.signals import signals_set
 from models.layers import OddGroupScores, masked_softmax
 from streaming.codec import Decoder, Encoder, Schema, UnknownSchema, load_schema
-from streaming.kafka.admin import ensure_topics, read_all
+from streaming.kafka.admin import ensure_topics, read_changelog
 from streaming.kafka.broker import EmbeddedBroker
 from streaming.kafka.plain_sink import KafkaPlainSink
 from streaming.kafka.publisher import Publisher
@@ -165,7 +165,7 @@ def micro_batch(kafka: KafkaSettings) -> MicroBatchRunner:
         KafkaSource(kafka, FRAMES.name, GROUP),
         KafkaSink(kafka, "reference", GROUP, FRAMES.name),
         ReferenceRegistry(),
-        changelog=lambda: read_all(kafka, state_topic(pipeline.name).name).values(),
+        changelog=lambda: read_changelog(kafka, pipeline.name),
         config=MicroBatchConfig(
             epoch_s=settings.epoch_s,
             read_tasks=settings.read_tasks,
@@ -185,7 +185,7 @@ def continuous(kafka: KafkaSettings, workers: int, *, at_least_once: bool) -> Co
             KafkaSource(kafka, FRAMES.name, GROUP),
             plain if at_least_once else KafkaSink(kafka, f"reference.{number}", GROUP, FRAMES.name, producers=2),
             ReferenceRegistry(),
-            changelog=lambda partition: read_all(kafka, state_topic(pipeline.name).name, lane=partition).values(),
+            changelog=lambda owners: read_changelog(kafka, pipeline.name, owners),
             progress=progress,
         )
 

@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "model": ["bench_model.py"],
     "transport": ["bench_transport.py"],
     "startup": ["bench_startup.py"],
+    "restore": ["bench_restore.py"],
     "latency": ["bench_pipeline.py", "latency"],
     "sustained": ["bench_pipeline.py", "sustained"],
     "memory": ["bench_pipeline.py", "memory"],
@@ -93,6 +94,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     swift, gush = results["continuous_latency"]["continuous_latency"], results["continuous_drain"]["continuous_drain"]
     prompt, flood = results["plain_latency"]["plain_latency"], results["plain_drain"]["plain_drain"]
     ms, pages = latency["latency_ms"], results["pages"]["pages"]
+    restore = results["restore"]["restore"]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -155,6 +157,12 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             f"not measured: {model['gpu']['skipped']}"
             if "skipped" in model["gpu"]
             else f"{model['gpu']['frames_per_s']['predictor']:,} frames/s ({model['gpu']['device']})",
+        ),
+        (
+            f"state restored at a start, {restore['keys']:,} keys, {restore['records'] // restore['keys']} versions of "
+            "each uncompacted",
+            "10 s",
+            f"{max(restore[shape]['restore_s'] for shape in ('large', 'small')):.1f} s",
         ),
         ("demo, warm start to first insight", "30 s", f"{startup['first_insight_s']:.1f} s"),
         ("`sightline --help`", "0.5 s", f"{startup['help_s']:.2f} s"),

@@ -17,7 +17,7 @@ import ray
 
 from jobs.ray_session import ray_session
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
-from streaming.kafka.admin import ensure_topics, read_all
+from streaming.kafka.admin import ensure_topics, read_all, read_changelog
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
@@ -93,7 +93,7 @@ class Stream:
                 KafkaSource(settings, pipeline.source.name, prefix),
                 KafkaSink(settings, f"{prefix}.{number}", prefix, pipeline.source.name, producers=2),
                 PackagedRegistry(),
-                changelog=lambda partition: read_all(settings, state_topic(prefix).name, lane=partition).values(),
+                changelog=lambda owners: read_changelog(settings, prefix, owners),
                 progress=progress,
             )
 

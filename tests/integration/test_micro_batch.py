@@ -20,6 +20,7 @@ import polars as pl
 import pytest
 
 from jobs.ray_session import ray_session
+from streaming.changelog import StateChangelog
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
 from streaming.kafka.admin import ensure_topics, read_all
 from streaming.kafka.publisher import Publisher
@@ -34,7 +35,7 @@ from streaming.runners.epoch import EpochSource, Preprocess, ReadLimits, batches
 from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
 from streaming.simulators.match import simulate
 from streaming.state import Column, StateTable
-from streaming.testing import AFTER_COMMIT, MemoryLog, MemorySink, MemorySource
+from streaming.testing import AFTER_COMMIT, MemoryLog, MemorySink, MemorySource, lanes
 from streaming.topics import Topic, state_topic
 from streaming.transport import Fenced, LogCorrupt, Sink, Source
 
@@ -133,7 +134,7 @@ class Stream(ABC):
             self.source,
             self.sink,
             PackagedRegistry(),
-            changelog=lambda: self.all_of(self.topics[3].name),
+            changelog=lambda: lanes(self.all_of(self.topics[3].name)),
             config=MicroBatchConfig(**{"limits": ReadLimits(0.02, 50), "max_commit_records": 100, **config}),
         )
         self._thread = threading.Thread(target=self._run)
@@ -179,9 +180,8 @@ class Stream(ABC):
         for (match,), mine in answers.group_by(["match_id"], maintain_order=True):
             assert mine["sequence"].is_sorted(), match
         table = self.pipeline.stages[0].new_state()
-        state = Decoder(table.schema, {table.schema_id: table.schema})
-        rows = pl.concat([state.decode(records).frame for records in self.all_of(self.topics[3].name)])
-        table.restore(rows)
+        changelog = StateChangelog(self.topics[3].name, {table.name: table})
+        changelog.restore(lanes(self.all_of(self.topics[3].name)))
         matches = expected["match_id"].unique(maintain_order=True).to_list()
         seen = dict(zip(matches, table["seen"][table.slots(matches)].tolist(), strict=True))
         assert seen == dict(Counter(expected["match_id"].to_list()))

@@ -17,7 +17,7 @@ from models.store import SHIPPED
 from serve.win import LocalPredict
 from streaming import topics
 from streaming.codec import Encoder, PackagedRegistry, load_schema
-from streaming.kafka.admin import ensure_topics, read_all
+from streaming.kafka.admin import ensure_topics, read_all, read_changelog
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
@@ -127,7 +127,7 @@ def micro_batch(world: World) -> Answers:
         world.kafka_source("micro"),
         world.sink("micro"),
         PackagedRegistry(),
-        changelog=lambda: read_all(world.settings, state_topic(pipeline.name).name).values(),
+        changelog=lambda: read_changelog(world.settings, pipeline.name),
         config=MicroBatchConfig(read_tasks=2, limits=ReadLimits(0.02, 40), max_commit_records=90),
         clock=lambda: NOW_MS,
     )
@@ -145,9 +145,7 @@ def continuous(world: World) -> Answers:
             world.kafka_source("continuous"),
             world.sink("continuous"),
             PackagedRegistry(),
-            changelog=lambda partition: read_all(
-                world.settings, state_topic(pipeline.name).name, lane=partition
-            ).values(),
+            changelog=lambda owners: read_changelog(world.settings, pipeline.name, owners),
             config=WorkerConfig(max_commit_records=70, idle_poll_s=0.05),
             clock=lambda: NOW_MS,
         )

@@ -9,16 +9,17 @@ import numpy as np
 import polars as pl
 import pytest
 
+from streaming.changelog import Lanes
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
 from streaming.pipeline import DependencyUnavailable
 from streaming.pipelines.win_prediction import Arrays, Prediction, win_prediction
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import Batch
-from streaming.runners.flow import Flow, StateLayoutChanged
+from streaming.runners.flow import Commit, Flow
 from streaming.runners.preprocess import preprocess
 from streaming.simulators.match import simulate
-from streaming.state import StateTable
-from streaming.testing import every_row
+from streaming.state import StateLimits, StateTable, StateTooLarge
+from streaming.testing import every_row, lanes
 from streaming.transport import TransportUnavailable
 
 NOW_MS = 1_700_000_000_000
@@ -58,6 +59,11 @@ def batches(size: int, extra: bytes | None = None) -> list[Batch]:
     return made
 
 
+def changelog(commits: list[Commit]) -> Lanes:
+    """Of one partition."""
+    return lanes([Records.joined([out.records for commit in commits for out in commit.state])])
+
+
 def answers(commits: list[object]) -> pl.DataFrame:
     decoder = Decoder("match-insights", PackagedRegistry())
     frames = [decoder.decode(out.records).frame for commit in commits for out in commit.answers]  # type: ignore[attr-defined]
@@ -80,7 +86,7 @@ def test_a_restart_from_the_changelog_goes_on_as_if_nothing_had_happened() -> No
 
     first, second = flow(), flow()
     before = [first.process([batch]) for batch in made[:4]]
-    second.restore([out.records for commit in before for out in commit.state])
+    second.restore(changelog(before))
     after = [second.process([batch]) for batch in made[4:]]
     assert answers([*before, *after]).equals(expected)
 
@@ -198,11 +204,30 @@ def test_late_and_repeated_events_and_broken_answers_are_counted_once() -> None:
     again = running.process(made[-1:])  # the log's last 20 records once more
     assert again.counts.get("late", 0) + again.counts.get("repeated", 0) == made[-1].rows.height
     resumed = flow(broken)
-    resumed.restore([out.records for commit in (first, again) for out in commit.state])
+    resumed.restore(changelog([first, again]))
     assert resumed.process(made[-1:]).counts.get("repeated", 0) <= made[-1].rows.height  # not those before the restart
 
 
-def test_state_of_another_layout_is_refused_with_the_remedy() -> None:
-    key, value = b"model/m", b"\x00\x40\x00\x00\x01rest"
-    with pytest.raises(StateLayoutChanged, match=r"state\.win-prediction: 1 rows of stage model .* offset 7"):
-        flow().restore([Records.of([key], [value], [7])])
+def test_a_stage_that_keeps_too_much_stops_the_run_before_anything_is_handed_out() -> None:
+    small = flow(limits=StateLimits(max_keys=2))
+    with pytest.raises(
+        StateTooLarge, match=r"stage fold keeps \d+ keys, and 2 are allowed: raise pipeline.state_max_k"
+    ):
+        small.process(batches(10_000))
+    light = flow(limits=StateLimits(max_bytes=100))
+    with pytest.raises(StateTooLarge, match=r"stage fold keeps [\d,]+ bytes, and 100 are allowed"):
+        light.process(batches(10_000))
+
+
+def test_a_changelog_of_more_than_may_be_kept_is_refused() -> None:
+    written = [flow().process(batches(10_000))]
+    with pytest.raises(StateTooLarge, match="stage fold keeps"):
+        flow(limits=StateLimits(max_keys=2)).restore(changelog(written))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a@b"])
+def test_a_stage_name_that_a_changelog_key_cannot_hold_is_refused(name: str) -> None:
+    stage = RefuseTwice()
+    stage.name = name
+    with pytest.raises(ValueError, match="needs a name without / and @"):
+        dataclasses.replace(win_prediction(predict), stages=(stage,))  # type: ignore[arg-type]

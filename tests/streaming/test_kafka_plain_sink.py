@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
-from streaming.kafka.admin import ensure_topics, read_all
+from streaming.kafka.admin import ensure_topics, read_all, read_changelog
 from streaming.kafka.member import KafkaMember
 from streaming.kafka.plain_sink import KafkaPlainSink
 from streaming.kafka.producing import BatchProducer
@@ -149,7 +149,7 @@ def test_a_worker_that_dies_before_it_leaves_its_offsets_is_followed_by_one_that
             KafkaSource(settings, source.name, "plain-worker"),
             KafkaPlainSink(settings, "plain-worker", source.name),
             PackagedRegistry(),
-            changelog=lambda partition: [],
+            changelog=lambda owners: read_changelog(settings, "plain-worker", owners),
             config=WorkerConfig(max_commit_records=10),
         )
         closing.callback(made.leave)

@@ -141,7 +141,7 @@ def test_the_schema_is_readable_avro(table: StateTable) -> None:
     key, team, packed = table.schema["fields"]
     assert (key["name"], team["name"]) == ("key", "team")
     assert packed["type"] == {"type": "fixed", "name": "packed_33", "size": 33}
-    assert "('hidden', '<f4', (3,))" in packed["doc"]
+    assert ["hidden", "<f4", [3]] in packed["columns"]
 
 
 @given(st.dictionaries(st.text(max_size=200), st.text(max_size=20_000)))
@@ -161,7 +161,7 @@ def test_rows_are_written_as_fastavro_writes_them(teams: dict[str, str]) -> None
 
 
 def test_the_name_of_the_key_is_taken() -> None:
-    for name in ("key", "packed"):
+    for name in ("key", "packed", "check"):
         with pytest.raises(ValueError, match=f"state fold: '{name}' is taken"):
             StateTable("fold", {name: Column(str)})
 
@@ -203,3 +203,57 @@ def test_a_key_that_comes_back_in_another_partition_leaves_a_tombstone_in_the_fi
     table.touch(["a"])
     drained = table.drain_by_partition()
     assert {p: (changes.keys, changes.deleted) for p, changes in drained.items()} == {0: ([], ["a"]), 1: (["a"], [])}
+
+
+def test_what_is_forgotten_leaves_nothing_in_the_storage() -> None:
+    table = StateTable("owned", LAYOUT)
+    slots = table.slots(["a", "b"], [0, 1])
+    table["total"][slots], table["team"][slots], table["clock_s"][slots] = 5, "Blue", 9.0
+    table.forget(0)
+    assert table["total"].sum() == 5
+    assert sorted(set(table["team"].tolist())) == ["", "Blue"]
+    assert np.unique(table["clock_s"]).tolist() == [-1.0, 9.0]
+
+
+OPERATIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["write", "delete", "forget", "drain", "restart"]),
+        st.sampled_from("abcd"),
+        st.integers(0, 2),
+        st.text(max_size=9),
+    ),
+    max_size=30,
+)
+
+
+@given(OPERATIONS)
+def test_the_size_is_that_of_the_rows_as_drained_or_restored(operations: list[tuple[str, str, int, str]]) -> None:
+    table, rows = StateTable("sized", LAYOUT), dict[str, bytes]()
+    for what, key, partition, text in operations:
+        if what == "write":
+            table["team"][table.slots([key], [partition])] = text
+            table.touch([key])
+        elif what == "delete":
+            table.delete([key])
+        elif what == "forget":
+            table.forget(partition)
+        elif what == "restart":
+            restored = StateTable("sized", LAYOUT)
+            restored.restore(every_row(table))
+            table = restored
+        if what in ("drain", "restart"):
+            table.touch(table.keys())
+        changed, made, _ = table.drain()
+        rows = {key: row for key, row in (rows | dict(zip(changed, made, strict=True))).items() if key in table}
+        assert table.size_bytes == sum(map(len, rows.values()))
+
+
+@given(st.lists(st.sampled_from([f"k{n}" for n in range(700)]), max_size=900), st.integers(0, 5))
+def test_keys_that_are_new_together_are_admitted_once_each(keys: list[str], held: int) -> None:
+    table = StateTable("many", {"total": Column(np.int64, default=3)})
+    table["total"][table.slots([f"k{n}" for n in range(held)])] = 1
+    slots = dict(zip(keys, table.slots(keys).tolist(), strict=True))
+    assert table.slots(keys).tolist() == [slots[key] for key in keys]
+    assert len(set(slots.values())) == len(slots)
+    wanted = [1 if int(key[1:]) < held else 3 for key in slots]
+    assert table["total"][list(slots.values())].tolist() == wanted

@@ -19,7 +19,7 @@ from streaming.records import Records
 from streaming.runners.worker import Worker, WorkerConfig
 from streaming.simulators.match import simulate
 from streaming.state import Column, StateTable
-from streaming.testing import AFTER_COMMIT, MemoryLog, MemoryMember, MemorySink, MemorySource
+from streaming.testing import AFTER_COMMIT, MemoryLog, MemoryMember, MemorySink, MemorySource, lanes
 from streaming.topics import Topic, state_topic
 from streaming.transport import Fenced
 
@@ -33,16 +33,16 @@ class Count:
 
     name = "count"
 
-    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
-        self._before = before
+    def __init__(self, before: Callable[[], None] = lambda: None, *, is_shared: bool = False) -> None:
+        self._before, self._is_shared = before, is_shared
 
     def new_state(self) -> StateTable:
-        return StateTable(self.name, {"seen": Column(np.int64)}, partitioned=True)
+        return StateTable(self.name, {"seen": Column(np.int64)}, partitioned=not self._is_shared)
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         self._before()
         matches = rows["match_id"].to_list()
-        slots = state.slots(matches, rows["_partition"].to_numpy())
+        slots = state.slots(matches, None if self._is_shared else rows["_partition"].to_numpy())
         clock_s = np.empty(len(slots))
         for row, slot in enumerate(slots):
             state["seen"][slot] += 1
@@ -69,10 +69,10 @@ class Source(MemorySource):
 class World:
     """The topics, and what was written to them."""
 
-    def __init__(self) -> None:
-        self.log = MemoryLog()
-        for topic in (IN, IN.dead_letters, OUT):
-            self.log.create(topic.name, topic.partitions)
+    def __init__(self, partitions: int = PARTITIONS, *, is_shared: bool = False) -> None:
+        self.log, self._is_shared = MemoryLog(), is_shared
+        for topic, count in ((IN, partitions), (IN.dead_letters, 1), (OUT, OUT.partitions)):
+            self.log.create(topic.name, count)
         self.log.create(STATE, PARTITIONS)
         self.written = 0
         self._sources: dict[Worker, Source] = {}
@@ -90,11 +90,11 @@ class World:
     def worker(self, name: str, before: Callable[[], None] = lambda: None) -> Worker:
         source = Source(self.log, IN.name, "group")
         worker = Worker(
-            Pipeline("count", IN, (), (Count(before),), OUT),
+            Pipeline("count", IN, (), (Count(before, is_shared=self._is_shared),), OUT),
             source,
             MemorySink(self.log, name, "group", IN.name),
             PackagedRegistry(),
-            changelog=lambda partition: [self.log.records(STATE, partition)],
+            changelog=lambda owners: lanes([self.log.records(STATE, p) for p in range(PARTITIONS)], owners),
             config=WorkerConfig(max_commit_records=5, idle_poll_s=0.0),
         )
         self._sources[worker] = source
@@ -129,6 +129,19 @@ class World:
                 worker.step()
         self.check()
         assert Counter(self.answers()["match_id"]) == Counter(f"m{n % MATCHES}" for n in range(self.written))
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 7])
+def test_state_that_is_shared_comes_back_whole_whatever_the_number_of_partitions(partitions: int) -> None:
+    world = World(partitions, is_shared=True)
+    for number in range(3):
+        world.feed(20)
+        worker = world.worker("a")
+        for _ in range(2 if number < 2 else 60):
+            worker.step()
+        worker.leave()
+    assert world.answered() == world.written
+    world.check()
 
 
 def test_one_worker_answers_all_and_its_successor_goes_on_from_the_changelog() -> None:

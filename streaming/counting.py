@@ -1,0 +1,54 @@
+"""A stage for tests of delivery: what is lost, doubled or swapped on the way shows in its answers and in its state.
+
+Here and not beside the tests, because workers of Ray import what they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+
+from streaming.state import Column, StateTable
+
+_MODULUS = 1_000_003
+
+
+def _nothing(rows: pl.DataFrame) -> None:
+    pass
+
+
+class CountingStage:
+    """Answers every event of a match with itself, numbered within the match (`clock_s`, from 1).
+
+    The state holds of each match how many events there were (`seen`), and a number that hangs on all their sequences
+    and on their order (`digest`).
+
+    Args:
+        before: called with every batch before any state is touched; what it raises is the stage's failure.
+    """
+
+    name = "count"
+
+    def __init__(self, before: Callable[[pl.DataFrame], None] = _nothing) -> None:
+        self._before = before
+
+    def new_state(self) -> StateTable:
+        """No matches yet."""
+        return StateTable(self.name, {"seen": Column(np.int64), "digest": Column(np.int64)}, partitioned=True)
+
+    def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
+        """(N rows with match_id, sequence, _partition, _ingest_time_ms) to as many answers."""
+        self._before(rows)
+        matches = rows["match_id"].to_list()
+        slots = state.slots(matches, rows["_partition"].to_numpy())
+        seen, digest = state["seen"], state["digest"]
+        numbers = np.empty(len(slots))
+        for row, (slot, sequence) in enumerate(zip(slots, rows["sequence"].to_list(), strict=True)):
+            seen[slot] += 1
+            digest[slot] = (int(digest[slot]) * 31 + sequence + 1) % _MODULUS
+            numbers[row] = seen[slot]
+        state.touch(matches)
+        ingested = pl.from_epoch("_ingest_time_ms", time_unit="ms").dt.replace_time_zone("UTC")
+        return rows.with_columns(ingested.alias("ingest_time_ms"), clock_s=pl.Series(numbers))

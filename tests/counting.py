@@ -172,9 +172,9 @@ class Stream:
     def sink(self, transactional_id: str = "") -> Sink:
         return self.log.sink(transactional_id or self.prefix, self.prefix, self.pipeline.source.name)
 
-    def feed(self, count: int, encoder: Encoder | None = None) -> None:
+    def feed(self, count: int, encode: Callable[[pl.DataFrame], Records] = encoded) -> None:
         """Append so many events, and return when the log has them."""
-        self.log.append(self.pipeline.source.name, encoded(events(self.written, self.written + count), encoder))
+        self.log.append(self.pipeline.source.name, encode(events(self.written, self.written + count)))
         self.written += count
 
     def feed_poison(self, count: int) -> None:

@@ -22,7 +22,6 @@ import polars as pl
 import psutil
 import ray
 
-from streaming.codec import Encoder
 from streaming.counting import CountingStage
 from streaming.kafka.broker import EmbeddedBroker
 from streaming.kafka.settings import KafkaSettings
@@ -136,6 +135,7 @@ class Lab:
         self.verdict: Callable[[], Verdict] = self.stream.verdict
         self._source = self.stream.source()
         self._drivers: list[Driver] = []
+        self._logs: list[OnKafka] = []
 
     def pick(self, short: int, long: int) -> int:
         return long if self.long else short
@@ -152,14 +152,14 @@ class Lab:
             run.wait_for(self.caught_up, pause_s=0.1)
 
     @contextmanager
-    def load(self, records: int, over_s: float = 2.0, encoder: Encoder | None = None) -> Iterator[None]:
+    def load(self, records: int, over_s: float = 2.0) -> Iterator[None]:
         """The feed writes meanwhile; all is on the log by the end of the `with`."""
         failure: list[BaseException] = []
 
         def feed() -> None:
             try:
                 for piece in _pieces(records):
-                    self.stream.feed(piece, encoder)
+                    self.stream.feed(piece)
                     time.sleep(over_s * piece / records)
             except BaseException as broken:
                 failure.append(broken)
@@ -215,6 +215,17 @@ class Lab:
         self._drivers.append(Driver(self.plan, len(self._drivers), **options))
         return self._drivers[-1]
 
+    def over_proxy(self) -> OnKafka:
+        """The same topics, reached through the proxy."""
+        self._logs.append(OnKafka(self.broker.proxied))
+        return self._logs[-1]
+
+    def reconnect(self) -> None:
+        """Let the feed and the questions about offsets see the topics anew."""
+        self.close()
+        self.stream.log = OnKafka(self.broker.settings)
+        self._source = self.stream.source()
+
     def judge_as(self, inputs: pl.DataFrame, *, whole: bool) -> None:
         """Let these be the inputs, where the log no longer has them all."""
         self.verdict = lambda: self.stream.verdict(inputs, whole=whole)
@@ -224,7 +235,8 @@ class Lab:
             driver.kill()
         self._source.close()
         assert isinstance(self.stream.log, OnKafka)
-        self.stream.log.close()
+        for log in (self.stream.log, *self._logs):
+            log.close()
 
 
 class Driver:

@@ -5,30 +5,42 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import psutil
+from kafka.errors import NoOffsetForPartitionError
 
 from streaming.kafka.clients import open_member
 from streaming.kafka.member import LONGEST_PAUSE_S, SESSION_S
+from streaming.runners import micro_batch
+from streaming.runners.batch import Batch
 from streaming.runners.continuous import ContinuousRunner
+from streaming.runners.epoch import batches
 from streaming.transport import Fenced
-from tests.chaos.lab import BOTH, CONTINUOUS, Lab
+from tests.chaos.lab import BOTH, CONTINUOUS, MICRO_BATCH, Lab
 from tests.chaos.scenario import scenario
 from tests.counting import Run
 
 
 @scenario(*BOTH)
 def worker_killed(lab: Lab) -> None:
-    """kill -9 of a worker, or of the process of a read task, under load; again and again."""
+    """kill -9 of a worker, or of the process of a read task, under load; the last time of the only one there is."""
+    rounds = lab.pick(2, 12)
     with lab.running(workers=2) as run:
-        for _ in range(lab.pick(2, 12)):
+        for number in range(rounds):
+            if number == rounds - 1 and isinstance(run.runner, ContinuousRunner):
+                run.runner.scale(1)
+                run.wait_for(lambda: len(lab.processes()) <= 1)
             with lab.load(lab.pick(400, 2_000)):
                 run.wait_for(lab.some_more(50))
                 victim = lab.random.choice(lab.processes())
                 lab.kill(victim, "worker")
             run.wait_for(lab.caught_up, pause_s=0.1)
-            run.wait_for(lambda gone=victim.pid: gone not in {p.pid for p in lab.processes()})  # type: ignore[misc]
+            assert victim.pid not in {process.pid for process in lab.processes()}, "who was killed has answered"
 
 
 @scenario(*BOTH)
@@ -120,7 +132,8 @@ def rebalance_storm(lab: Lab) -> None:
             foreign.subscribe([topic])
             until = time.monotonic() + lab.random.uniform(0.5, 2.0)
             while time.monotonic() < until:
-                foreign.poll(timeout_ms=100)
+                with suppress(NoOffsetForPartitionError):  # nothing is committed there yet
+                    foreign.poll(timeout_ms=100)
             foreign.close()
 
 
@@ -150,3 +163,21 @@ def disk_full(lab: Lab) -> None:
         process.rlimit(psutil.RLIMIT_FSIZE, (max(log.stat().st_size for log in feed) + 1, hard))
         lab.wait_for(lambda: not lab.broker.status().running)
         lab.broker.start(timeout_s=180.0)
+
+
+@scenario(MICRO_BATCH)
+def epochs_turn_over(lab: Lab) -> None:
+    """One Ray Data execution after another under load, two read tasks each, and one of these is killed."""
+    begun: list[int] = []
+
+    def spied(*arguments: Any) -> Iterator[Batch]:
+        begun.append(len(begun))
+        return batches(*arguments)
+
+    with mock.patch.object(micro_batch, "batches", spied), lab.running(epoch_s=1.0, workers=2) as run:
+        while len(begun) < lab.pick(5, 30):
+            lab.stream.feed(60)
+            run.wait_for(lab.some_more())
+            if len(begun) == 2 and not lab.injected:
+                lab.kill(lab.random.choice(lab.processes()), "read task")
+        lab.inject(f"{len(begun)} epochs")

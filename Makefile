@@ -47,6 +47,10 @@ audit: .audit/.installed ## Security: bandit over our code, pip-audit over the p
 bench: setup ## The figures of the README, measured here: all, or ARGS="latency"
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
+.PHONY: chaos
+chaos: setup ## The failure lab: what breaks is repaired, nothing is lost or doubled. ARGS="--list", "--long"
+	@$(BIN)/python tests/chaos/run.py $(ARGS)
+
 .PHONY: pages
 pages: $(PAGES) ## The pages in serve/web
 

@@ -59,6 +59,7 @@ def ray_session(
         ray.init(address=address, logging_level=logging.ERROR, runtime_env=_ship_code(), namespace="sightline")
     else:
         ray.init(
+            address="local",  # else a cluster that anybody runs on this machine is taken for ours
             num_cpus=logical_cpus,
             object_store_memory=object_store_mb << 20,
             include_dashboard=dashboard,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hypothesis
@@ -23,20 +24,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("SIGHTLINE_") and name != _DATA]:
         del os.environ[name]
     os.environ.pop("RAY_ADDRESS", None)
-    _register(config, "kafka_fixtures")
-    _register(config, "secured_broker")
-    _register(config, "transport_labs")
-
-
-def _register(config: pytest.Config, name: str) -> None:
-    """Take tests/NAME.py and its fixtures, found by its path: another package named `tests` may be installed."""
-    full_name = f"tests.{name}"
-    if full_name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full_name, ROOT / "tests" / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        sys.modules[full_name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[full_name])
-    config.pluginmanager.register(sys.modules[full_name], full_name)
+    tests = sys.modules.setdefault("tests", ModuleType("tests"))
+    tests.__path__ = [str(ROOT / "tests")]  # ours: another package of this name may be installed
+    for name in ("kafka_fixtures", "secured_broker", "transport_labs", "ray_fixtures"):
+        config.pluginmanager.register(importlib.import_module(f"tests.{name}"), f"tests.{name}")
 
 
 @pytest.fixture(scope="session")

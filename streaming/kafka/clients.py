@@ -171,6 +171,17 @@ def is_reachable(settings: KafkaSettings) -> bool:
     return True
 
 
+def is_missing(settings: KafkaSettings, topic: str) -> bool:
+    """Whether the cluster says that it has no such topic: silence does not, nor does a cluster that has just come back.
+
+    Raises:
+        TransportUnavailable: it does not answer.
+    """
+    with open_admin(settings) as admin:
+        (described,) = admin.describe_topics([topic])
+    return bool(described["error_code"] == UnknownTopicOrPartitionError.errno)
+
+
 def is_forbidden(settings: KafkaSettings, consumer: Any, topic: str) -> bool:
     """Whether the cluster does not let this consumer know of the topic. A list of all topics just leaves it out, so it
     is asked for by name, once."""

@@ -19,7 +19,7 @@ from kafka.errors import InvalidProducerEpochError, KafkaError, KafkaTimeoutErro
 from kafka.producer.producer_batch import ProducerBatch
 from kafka.record.memory_records import MemoryRecordsBuilder
 
-from streaming.kafka.clients import away, force_close, is_reachable, open_batch_producer
+from streaming.kafka.clients import away, force_close, is_missing, open_batch_producer
 from streaming.kafka.denied import DENIALS, access_denied
 from streaming.kafka.partitioning import Partitioner
 from streaming.kafka.record_batch import EncodedBatch, encode
@@ -58,7 +58,7 @@ class BatchProducer:
             try:
                 known = self._producer._wait_on_metadata(topic, _METADATA_TIMEOUT_MS)
             except KafkaTimeoutError as error:
-                if is_reachable(self._settings):
+                if is_missing(self._settings, topic):
                     raise CommitRefused(
                         f"there is no topic {topic} on {self._settings.bootstrap_servers}: create it"
                     ) from error

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
-from jobs.ray_session import ray_session
 from models.store import SHIPPED
 from serve.win import LocalPredict
 from streaming import topics
@@ -36,6 +33,7 @@ from streaming.topics import Topic, state_topic
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.usefixtures("own_ray"),
     pytest.mark.kafka,
     pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray Data reads deprecated settings of its own
@@ -46,15 +44,6 @@ NOW_MS = 1_700_000_000_000
 MATCHES = 5
 Answers = dict[bytes, list[bytes]]
 """By key, the answers in their order."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_ray() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # Ray does not wait for the processes that it ends
-        with ray_session(None, logical_cpus=4, object_store_mb=100):
-            yield
-        gc.collect()
 
 
 def events() -> pl.DataFrame:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaTimeoutError
 
 from streaming.kafka.admin import ensure_topics, read_all, topic_options
 from streaming.kafka.clients import open_admin
@@ -19,7 +20,7 @@ from streaming.kafka.source import KafkaSource
 from streaming.kafka.transactions import TransactionalProducer
 from streaming.records import Records
 from streaming.topics import Topic, state_topic
-from streaming.transport import Fenced, Output, TransportUnavailable
+from streaming.transport import CommitRefused, Fenced, Output, TransportUnavailable
 
 pytestmark = pytest.mark.kafka
 
@@ -229,3 +230,20 @@ def test_reading_all_of_a_topic_gives_each_partition_in_order(
     }
     with pytest.raises(LookupError, match="no topic nowhere"):
         read_all(settings, "nowhere")
+
+
+def test_silence_about_a_topic_that_is_there_is_an_outage_and_about_none_a_refusal(
+    settings: KafkaSettings, topic: Topic, closing: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that was cut while the client asked, and is back when it looks whether anybody answers."""
+
+    def silent(*_: object) -> None:
+        raise KafkaTimeoutError("Failed to update metadata after 2.0 secs.")
+
+    producer = TransactionalProducer(settings, topic.name, timeout_s=10.0)
+    closing.callback(producer.discard)
+    monkeypatch.setattr(producer._producer, "_wait_on_metadata", silent)  # noqa: SLF001
+    with pytest.raises(TransportUnavailable, match="does not answer"):
+        producer.partitions(topic.name)
+    with pytest.raises(CommitRefused, match=r"there is no topic nowhere\.at\.all"):
+        producer.partitions("nowhere.at.all")

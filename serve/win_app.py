@@ -126,11 +126,13 @@ class WinApp:
         Not by a deployment with another number: every deployment is a new version to Serve, which replaces all.
         """
         import ray
-        from ray.serve._private.api import _get_global_client  # as Serve's own REST call for this does
         from ray.serve._private.common import DeploymentID
+        from ray.serve.context import _get_global_client
 
         self._replicas = replicas
-        controller = _get_global_client()._controller  # noqa: SLF001 - the handle has no name of its own
+        client = _get_global_client(raise_if_no_controller_running=True)
+        assert client is not None
+        controller = client._controller  # noqa: SLF001 - Serve offers this over HTTP alone, and we run no proxy
         ray.get(controller.update_deployment_replicas.remote(DeploymentID(self._deployment, self._name), replicas))
 
     def state(self) -> AppState:

@@ -166,7 +166,7 @@ class MicroBatchRunner:
 
         def read(epoch: int) -> Iterable[Batch]:
             source = EpochSource(self._source, planner, epoch, assignment, self._config.limits)
-            preprocess = Preprocess(self._decoder, self._pipeline.transforms, planner)
+            preprocess = Preprocess(self._decoder, self._pipeline.transforms, planner, self._pipeline.shedding)
             return batches(source, preprocess, tasks, self._config.cpus_per_task)
 
         return read

@@ -22,7 +22,7 @@ from streaming.pipeline import DependencyUnavailable, Pipeline
 from streaming.records import Records
 from streaming.runners.account import account
 from streaming.runners.flow import Clock, Flow, reread
-from streaming.runners.preprocess import collect, preprocess, source_decoder
+from streaming.runners.preprocess import collect, preprocess, shed, source_decoder
 from streaming.runners.progress import Progress
 from streaming.transport import Fetched, GroupSource, Member, NoLongerOwned, Sink, TransportUnavailable
 
@@ -165,7 +165,8 @@ class Worker:
         self.progress.waits("log", "")
 
     def _answer(self, membership: _Membership, fetched: Sequence[Fetched]) -> None:
-        batch = preprocess(fetched, self._decoder, self._pipeline.transforms, self._report)
+        kept, passed_over = shed(fetched, self._pipeline.shedding, self._clock())
+        batch = preprocess(kept, self._decoder, self._pipeline.transforms, self._report, passed_over)
         commit = membership.flow.process([batch])
         began = time.perf_counter()
         self._sink.commit(

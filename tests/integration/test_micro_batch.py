@@ -3,6 +3,7 @@ reading itself is at stake. Whatever happens, every event is answered once, and 
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 import signal
@@ -26,7 +27,7 @@ from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
-from streaming.pipeline import DependencyUnavailable, Pipeline, Transform
+from streaming.pipeline import DependencyUnavailable, NewestFirst, Pipeline, Transform
 from streaming.records import Records
 from streaming.runners import micro_batch
 from streaming.runners.batch import Batch, unpack
@@ -411,6 +412,25 @@ def test_no_more_is_read_than_may_be_unanswered_while_the_model_is_slow(
     stream.wait_for(lambda: stream.answered() == 3_000)
     stream.stop()
     assert stream.failure is None
+    stream.check()
+
+
+def test_records_that_are_too_old_are_passed_over_and_counted_where_a_pipeline_allows_that(
+    stream_of: MakeStream,
+) -> None:
+    stream = stream_of(Echo())
+    sheddable = dataclasses.replace(stream.pipeline.source, sheddable=True)
+    stream.pipeline = dataclasses.replace(stream.pipeline, source=sheddable, shedding=NewestFirst(max_age_s=600.0))
+    late = encoded(events(1_000, 1_400))
+    hour_ago = np.full(400, time.time_ns() // 1_000_000 - 3_600_000)
+    stream.append(dataclasses.replace(late, timestamps_ms=hour_ago))
+    stream.feed(100)
+    stream.begin(max_unanswered_records=150)  # what is shed leaves its room, too
+    stream.wait_for(lambda: stream.answered() == 500)
+    stream.stop()
+    assert stream.failure is None
+    report = stream.report()
+    assert (report["shed_total"], report["answers_total"], report["lag_records"]) == (400, 100, 0)
     stream.check()
 
 

@@ -3,6 +3,7 @@ order. Whatever happens, every event is answered once, in key order, and the sta
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
 
@@ -14,13 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule
 
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
-from streaming.pipeline import Pipeline
+from streaming.pipeline import NewestFirst, Pipeline
 from streaming.records import Records
 from streaming.runners.worker import Worker, WorkerConfig
 from streaming.simulators.match import simulate
 from streaming.state import Column, StateTable
 from streaming.testing import AFTER_COMMIT, MemoryLog, MemoryMember, MemorySink, MemorySource
-from streaming.topics import Topic, state_topic
+from streaming.topics import MATCH_EVENTS, Topic, state_topic
 from streaming.transport import Fenced
 
 MATCHES, PARTITIONS = 7, 4
@@ -147,6 +148,38 @@ def test_one_worker_answers_all_and_its_successor_goes_on_from_the_changelog() -
             first.step()
             world.feed(7)
             second.step()
+
+
+def test_records_that_are_too_old_are_passed_over_and_counted_where_a_pipeline_allows_that() -> None:
+    now_ms, fresh = 1_700_000_000_000, [3, 4, 9]
+    world = World()
+    topic = dataclasses.replace(IN, sheddable=True)
+    frame = BASE[np.zeros(10, np.int64)].with_columns(match_id=pl.lit("m0"), sequence=pl.int_range(10))
+    values = Encoder(load_schema("match-events"), 1).encode(frame).to_pylist()
+    # Older than a second by a millisecond, or not older.
+    times_ms = [now_ms - (1_000 if number in fresh else 1_001) for number in range(10)]
+    world.log.append(IN.name, Records.of([b"m0"] * 10, values, timestamps_ms=times_ms))
+    worker = Worker(
+        Pipeline("count", topic, (), (Count(),), OUT, shedding=NewestFirst(max_age_s=1.0)),
+        MemorySource(world.log, IN.name, "group"),
+        MemorySink(world.log, "a", "group", IN.name),
+        PackagedRegistry(),
+        changelog=lambda partition: [world.log.records(STATE, partition)],
+        clock=lambda: now_ms,
+    )
+    for _ in range(3):
+        worker.step()
+    assert world.answers()["sequence"].to_list() == fresh
+    report = worker.progress.report(now_ms)
+    assert (report["events_total"], report["answers_total"], report["shed_total"]) == (10, 3, 7)
+    assert sum(MemorySource(world.log, IN.name, "group").committed().values()) == 10, "none is read again"
+
+
+def test_no_event_of_a_match_may_be_shed() -> None:
+    with pytest.raises(ValueError, match=r"pipeline count: every record of match\.events must be answered"):
+        Pipeline("count", MATCH_EVENTS, (), (Count(),), OUT, shedding=NewestFirst(max_age_s=1.0))
+    with pytest.raises(ValueError, match="not 0 s"):
+        NewestFirst(max_age_s=0)
 
 
 def test_partitions_are_shared_out_and_come_back() -> None:

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jobs.autoscaling import Autoscaler, autoscaled
 from jobs.ray_session import ray_session
 from jobs.signals import signals_set
 from streaming.topics import identity
@@ -21,7 +22,7 @@ from streaming.topics import identity
 if TYPE_CHECKING:
     from jobs.settings import Settings
     from serve.win import Loading
-    from serve.win_app import AppKeeper
+    from serve.win_app import AppKeeper, WinApp
     from streaming.codec import SchemaRegistry
     from streaming.kafka.settings import KafkaSettings
     from streaming.kafka.source import KafkaSource
@@ -35,6 +36,7 @@ PIPELINES = ("win-prediction",)
 
 _KAFKA_PATIENCE_S = 60.0
 _RETRY_S = 0.2
+_REPLICA_START_UP_S = 15.0  # a process, torch and the weights, and until `AppKeeper` looks again
 
 
 def run_pipeline(name: str, settings: Settings) -> None:
@@ -85,7 +87,7 @@ def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event
         app_name(name, kafka.bootstrap_servers),
         settings.models.titles,
         settings.models.store,
-        replicas=settings.serve.replicas,
+        replicas=settings.serve.min_replicas or settings.serve.replicas,
         gpus_per_replica=settings.serve.gpus_per_replica,
     )
     keeper = AppKeeper(app, on_failure=stopping.set)
@@ -106,7 +108,8 @@ def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event
             with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
                 runner = _runner(name, settings, kafka, registry, source, keeper.loading, restored)
                 told = Told(name, source, registry, cluster=lambda: _cluster(keeper), starting=starting, check=check)
-                run_and_tell(runner, told, kafka, stopping)
+                with autoscaled(_autoscaler(settings, runner.progress, app, keeper)):
+                    run_and_tell(runner, told, kafka, stopping)
     finally:
         keeper.stop(delete=shared)
     check()
@@ -257,6 +260,21 @@ def sink_of(
     if settings.pipeline.delivery == "at_least_once":
         return KafkaPlainSink(kafka, group, source_topic)
     return KafkaSink(kafka, transactional_id, group, source_topic, producers=producers)
+
+
+def _autoscaler(settings: Settings, progress: Progress, app: WinApp, keeper: AppKeeper) -> Autoscaler | None:
+    """Of the replicas of the model, if their number is to change."""
+    from streaming.runners.autoscaling import AutoscalingPolicy
+
+    if settings.serve.min_replicas is None:
+        return None
+    policy = AutoscalingPolicy(
+        settings.serve.min_replicas,
+        settings.serve.replicas,
+        start_up_s=_REPLICA_START_UP_S,
+        target_lag_s=settings.pipeline.target_lag_s,
+    )
+    return Autoscaler(policy, progress, ready=lambda: keeper.state.replicas, scale=app.scale, what="replicas")
 
 
 def _cluster(keeper: AppKeeper) -> dict[str, Any]:

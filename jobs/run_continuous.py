@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.autoscaling import Autoscaler, autoscaled
 from jobs.errors import UsageProblem
 from jobs.run import Told, cluster_facts, prepare_topics, run_and_tell, sink_of
 from streaming.topics import identity
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
     from streaming.kafka.settings import KafkaSettings
     from streaming.pipeline import Pipeline
-    from streaming.runners.continuous import MakeWorker
+    from streaming.runners.continuous import ContinuousRunner, MakeWorker
     from streaming.runners.progress import Progress
     from streaming.runners.worker import Worker
 
 log = logging.getLogger(__name__)
+
+_WORKER_START_UP_S = 8.0  # a process, joining the group, and the state of the partitions it takes
 
 
 def run_continuously(name: str, settings: Settings, stopping: threading.Event) -> None:
@@ -50,7 +53,8 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
     described = predict.describe()  # a model that is missing is said here, not by a worker
     if not prepare_topics(kafka, name, stopping):
         return
-    runner = ContinuousRunner(make_worker(pipeline, settings, kafka), settings.pipeline.workers)
+    fewest = settings.pipeline.min_workers or settings.pipeline.workers
+    runner = ContinuousRunner(make_worker(pipeline, settings, kafka), fewest)
     registry = settings.registry.open()
 
     def starting() -> str:
@@ -64,7 +68,24 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
             cluster=lambda: cluster_facts(described, replicas=len(runner.actors)),
             starting=starting,
         )
-        run_and_tell(runner, told, kafka, stopping)
+        with autoscaled(worker_autoscaler(runner, settings, partitions=len(source.partitions()))):
+            run_and_tell(runner, told, kafka, stopping)
+
+
+def worker_autoscaler(runner: ContinuousRunner, settings: Settings, partitions: int) -> Autoscaler | None:
+    """Of a runner's workers, if their number is to change: never more than the topic has partitions."""
+    from streaming.runners.autoscaling import AutoscalingPolicy
+
+    fewest = settings.pipeline.min_workers
+    if fewest is None:
+        return None
+    policy = AutoscalingPolicy(
+        fewest,
+        max(fewest, min(settings.pipeline.workers, partitions)),
+        start_up_s=_WORKER_START_UP_S,
+        target_lag_s=settings.pipeline.target_lag_s,
+    )
+    return Autoscaler(policy, runner.progress, ready=lambda: sum(map(bool, runner.owned.values())), scale=runner.scale)
 
 
 def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) -> MakeWorker:

@@ -170,7 +170,14 @@ class PipelineSection(_Section):
     runner: Literal["micro_batch", "continuous"] = Field(
         default="micro_batch", description="micro_batch reads by Ray Data; continuous answers within milliseconds."
     )
-    workers: int = Field(default=1, ge=1, description="Of the continuous runner.")
+    workers: int = Field(default=1, ge=1, description="Of the continuous runner; with min_workers the most.")
+    min_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Set: workers come and go with the lag, from this many up to `workers`, or the partitions. Only "
+        "for pipelines whose state belongs to partitions: win prediction has one worker.",
+    )
+    target_lag_s: float = Field(default=5.0, gt=2, description="What workers and replicas come for; see min_workers.")
     delivery: Literal["exactly_once", "at_least_once"] = Field(
         default="exactly_once", description="at_least_once answers sooner, and twice after a crash."
     )
@@ -188,13 +195,28 @@ class PipelineSection(_Section):
 
         return StateLimits(self.state_max_keys, self.state_max_mb << 20)
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> PipelineSection:
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise ValueError(f"min_workers is {self.min_workers}, and workers, the most, only {self.workers}")
+        return self
+
 
 class ServeSection(_Section):
     """How the model is served."""
 
-    replicas: int = Field(default=1, ge=1)
+    replicas: int = Field(default=1, ge=1, description="With min_replicas the most.")
+    min_replicas: int | None = Field(
+        default=None, ge=1, description="Set: replicas come and go with the lag; see pipeline.target_lag_s."
+    )
     gpus_per_replica: float = Field(default=0.0, ge=0, description="0: on the CPU.")
     max_batch: int = Field(default=4_096, ge=1, description="Rows a call.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ServeSection:
+        if self.min_replicas is not None and self.min_replicas > self.replicas:
+            raise ValueError(f"min_replicas is {self.min_replicas}, and replicas, the most, only {self.replicas}")
+        return self
 
 
 class ModelsSection(_Section):

@@ -152,6 +152,7 @@ STATUS_SCHEMA = pl.Schema(
                 "dead_letters_total",
                 "late_total",
                 "repeated_total",
+                "shed_total",
                 "results_late_total",
                 "batches_total",
                 "broken_total",

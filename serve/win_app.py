@@ -79,7 +79,7 @@ class WinApp:
         name: `app_name`.
         models: title to reference, such as {"lol": "tsstn-lol@live"}.
         store: folder of the user's own models, the same on every node; those that ship with Sightline come after it.
-        replicas: how many.
+        replicas: how many, until `scale` says otherwise.
         gpus_per_replica: 0 for the CPU.
     """
 
@@ -115,10 +115,25 @@ class WinApp:
             str(self._store), self._models, "cuda" if self._gpus else "cpu", store_must_exist=self._store.is_dir()
         )
         _run_many(
-            [RunTarget(app, name=self._name, route_prefix=None)],
+            [RunTarget(app, name=self._name, route_prefix=None, external_scaler_enabled=True)],
             wait_for_ingress_deployment_creation=False,
             wait_for_applications_running=False,
         )
+
+    def scale(self, replicas: int) -> None:
+        """So many replicas from now on, also after the next `deploy`; those that run stay. Returns before they do.
+
+        Not by a deployment with another number: every deployment is a new version to Serve, which replaces all.
+        """
+        import ray
+        from ray.serve._private.common import DeploymentID
+        from ray.serve.context import _get_global_client
+
+        self._replicas = replicas
+        client = _get_global_client(raise_if_no_controller_running=True)
+        assert client is not None
+        controller = client._controller  # noqa: SLF001 - Serve offers this over HTTP alone, and we run no proxy
+        ray.get(controller.update_deployment_replicas.remote(DeploymentID(self._deployment, self._name), replicas))
 
     def state(self) -> AppState:
         """How it is now."""

@@ -81,6 +81,18 @@ class FactualStage(Stage, Protocol):
 
 
 @dataclass(frozen=True)
+class NewestFirst:
+    """Load-shedding for what is worthless late: a record that has waited longer than this is passed over, and counted
+    as shed, so that the newest are answered in time. Only live runners shed; a replay answers all."""
+
+    max_age_s: float  # by record time, when it is read
+
+    def __post_init__(self) -> None:
+        if not self.max_age_s > 0:
+            raise ValueError(f"records must be allowed some age before they are shed, not {self.max_age_s} s")
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """One flow: what it reads, what it does, what it writes."""
 
@@ -91,6 +103,7 @@ class Pipeline:
     sink: Topic
     counted_flags: tuple[str, ...] = ()  # flags of answers that an operator wants counted
     former_stages: tuple[str, ...] = ()  # names of stages it had once, whose state may still lie on its changelog
+    shedding: NewestFirst | None = None  # what becomes of records when more come than can be answered; None: they wait
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]
@@ -98,6 +111,11 @@ class Pipeline:
             raise ValueError(f"pipeline {self.name}: two stages share a name: {names}")
         if bad := [name for name in names if not name or {"/", "@"} & set(name)]:
             raise ValueError(f"pipeline {self.name}: stage {bad[0]!r} needs a name without / and @")
+        if self.shedding is not None and not self.source.sheddable:
+            raise ValueError(
+                f"pipeline {self.name}: every record of {self.source.name} must be answered, so none may be shed; "
+                "a topic whose records may be is declared with sheddable=True"
+            )
 
     @property
     def shared(self) -> tuple[str, ...]:

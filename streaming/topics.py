@@ -18,6 +18,7 @@ class Topic:
     partitions: int = 4
     retention_ms: int = 7 * DAY_MS
     compacted: bool = False
+    sheddable: bool = False  # whether a record may go unanswered for a newer one, as frames of a camera may
 
     @property
     def dead_letters(self) -> Topic:

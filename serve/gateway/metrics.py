@@ -16,6 +16,7 @@ _COUNTERS: dict[str, tuple[str, Callable[[PipelineOps], float]]] = {
     "sightline_events": ("Events answered or passed over.", lambda row: row.events_total),
     "sightline_answers": ("Answers written.", lambda row: row.answers_total),
     "sightline_dead_letters": ("Records that could not be accepted.", lambda row: row.dead_letters_total),
+    "sightline_shed": ("Records passed over for newer ones.", lambda row: row.shed_total),
     "sightline_late_events": ("Events that came too late.", lambda row: row.late_total),
     "sightline_late_results": ("Results that came too late to count at once.", lambda row: row.results_late_total),
     "sightline_batches": ("Batches committed.", lambda row: row.batches_total),

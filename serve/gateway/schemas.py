@@ -262,6 +262,7 @@ class PipelineReport(BaseModel):
     answers_total: int
     dead_letters_total: int
     late_total: int
+    shed_total: int = Field(description="Records that were passed over for newer ones, where a pipeline allows that.")
     results_late_total: int = Field(description="Results that came after answers had been given without them.")
     batches_total: int
     broken_total: int = Field(description="Answers whose contributions did not sum to the logit.")

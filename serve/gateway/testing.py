@@ -83,7 +83,7 @@ def status_row(time_ms: int, **changed: Any) -> Row:
     row: Row = {
         "pipeline": "win-prediction", "time_ms": time_ms, "started_ms": T0_MS, "state": "running", "reason": "",
         "source_topic": "match.events", "events_total": 100, "answers_total": 90, "dead_letters_total": 2,
-        "late_total": 3, "results_late_total": 1,
+        "late_total": 3, "shed_total": 4, "results_late_total": 1,
         "batches_total": 10, "broken_total": 0, "events_per_s": 10.0, "answers_per_s": 5.0,
         "lag_records": 0, "lag_s": 0.0, "latency_p50_ms": 40.0, "latency_p99_ms": 90.0,
         "partitions": [{"partition": 0, "committed": 100, "end": 100, "lag_s": 0.0}],

@@ -22,6 +22,7 @@ def account(pipeline: Pipeline, progress: Progress, commit: Commit, commit_ms: f
             "events": commit.records,
             "answers": commit.answered,
             "dead_letters": len(commit.rejected),
+            "shed": commit.counts["shed"],
             "took_ms": {**commit.took_ms, "commit": round(commit_ms, 1)},
         },
     )

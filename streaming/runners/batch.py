@@ -36,11 +36,12 @@ class Batch:
     ranges: tuple[OffsetRange, ...]  # at most one per partition
     rows: pl.DataFrame  # good rows, with the `_partition`, `_offset`, ... columns of `streaming.pipeline`
     rejected: tuple[Rejected, ...] = ()
+    shed: int = 0  # records of the ranges that were passed over
 
     @property
     def records(self) -> int:
-        """How many records it answers for, good and bad."""
-        return self.rows.height + sum(len(r.records) for r in self.rejected)
+        """How many records it answers for, good and bad, and those that were shed."""
+        return self.rows.height + sum(len(r.records) for r in self.rejected) + self.shed
 
 
 RAW = pa.schema(
@@ -105,6 +106,7 @@ def pack(batch: Batch) -> pa.Table:
         "ranges": [[r.partition, r.start, r.end] for r in batch.ranges],
         "rows": rows.getvalue(),
         "rejected": rejected,
+        "shed": batch.shed,
     }
     return pa.table({name: pa.array([row[name]], _BATCH.field(name).type) for name in _BATCH.names}, schema=_BATCH)
 
@@ -122,7 +124,7 @@ def unpack(block: pa.Table) -> Batch:
         )
         for part in block["rejected"][0].as_py()
     )
-    return Batch(ranges, pl.read_ipc_stream(block["rows"][0].as_py()), rejected)
+    return Batch(ranges, pl.read_ipc_stream(block["rows"][0].as_py()), rejected, block["shed"][0].as_py())
 
 
 _BATCH = pa.schema(
@@ -146,5 +148,6 @@ _BATCH = pa.schema(
                 )
             ),
         ),
+        ("shed", pa.int64()),
     ]
 )

@@ -22,10 +22,10 @@ from ray.data import DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from streaming.codec import Decoder
-from streaming.pipeline import Transform
+from streaming.pipeline import NewestFirst, Transform
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import PACKED, Batch, pack, pack_raw, unpack, unpack_raw
-from streaming.runners.preprocess import collect, preprocess
+from streaming.runners.preprocess import collect, preprocess, shed
 from streaming.transport import Fetched, Reader, Source, TransportUnavailable
 
 _BACK_OFF_S = 0.5
@@ -232,16 +232,24 @@ class Preprocess:
     """Decode and transform one raw row: the stateless half of a pipeline, run on the cluster. What it waits for is said
     to the planner, where there is one."""
 
-    def __init__(self, decoder: Decoder, transforms: Sequence[Transform], planner: Any = None) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        transforms: Sequence[Transform],
+        planner: Any = None,
+        shedding: NewestFirst | None = None,
+    ) -> None:
         self._decoder = decoder
         self._transforms = tuple(transforms)
         self._planner = planner
+        self._shedding = shedding
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """(1 raw row) to (1 packed row)."""
         if block.num_rows == 0:  # Ray asks for the schema with an empty block
             return block
-        return pack(preprocess(unpack_raw(block), self._decoder, self._transforms, self._report))
+        kept, passed_over = shed(unpack_raw(block), self._shedding, time.time_ns() // 1_000_000)
+        return pack(preprocess(kept, self._decoder, self._transforms, self._report, passed_over))
 
     def _report(self, trouble: str) -> None:
         if self._planner is not None:

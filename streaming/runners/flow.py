@@ -57,7 +57,7 @@ class Commit:
     records: int  # good and bad, as the planner counted them
     answered: int
     rejected: list[tuple[str, str]]  # topic/partition/offset of each dead letter, and why
-    counts: dict[str, int]  # what stages say has grown since the last commit (late, repeated), and flags of answers
+    counts: dict[str, int]  # what stages say has grown since the last commit (late, repeated), flags of answers, shed
     alerts: tuple[str, ...]  # what stages say is wrong now
     ingest_time_ms: npt.NDArray[np.int64]  # of the events that made the answers, (answered,)
     took_ms: dict[str, float]  # by stage, and for encoding
@@ -144,6 +144,7 @@ class Flow:
         self._check_limits()
         took.lap("encode")
         counts, alerts = self._facts()
+        counts["shed"] = sum(batch.shed for batch in batches)
         if answered and self._pipeline.counted_flags:
             flags = Counter(flag for row in rows["flags"].to_list() for flag in row.split())
             counts.update({flag: flags[flag] for flag in self._pipeline.counted_flags})

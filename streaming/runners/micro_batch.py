@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from streaming.changelog import Lanes
 from streaming.codec import SchemaRegistry
@@ -114,7 +115,10 @@ class MicroBatchRunner:
             self._sink.close()
             return
         order = ReleaseOrder(start)
-        planner: Any = ray.remote(num_cpus=0)(Planner).remote(start, self._config.max_unanswered_records)
+        # Beside the driver: Ray would put it anywhere, and another node that dies would take the plan with it.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        remote: Any = ray.remote(num_cpus=0)(Planner)
+        planner = remote.options(scheduling_strategy=here).remote(start, self._config.max_unanswered_records)
         committer = threading.Thread(target=self._commit_all, args=(planner,), name="committer", daemon=True)
         committer.start()
         tasks = max(1, min(self._config.read_tasks, len(start)))
@@ -167,7 +171,7 @@ class MicroBatchRunner:
 
         def read(epoch: int) -> Iterable[Batch]:
             source = EpochSource(self._source, planner, epoch, assignment, self._config.limits)
-            preprocess = Preprocess(self._decoder, self._pipeline.transforms, planner)
+            preprocess = Preprocess(self._decoder, self._pipeline.transforms, planner, self._pipeline.shedding)
             return batches(source, preprocess, tasks, self._config.cpus_per_task)
 
         return read

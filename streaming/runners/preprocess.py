@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from streaming.codec import Decoded, Decoder, RegistryUnavailable, SchemaRegistry
-from streaming.pipeline import Pipeline, Transform
+from streaming.pipeline import NewestFirst, Pipeline, Transform
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import Batch, Rejected
 from streaming.transport import Fetched, LogCorrupt
@@ -58,14 +58,26 @@ def _joined(parts: list[Fetched]) -> Fetched:
     return Fetched(wanted, Records.joined([part.records for part in parts]))
 
 
+def shed(
+    fetched: Sequence[tuple[OffsetRange, Records]], policy: NewestFirst | None, now_ms: int
+) -> tuple[list[tuple[OffsetRange, Records]], int]:
+    """What of the fetched records is to be answered, of the same ranges; and how many are passed over."""
+    if policy is None:
+        return list(fetched), 0
+    oldest_ms = now_ms - policy.max_age_s * 1e3
+    kept = [(wanted, part.take(np.flatnonzero(part.timestamps_ms >= oldest_ms))) for wanted, part in fetched]
+    return kept, sum(len(part) for _, part in fetched) - sum(len(part) for _, part in kept)
+
+
 def preprocess(
     fetched: Sequence[tuple[OffsetRange, Records]],
     decoder: Decoder,
     transforms: Sequence[Transform],
     report: Callable[[str], None] = lambda trouble: None,
+    passed_over: int = 0,
 ) -> Batch:
     """Raw ranges to a batch: decoded, transformed, rejects apart. Says so and waits while the schema registry is away:
-    a broken dependency is not a bad record."""
+    a broken dependency is not a bad record. `passed_over` of the ranges' records were shed before."""
     # All ranges at once: decoding and transforms cost a few milliseconds a call, however few the rows.
     records = Records.joined([part for _, part in fetched])
     partitions = np.repeat([wanted.partition for wanted, _ in fetched], [len(part) for _, part in fetched])
@@ -89,6 +101,7 @@ def preprocess(
         ranges=tuple(wanted for wanted, _ in fetched),
         rows=frame.filter(is_good).drop("_row", "_reject"),
         rejected=tuple(_rejected(sorted(bad, key=lambda entry: entry[0]), records, partitions)),
+        shed=passed_over,
     )
 
 

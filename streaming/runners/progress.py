@@ -83,7 +83,7 @@ class Progress:
             events: records that it answers for.
             answers: rows that it made.
             dead_letters: records that it refused.
-            counts: what else grew by how much: `late` and `repeated` events, answers by flag.
+            counts: what else grew by how much: `late`, `repeated` and `shed` events, answers by flag.
             alerts: what stages say is wrong as of this commit.
             offsets: next unread offset by partition.
             ingest_time_ms: when the events of the answers reached the log, (answers,).
@@ -134,6 +134,7 @@ class Progress:
                 "dead_letters_total": self._totals["dead_letters"],
                 "late_total": self._totals["late"],
                 "repeated_total": self._totals["repeated"],
+                "shed_total": self._totals["shed"],
                 "results_late_total": self._totals["results-late"],
                 "batches_total": self._totals["batches"],
                 "broken_total": self._totals["contributions-broken"],

@@ -24,7 +24,7 @@ from streaming.codec import SchemaRegistry
 from streaming.pipeline import DependencyUnavailable, Pipeline
 from streaming.runners.account import account
 from streaming.runners.flow import Clock, Commit, Flow, reread
-from streaming.runners.preprocess import collect, preprocess, source_decoder
+from streaming.runners.preprocess import collect, preprocess, shed, source_decoder
 from streaming.runners.progress import Progress
 from streaming.state import SHARED, StateLimits
 from streaming.transport import Fetched, GroupSource, Member, NoLongerOwned, Sink, TransportUnavailable
@@ -186,7 +186,8 @@ class Worker:
         self.progress.waits("log", "")
 
     def _answer(self, membership: _Membership, fetched: Sequence[Fetched]) -> None:
-        batch = preprocess(fetched, self._decoder, self._pipeline.transforms, self._report)
+        kept, passed_over = shed(fetched, self._pipeline.shedding, self._clock())
+        batch = preprocess(kept, self._decoder, self._pipeline.transforms, self._report, passed_over)
         commit = membership.flow.process([batch])
         self._settle(membership)
         self._under_way = self._committer.submit(self._commit, commit, membership.member.identity())

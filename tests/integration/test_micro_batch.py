@@ -6,20 +6,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from streaming.counting import CountingStage
-from streaming.pipeline import DependencyUnavailable
+from streaming.pipeline import DependencyUnavailable, NewestFirst
 from streaming.runners import micro_batch as micro_batch_runner
 from streaming.runners.batch import Batch, unpack
 from streaming.runners.epoch import EpochSource, Preprocess, ReadLimits
 from streaming.runners.micro_batch import MicroBatchRunner
 from streaming.testing import AFTER_COMMIT
 from streaming.transport import Fenced, LogCorrupt
-from tests.counting import PATIENCE_S, InMemory, Run, Stream, micro_batch
+from tests.counting import PATIENCE_S, InMemory, Run, Stream, encoded, events, micro_batch, wall_ms
 
 pytestmark = [
     pytest.mark.ray,
@@ -226,6 +228,23 @@ def test_no_more_is_read_than_may_be_unanswered_while_the_model_is_slow(
     stream.wait_for_answers(3_000)
     stream.stop()
     stream.check()
+
+
+def test_records_that_are_too_old_are_passed_over_and_counted_where_a_pipeline_allows_that(
+    stream_of: MakeStream,
+) -> None:
+    stream = stream_of()
+    sheddable = replace(stream.pipeline.source, sheddable=True)
+    stream.pipeline = replace(stream.pipeline, source=sheddable, shedding=NewestFirst(max_age_s=600.0))
+    hour_ago = np.full(400, wall_ms() - 3_600_000)
+    stream.log.append(sheddable.name, replace(encoded(events(1_000, 1_400)), timestamps_ms=hour_ago))
+    stream.feed(100)
+    run = stream.begin(max_unanswered_records=150)  # what is shed leaves its room, too
+    stream.wait_for_answers(500)
+    stream.stop()
+    report = run.report()
+    assert (report["shed_total"], report["answers_total"], report["lag_records"]) == (400, 100, 0)
+    assert stream.answered() == 100
 
 
 def test_the_changelog_and_the_offsets_carry_a_restart(stream_of: MakeStream) -> None:

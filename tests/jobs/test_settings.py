@@ -127,6 +127,8 @@ def test_without_an_address_it_says_how_to_get_one() -> None:
         ('[models.titles]\nchess = "x@live"', "unknown title 'chess'; known: dota2, hok, lol"),
         ("[gateway]\nready_wait_s = inf", "gateway.ready_wait_s: must be a finite number"),
         ("[ray]\nnum_cpus = 1", "ray.num_cpus: must be greater"),
+        ("[pipeline]\nmin_workers = 3\nworkers = 2", "min_workers is 3, and workers, the most, only 2"),
+        ("[serve]\nmin_replicas = 2", "min_replicas is 2, and replicas, the most, only 1"),
         ("[ray]\nnum_cpus = 1\nobject_store_mb = 1", r"\(and 1 more\)"),
     ],
 )  # fmt: skip

@@ -118,20 +118,21 @@ def test_who_asks_the_same_registry_can_read_it_and_sees_every_model(running: Ru
     assert [part["end"] for part in row["partitions"]] == [7]
 
 
-def test_status_of_the_version_before_is_still_read(running: Running) -> None:
+@pytest.mark.parametrize("version", [3, 4])
+def test_status_of_versions_before_is_still_read(running: Running, version: int) -> None:
     running.reporter.start()
     row = running.log.wait_for(lambda row: True, running.registry)
-    before, registry = load_schema("past/pipeline-status-3"), PackagedRegistry()
+    before, registry = load_schema(f"past/pipeline-status-{version}"), PackagedRegistry()
     columns = [field["name"] for field in before["fields"]]
     frame = (
         pl.DataFrame([row], schema=STATUS_SCHEMA).select(columns).with_columns(pl.col("^latency_.*$").fill_null(7.5))
     )
-    (value,) = Encoder(before, 3).encode(frame).to_pylist()
+    (value,) = Encoder(before, version).encode(frame).to_pylist()
     decoded = Decoder("pipeline-status", registry).decode(Records.of([b"k"], [value]))
     assert not decoded.bad
     (read,) = decoded.frame.to_dicts()
-    assert (read["latency_p50_ms"], read["degraded_total"], read["alerts"]) == (7.5, 0, [])
-    assert registry.id_of("pipeline-status") == 4
+    assert [read[name] for name in ("latency_p50_ms", "degraded_total", "shed_total", "alerts")] == [7.5, 0, 0, []]
+    assert registry.id_of("pipeline-status") == 5
 
 
 def test_a_latency_that_was_not_measured_is_none(running: Running) -> None:

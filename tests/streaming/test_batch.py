@@ -25,7 +25,7 @@ def test_raw_ranges_survive_the_trip_as_one_row() -> None:
 def test_a_batch_survives_the_trip_with_what_it_rejected() -> None:
     rows = pl.DataFrame({"match_id": ["a", "b"], "heroes": [["x"], []], "_offset": [1, 2]})
     refused = Rejected(2, Records.of([b"k"], [b"\x00broken"], [5], [50]), ["Corrupt"], ["too short"], [None])
-    block = pack(Batch((OffsetRange(2, 1, 6),), rows, (refused,)))
+    block = pack(Batch((OffsetRange(2, 1, 6),), rows, (refused,), shed=3))
     assert block.num_rows == 1
     back = unpack(block)
     assert back.ranges == (OffsetRange(2, 1, 6),)
@@ -35,4 +35,4 @@ def test_a_batch_survives_the_trip_with_what_it_rejected() -> None:
         2, ["Corrupt"], ["too short"], [None],
     )  # fmt: skip
     assert part.records.values.to_pylist() == [b"\x00broken"]
-    assert back.records == 3
+    assert (back.shed, back.records) == (3, 6)  # those are answered for, too

@@ -52,7 +52,8 @@ def test_ids_once_given_stay() -> None:
         1: "match-events",
         2: "match-insights",
         3: "past/pipeline-status-3",
-        4: "pipeline-status",
+        4: "past/pipeline-status-4",
+        5: "pipeline-status",
     }
 
 

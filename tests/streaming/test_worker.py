@@ -6,16 +6,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+import polars as pl
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule
 
 from streaming.counting import CountingStage
+from streaming.pipeline import NewestFirst
 from streaming.runners.worker import Worker, WorkerConfig
 from streaming.testing import AFTER_COMMIT, MemoryMember, MemorySource
+from streaming.topics import MATCH_EVENTS
 from streaming.transport import Fenced
-from tests.counting import InMemory, Stream
+from tests.counting import InMemory, Stream, encoded, events
 
 
 class Source(MemorySource):
@@ -94,6 +98,38 @@ def test_one_worker_answers_all_and_its_successor_goes_on_from_the_changelog() -
             first.step()
             world.feed(7)
             second.step()
+
+
+def test_records_that_are_too_old_are_passed_over_and_counted_where_a_pipeline_allows_that() -> None:
+    now_ms, fresh = 1_700_000_000_000, [3, 4, 9]
+    world = World()
+    topic = replace(world.pipeline.source, sheddable=True)
+    frame = events(0, 10).with_columns(match_id=pl.lit("m0"), sequence=pl.int_range(10))
+    # Older than a second by a millisecond, or not older.
+    times_ms = np.asarray([now_ms - (1_000 if number in fresh else 1_001) for number in range(10)])
+    world.log.append(topic.name, replace(encoded(frame), timestamps_ms=times_ms))
+    worker = Worker(
+        replace(world.pipeline, source=topic, shedding=NewestFirst(max_age_s=1.0)),
+        world.source(),
+        world.sink(),
+        world.registry,
+        changelog=lambda owners: world.log.changelog(world.prefix, owners),
+        clock=lambda: now_ms,
+    )
+    for _ in range(3):
+        worker.step()
+    assert world.answers()["sequence"].to_list() == fresh
+    report = worker.progress.report(now_ms)
+    assert (report["events_total"], report["answers_total"], report["shed_total"]) == (10, 3, 7)
+    assert sum(world.source().committed().values()) == 10, "none is read again"
+
+
+def test_no_event_of_a_match_may_be_shed() -> None:
+    pipeline = World().pipeline
+    with pytest.raises(ValueError, match=r"pipeline count: every record of match\.events must be answered"):
+        replace(pipeline, source=MATCH_EVENTS, shedding=NewestFirst(max_age_s=1.0))
+    with pytest.raises(ValueError, match="not 0 s"):
+        NewestFirst(max_age_s=0)
 
 
 def test_partitions_are_shared_out_and_come_back() -> None:

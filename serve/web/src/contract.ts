@@ -177,6 +177,7 @@ export interface PipelineOps {
   answers_total: number;
   dead_letters_total: number;
   late_total: number;
+  shed_total: number;
   results_late_total: number;
   batches_total: number;
   broken_total: number;

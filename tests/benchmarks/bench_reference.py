@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -157,8 +157,8 @@ def reference_pipeline() -> Pipeline:
 GROUP = "reference"
 
 
-def micro_batch(kafka: KafkaSettings) -> MicroBatchRunner:
-    settings, pipeline = PipelineSection(), reference_pipeline()
+def micro_batch(kafka: KafkaSettings, make_pipeline: Callable[[], Pipeline] = reference_pipeline) -> MicroBatchRunner:
+    settings, pipeline = PipelineSection(), make_pipeline()
     return MicroBatchRunner(
         pipeline,
         KafkaSource(kafka, FRAMES.name, GROUP),
@@ -175,9 +175,11 @@ def micro_batch(kafka: KafkaSettings) -> MicroBatchRunner:
     )
 
 
-def continuous(kafka: KafkaSettings, workers: int) -> ContinuousRunner:
+def continuous(
+    kafka: KafkaSettings, workers: int, make_pipeline: Callable[[], Pipeline] = reference_pipeline
+) -> ContinuousRunner:
     def make(number: int, progress: Progress) -> Worker:
-        pipeline = reference_pipeline()
+        pipeline = make_pipeline()
         return Worker(
             pipeline,
             KafkaSource(kafka, FRAMES.name, GROUP),

@@ -156,8 +156,8 @@ class Load:
 
     def at(self, per_s: float, seconds: float) -> None:
         began, first = time.monotonic(), self.sent
-        while (passed := time.monotonic() - began) < seconds:
-            if due := int(min(passed, seconds) * per_s) - (self.sent - first):
+        while self.sent - first < int(per_s * seconds):  # a busy machine takes longer, and sends as many
+            if due := int(min(time.monotonic() - began, seconds) * per_s) - (self.sent - first):
                 self.send(due)
             time.sleep(TICK_S)
 
@@ -260,9 +260,7 @@ def _oldest_age_s(at_ms: int, sent_ms: np.ndarray[Any, Any], answered_ms: np.nda
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--workers", type=int, help="of the continuous runner; 0: micro-batch; without: one after another"
-    )
+    parser.add_argument("--workers", type=int, help="of the continuous runner; 0: micro-batch; default: both runners")
     parser.add_argument("--pipeline", action="store_true", help="be the process that is measured")
     parser.add_argument("--bootstrap", help="brokers of `--pipeline`")
     options = parser.parse_args()

@@ -129,7 +129,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
         ),
         *(
             (
-                f"ten times the sustainable rate, {name.replace('_', '-')} runner: growth of memory, seconds to recover",
+                f"ten times the sustainable rate, {name.replace('_', '-')} runner: memory, time to recover",
                 f"+{over['bound_mb']:.0f} MB",
                 f"{over['growth_mb']:+.0f} MB, {over['recovery_s']:.0f} s after a backlog of {over['backlog']:,}",
             )

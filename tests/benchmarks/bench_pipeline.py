@@ -217,12 +217,12 @@ def memory(minutes: float = 10.0, warm_up_s: float = 520.0, events_per_s: float 
         b.wait_for(MATCHES)
         b.load(events_per_s, warm_up_s)
         assert b.pipeline is not None
-        before, at_start, commits = _memory_mb(b.pipeline.pid), time.monotonic(), b.commits()
+        before, at_start, commits = memory_mb(b.pipeline.pid), time.monotonic(), b.commits()
         curve = []
         while time.monotonic() - at_start < minutes * 60:
             b.load(events_per_s, 30)
-            curve.append(round(sum(_memory_mb(b.pipeline.pid).values()), 1))
-        after = _memory_mb(b.pipeline.pid)
+            curve.append(round(sum(memory_mb(b.pipeline.pid).values()), 1))
+        after = memory_mb(b.pipeline.pid)
         seconds = time.monotonic() - at_start
         growth = {name: round(after.get(name, 0.0) - before.get(name, 0.0), 1) for name in before | after}
         return {
@@ -236,7 +236,7 @@ def memory(minutes: float = 10.0, warm_up_s: float = 520.0, events_per_s: float 
         }
 
 
-def _memory_mb(pid: int) -> dict[str, float]:
+def memory_mb(pid: int) -> dict[str, float]:
     """Memory of a process and all below it, Ray's own among them, by process.
 
     Anonymous and shared pages, each counted once (PSS). Pages of files, such as libraries, are left out: the kernel

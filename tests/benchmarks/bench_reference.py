@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -158,8 +158,8 @@ def reference_pipeline() -> Pipeline:
 GROUP = "reference"
 
 
-def micro_batch(kafka: KafkaSettings) -> MicroBatchRunner:
-    settings, pipeline = PipelineSection(), reference_pipeline()
+def micro_batch(kafka: KafkaSettings, make_pipeline: Callable[[], Pipeline] = reference_pipeline) -> MicroBatchRunner:
+    settings, pipeline = PipelineSection(), make_pipeline()
     return MicroBatchRunner(
         pipeline,
         KafkaSource(kafka, FRAMES.name, GROUP),
@@ -176,9 +176,15 @@ def micro_batch(kafka: KafkaSettings) -> MicroBatchRunner:
     )
 
 
-def continuous(kafka: KafkaSettings, workers: int, *, at_least_once: bool) -> ContinuousRunner:
+def continuous(
+    kafka: KafkaSettings,
+    workers: int,
+    make_pipeline: Callable[[], Pipeline] = reference_pipeline,
+    *,
+    at_least_once: bool = False,
+) -> ContinuousRunner:
     def make(number: int, progress: Progress) -> Worker:
-        pipeline = reference_pipeline()
+        pipeline = make_pipeline()
         plain = KafkaPlainSink(kafka, GROUP, FRAMES.name)
         return Worker(
             pipeline,

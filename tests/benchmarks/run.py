@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "pages": ["bench_pages.py"],
     "reference_latency": ["bench_reference.py", "latency"],
     "reference_drain": ["bench_reference.py", "drain"],
+    "overload": ["bench_overload.py"],
     "continuous_latency": ["bench_reference.py", "latency", "--workers", "1"],
     "continuous_drain": ["bench_reference.py", "drain", "--workers", "1"],
     "plain_latency": ["bench_reference.py", "latency", "--workers", "1", "--at-least-once"],
@@ -95,6 +96,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     prompt, flood = results["plain_latency"]["plain_latency"], results["plain_drain"]["plain_drain"]
     ms, pages = latency["latency_ms"], results["pages"]["pages"]
     restore = results["restore"]["restore"]
+    burst = results["overload"]["overload"]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -130,6 +132,14 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             f"the same by the continuous runner, {gush['events']:,} preloaded, exactly once",
             "40,000 events/s",
             f"{gush['events_per_s']:,} events/s",
+        ),
+        *(
+            (
+                f"ten times the sustainable rate, {name.replace('_', '-')} runner: memory, time to recover",
+                f"+{over['bound_mb']:.0f} MB",
+                f"{over['growth_mb']:+.0f} MB, {over['recovery_s']:.0f} s after a backlog of {over['backlog']:,}",
+            )
+            for name, over in burst.items()
         ),
         (
             f"the same by the continuous runner, {prompt['frames_per_s']:.0f} frames/s, at least once, p50 / p99",

@@ -41,7 +41,6 @@ SHORT = [
     ("worker-killed", MICRO_BATCH),
     ("two-drivers", CONTINUOUS),
     ("two-drivers", MICRO_BATCH),
-    ("workers-come-and-go", CONTINUOUS),
     ("epochs-turn-over", MICRO_BATCH),
 ]
 

@@ -21,16 +21,26 @@ class Lag:
 
     A sample (time, end) says that everything below `end` was on the log at that time. The oldest sample whose end lies
     above what is committed was taken when the oldest unanswered record had already arrived.
+
+    Of records that were there before the first sample it knows no such time. They are younger than the newest one that
+    was answered, as a backlog is read in the order of its record times: that one's age is then the lag.
     """
 
     _samples: dict[int, deque[tuple[int, int]]] = field(default_factory=dict)  # partition → (time_ms, end)
+    _found: dict[int, int] = field(default_factory=dict)  # partition → where it ended at the first sample
+    _reached_ms: int | None = None  # record time of the newest answered record
 
     def sample(self, now_ms: int, end: Mapping[int, int]) -> None:
         """Remember where the log ended."""
         for partition, offset in end.items():
+            self._found.setdefault(partition, offset)
             samples = self._samples.setdefault(partition, deque(maxlen=7_200))
             if not samples or samples[-1][1] != offset:
                 samples.append((now_ms, offset))
+
+    def reached(self, record_time_ms: int) -> None:
+        """A record of that time was answered."""
+        self._reached_ms = max(self._reached_ms or 0, record_time_ms)
 
     def seconds(self, now_ms: int, committed: Mapping[int, int]) -> dict[int, float]:
         """Per partition; 0.0 where everything is answered."""
@@ -39,7 +49,10 @@ class Lag:
             position = committed.get(partition, 0)
             while samples and samples[0][1] <= position:
                 samples.popleft()
-            lag[partition] = (now_ms - samples[0][0]) / 1e3 if samples else 0.0
+            since_ms = samples[0][0] if samples else now_ms
+            if position < self._found[partition] and self._reached_ms is not None:
+                since_ms = min(since_ms, self._reached_ms)
+            lag[partition] = (now_ms - since_ms) / 1e3
         return lag
 
 
@@ -98,6 +111,7 @@ class Progress:
                 self._commits.popleft()
             if len(ingest_time_ms):
                 self._latencies.append((now_ms, (now_ms - ingest_time_ms).astype(np.float64)))
+                self._lag.reached(int(ingest_time_ms.max()))
             self._committed.update(offsets)
 
     def log_ends_at(self, now_ms: int, end: Mapping[int, int]) -> None:

@@ -16,6 +16,18 @@ def test_lag_is_the_age_of_the_first_sample_above_what_is_committed() -> None:
     assert lag.seconds(6_000, {0: 20, 1: 5}) == {0: 0.0, 1: 0.0}
 
 
+def test_a_backlog_that_was_there_before_the_run_is_as_old_as_what_was_answered_of_it_last() -> None:
+    lag = Lag()
+    lag.sample(100_000, {0: 50, 1: 0})
+    assert lag.seconds(101_000, {0: 10}) == {0: 1.0, 1: 0.0}, "nothing else is known yet"
+    lag.reached(40_000)
+    lag.reached(39_000)
+    assert lag.seconds(101_000, {0: 10}) == {0: 61.0, 1: 0.0}
+    lag.sample(102_000, {0: 60, 1: 0})
+    assert lag.seconds(103_000, {0: 50}) == {0: 1.0, 1: 0.0}, "what came later has a sample"
+    assert lag.seconds(104_000, {0: 60}) == {0: 0.0, 1: 0.0}
+
+
 def test_a_partition_that_was_never_committed_lags_from_its_first_sample() -> None:
     lag = Lag()
     lag.sample(1_000, {0: 10})
@@ -37,6 +49,7 @@ def commit(progress: Progress, now_ms: int, ingest_ms: list[int], end: int) -> N
 
 def test_the_report_counts_commits_and_latency_of_the_last_minute() -> None:
     progress = Progress(now_ms=0)
+    progress.log_ends_at(0, {0: 0})
     commit(progress, 1_000, [0] * 10, 10)  # 1,000 ms, leaves the window
     commit(progress, 70_000, [69_900] * 30, 40)  # 100 ms
     progress.log_ends_at(70_000, {0: 45})

@@ -194,8 +194,9 @@ def test_any_wave(mean: float, swing: float, period_s: int, worker_per_s: float,
     assert all(1 <= wanted <= PARTITIONS for wanted in run.wanted)
     assert run.overshoots <= 1
     assert run.turns <= periods
-    if mean * (1 + swing) <= 0.8 * PARTITIONS * worker_per_s:
-        assert np.mean(np.asarray(run.lag_s[period_s:]) > made.target_lag_s) < 0.05, "a steep one is met in time"
+    steepness = 2 * math.pi * swing * start_up_s / period_s  # most that the load changes in a start-up, of its mean
+    if steepness <= 0.15 and mean * (1 + swing) <= 0.8 * PARTITIONS * worker_per_s:
+        assert np.mean(np.asarray(run.lag_s[period_s:]) > made.target_lag_s) < 0.05
         assert max(run.lag_s[period_s:]) <= 2 * made.target_lag_s
 
 

@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from jobs.threads import beside
 from streaming.runners.autoscaling import AutoscalingPolicy, Observation
 from streaming.runners.progress import Progress
 
@@ -86,25 +87,16 @@ class Autoscaler:
         )
 
 
-@contextmanager
-def autoscaled(autoscaler: Autoscaler | None) -> Iterator[None]:
+def autoscaled(autoscaler: Autoscaler | None) -> AbstractContextManager[None]:
     """Within the block a thread looks every second; with None nothing is scaled."""
     if autoscaler is None:
-        yield
-        return
-    done = threading.Event()
+        return nullcontext()
 
-    def watch() -> None:
-        while not done.wait(_PERIOD_S):
+    def watch(over: threading.Event) -> None:
+        while not over.wait(_PERIOD_S):
             try:
                 autoscaler.look()
             except Exception as failure:  # whatever a cluster in trouble raises: the run goes on with what it has
                 log.warning("not scaled, and tried again: %s", failure)
 
-    thread = threading.Thread(target=watch, name="autoscaling", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    return beside(watch, "autoscaling")

@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobs.autoscaling import Autoscaler, autoscaled
 from jobs.ray_session import ray_session
 from jobs.signals import signals_set
+from jobs.threads import beside
 from streaming.topics import identity
 
 if TYPE_CHECKING:
@@ -295,23 +296,14 @@ def cluster_facts(described: Sequence[Mapping[str, Any]], replicas: int) -> dict
     }
 
 
-@contextmanager
-def _stops_on(event: threading.Event, runner: Runner) -> Iterator[None]:
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.is_set():
+def _stops_on(event: threading.Event, runner: Runner) -> AbstractContextManager[None]:
+    def watch(over: threading.Event) -> None:
+        while not over.is_set():
             if event.wait(0.2):
                 runner.stop()
                 return
 
-    thread = threading.Thread(target=watch, name="stop", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    return beside(watch, "stop")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

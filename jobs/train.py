@@ -13,12 +13,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.recipes.win_tsstn import SIMULATED, WinTSSTN
+from jobs.threads import beside
 
 if TYPE_CHECKING:
     from jobs.datasets import Split
@@ -220,16 +221,13 @@ def _training_ray(ray_session: Callable[..., Any], workers: int) -> Iterator[Non
         yield
 
 
-@contextmanager
-def _forwarding(reports: Any, on_epoch: OnEpoch) -> Iterator[None]:
+def _forwarding(reports: Any, on_epoch: OnEpoch) -> AbstractContextManager[None]:
     """Hand what workers put into the queue to `on_epoch` while the body runs, and the rest after it."""
     from ray.util.queue import Empty
 
-    done = threading.Event()
-
-    def drain() -> None:
+    def drain(over: threading.Event) -> None:
         while True:
-            finishing = done.is_set()
+            finishing = over.is_set()
             try:
                 while True:
                     on_epoch(reports.get(block=not finishing, timeout=0.2))
@@ -237,13 +235,7 @@ def _forwarding(reports: Any, on_epoch: OnEpoch) -> Iterator[None]:
                 if finishing:
                     return
 
-    thread = threading.Thread(target=drain, name="train-reports", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    return beside(drain, "train-reports")
 
 
 def user_store() -> Path:

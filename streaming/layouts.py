@@ -82,8 +82,8 @@ class RowLayout:
         if len(text) > MAX_SCHEMA_BYTES:
             raise BadSchema(f"{len(text)} bytes; a schema has {MAX_SCHEMA_BYTES} at most")
         try:
-            fields = {field["name"]: field for field in json.loads(text)["fields"]}
-            stage = json.loads(text)["stage"]
+            schema = json.loads(text)
+            fields, stage = {field["name"]: field for field in schema["fields"]}, schema["stage"]
             columns = [PackedColumn(name, code, tuple(shape)) for name, code, shape in fields[PACKED]["columns"]]
         except KeyError as missing:
             if missing.args != (PACKED,):

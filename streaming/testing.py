@@ -28,7 +28,7 @@ import polars as pl
 
 from streaming.changelog import Lanes, lanes_of
 from streaming.codec import Decoder, frame_prefix
-from streaming.kafka.limits import require_sizes, within
+from streaming.kafka.limits import fitting
 from streaming.kafka.partitioning import Partitioner
 from streaming.kafka.settings import MAX_RECORD_BYTES
 from streaming.records import Header, OffsetRange, Records
@@ -452,9 +452,7 @@ class MemorySink:
     ) -> None:
         """One transaction: all of it or nothing becomes visible."""
         log = self._log
-        dead_letters = [within(letters, self._max_record_bytes) for letters in dead_letters]
-        for output in (*answers, *dead_letters, *state):
-            require_sizes(output, self._max_record_bytes)
+        dead_letters = fitting(answers, dead_letters, state, self._max_record_bytes)
         with log._changed:
             log._require_reachable()
             if self._epoch == 0:

@@ -11,13 +11,14 @@ import contextlib
 import functools
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import BrokerNotAvailableError, KafkaError, RetriableError, UnknownTopicOrPartitionError
+from kafka.structs import OffsetAndMetadata
 
 from streaming.kafka.connections import Connections
 from streaming.kafka.denied import DENIALS, access_denied
@@ -120,6 +121,11 @@ def open_batch_producer(settings: KafkaSettings, **options: Any) -> Any:
         delivery_timeout_ms=30_000,
         **options,
     )
+
+
+def marks_of(topic: str, offsets: Mapping[int, int], note: str = "") -> dict[TopicPartition, OffsetAndMetadata]:
+    """Next unread offsets by partition, as the client takes them; `note` is kept with them."""
+    return {TopicPartition(topic, p): OffsetAndMetadata(offset, note, -1) for p, offset in offsets.items()}
 
 
 def force_close(producer: Any) -> None:

@@ -8,6 +8,7 @@ to the limit, and the headers come on top. So its bytes are cut, and headers tel
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +17,20 @@ from streaming.records import Header, Records
 from streaming.transport import CommitRefused, Output
 
 _CUT_HEADERS_BYTES = 400  # what the headers about a cut key and value take, at most
+
+
+def fitting(
+    answers: Sequence[Output], dead_letters: Sequence[Output], state: Sequence[Output], max_record_bytes: int
+) -> list[Output]:
+    """The dead letters, cut to the limit where they are above it (`within`).
+
+    Raises:
+        CommitRefused: an answer or a state row is above it, or a dead letter that cannot be cut so far.
+    """
+    cut = [within(letters, max_record_bytes) for letters in dead_letters]
+    for output in (*answers, *cut, *state):
+        require_sizes(output, max_record_bytes)
+    return cut
 
 
 def require_sizes(output: Output, max_record_bytes: int) -> None:

@@ -12,9 +12,8 @@ from typing import Any
 
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka.errors import CommitFailedError, NoOffsetForPartitionError
-from kafka.structs import OffsetAndMetadata
 
-from streaming.kafka.clients import is_reachable, open_member, unavailable_if_away
+from streaming.kafka.clients import is_reachable, marks_of, open_member, unavailable_if_away
 from streaming.kafka.fetching import ColumnReader
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.source import KafkaReader
@@ -87,7 +86,7 @@ class KafkaMember:
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Leave offsets with the group; it refuses those of one that is no longer a member."""
-        marks = {TopicPartition(self._topic, p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}
+        marks = marks_of(self._topic, offsets)
         with unavailable_if_away(self._settings):
             try:
                 self._consumer.commit(marks, timeout_ms=round(self._settings.unavailable_after_s * 1000))

@@ -12,11 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kafka import TopicPartition
-from kafka.structs import OffsetAndMetadata
-
-from streaming.kafka.clients import open_consumer, unavailable_if_away
-from streaming.kafka.limits import require_sizes, within
+from streaming.kafka.clients import marks_of, open_consumer, unavailable_if_away
+from streaming.kafka.limits import fitting
 from streaming.kafka.partitioning import Partitioner
 from streaming.kafka.producing import BatchProducer, append_outputs
 from streaming.kafka.settings import KafkaSettings
@@ -64,9 +61,7 @@ class KafkaPlainSink:
             CommitRefused: the cluster will not take it (a topic is missing), or an answer or a state row is above
                 `max_record_bytes`: then nothing was written.
         """
-        dead_letters = [within(letters, self._settings.max_record_bytes) for letters in dead_letters]
-        for output in (*answers, *dead_letters, *state):
-            require_sizes(output, self._settings.max_record_bytes)
+        dead_letters = fitting(answers, dead_letters, state, self._settings.max_record_bytes)
         try:
             if self._producer is None:
                 self._producer = BatchProducer(self._settings, self._commit_timeout_s)
@@ -102,6 +97,6 @@ class KafkaPlainSink:
             return
         if self._offsets is None:
             self._offsets = open_consumer(self._settings, self._group)
-        marks = {TopicPartition(self._source_topic, p): OffsetAndMetadata(o, "", -1) for p, o in offsets.items()}
+        marks = marks_of(self._source_topic, offsets)
         with unavailable_if_away(self._settings, "Read", self._group):
             self._offsets.commit(marks, timeout_ms=round(self._commit_timeout_s * 1000))

@@ -94,7 +94,7 @@ class BatchProducer:
         self._producer._sender.wakeup()
         for batch in self._unacknowledged:
             if not batch.produce_future.wait(max(0.0, self._deadline - time.monotonic())):
-                raise away(self._settings, f"{_records(batch.topic_partition)} were not acknowledged")
+                raise away(self._settings, f"{records_for(batch.topic_partition)} were not acknowledged")
             self._raise_refusal(batch)
         self._unacknowledged = []
 
@@ -109,7 +109,7 @@ class BatchProducer:
         """Raise what has become of a batch, if that is no good."""
         _, _, errors = batch.produce_future.value or (None, None, None)
         if errors is not None:
-            with self._explaining(_records(batch.topic_partition)):
+            with self._explaining(records_for(batch.topic_partition)):
                 raise errors(0)
 
     @contextlib.contextmanager
@@ -155,5 +155,6 @@ def append_outputs(producer: BatchProducer, outputs: Sequence[Output], partition
                 producer.append(output.topic, partition, batch)
 
 
-def _records(where: TopicPartition) -> str:
+def records_for(where: TopicPartition) -> str:
+    """What a failure was about."""
     return f"records for {where.topic}/{where.partition}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from kafka import TopicPartition
 
 from streaming.kafka.clients import open_consumer, unavailable_if_away
-from streaming.kafka.limits import require_sizes, within
+from streaming.kafka.limits import fitting
 from streaming.kafka.partitioning import Partitioner
 from streaming.kafka.producing import append_outputs
 from streaming.kafka.settings import KafkaSettings
@@ -96,9 +96,7 @@ class KafkaSink:
             CommitRefused: the cluster will not take it (a topic is missing), or an answer or a state row is above
                 `max_record_bytes`.
         """
-        dead_letters = [within(letters, self._settings.max_record_bytes) for letters in dead_letters]
-        for output in (*answers, *dead_letters, *state):
-            require_sizes(output, self._settings.max_record_bytes)
+        dead_letters = fitting(answers, dead_letters, state, self._settings.max_record_bytes)
         if self._notes is None:
             raise RuntimeError("open the sink before committing")
         if not self._producers:

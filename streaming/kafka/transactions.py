@@ -10,11 +10,10 @@ from typing import Any
 
 from kafka import TopicPartition
 from kafka.errors import CommitFailedError, InvalidProducerEpochError, KafkaError, ProducerFencedError
-from kafka.structs import OffsetAndMetadata
 
-from streaming.kafka.clients import away
+from streaming.kafka.clients import away, marks_of
 from streaming.kafka.denied import DENIALS, access_denied
-from streaming.kafka.producing import BatchProducer
+from streaming.kafka.producing import BatchProducer, records_for
 from streaming.kafka.settings import KafkaSettings
 from streaming.transport import Fenced, NoLongerOwned
 
@@ -52,10 +51,9 @@ class TransactionalProducer(BatchProducer):
     def send_offsets(self, group: Any, topic: str, offsets: Mapping[int, int], note: str) -> None:
         """Make the group's offsets of `topic` part of the transaction; `note` is kept with them. `group` is its name,
         or the metadata of a member, which must be one still (KIP-447)."""
-        marks = {TopicPartition(topic, p): OffsetAndMetadata(offset, note, -1) for p, offset in offsets.items()}
         self._group = group
         with self._explaining(_OFFSETS):
-            self._offsets = self._manager.send_offsets_to_transaction(marks, group)
+            self._offsets = self._manager.send_offsets_to_transaction(marks_of(topic, offsets, note), group)
 
     def commit(self) -> None:
         """Send the records and the offsets, and end the transaction. When this raises `TransportUnavailable`, it may or
@@ -81,7 +79,7 @@ class TransactionalProducer(BatchProducer):
         self._manager._pending_txn_offset_commits.clear()
 
     def _join(self, where: TopicPartition) -> None:
-        with self._explaining(f"records for {where.topic}/{where.partition}"):
+        with self._explaining(records_for(where)):
             self._manager.maybe_add_partition_to_transaction(where)
 
     def _blame(self) -> None:

@@ -52,6 +52,10 @@ def driver_killed(lab: Lab) -> None:
             driver.wait_for(lab.some_more(100))
             lab.inject("kill -9 driver")
             driver.kill()
+    _end_with_another_driver(lab)
+
+
+def _end_with_another_driver(lab: Lab) -> None:
     last = lab.driver()
     last.wait_for(lab.caught_up)
     last.terminate()
@@ -145,9 +149,7 @@ def sigterm_in_commit(lab: Lab) -> None:
         with lab.load(500, over_s=4.0):
             lab.inject("SIGTERM")
             driver.end()
-    last = lab.driver()
-    last.wait_for(lab.caught_up)
-    last.terminate()
+    _end_with_another_driver(lab)
 
 
 @scenario(*BOTH)

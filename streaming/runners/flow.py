@@ -222,10 +222,11 @@ class Flow:
 
     def _encode_answers(self, rows: pl.DataFrame, now_ms: int) -> Output:
         sink = self._pipeline.sink
-        complete = rows.with_columns(
-            pl.lit(now_ms).cast(pl.Datetime("ms", "UTC")).alias("emit_time_ms"),
-            pl.lit(self._pipeline.source.name).alias("source_topic"),
-        ).select(self._answer_columns)
+        added = [
+            pl.Series("emit_time_ms", [now_ms], pl.Int64).cast(_MS).new_from_index(0, rows.height),
+            pl.Series("source_topic", [self._pipeline.source.name]).new_from_index(0, rows.height),
+        ]
+        complete = rows.hstack(added)[self._answer_columns]
         return Output(
             sink.name,
             Records(

@@ -16,6 +16,8 @@ from streaming.runners.batch import Batch, Rejected
 from streaming.transport import Fetched, LogCorrupt
 
 _BACK_OFF_S = 0.5
+_AT_ONCE_S = 0.001
+_ANSWER_S = 0.005  # in which a broker that has records answers
 
 
 def source_decoder(pipeline: Pipeline, registry: SchemaRegistry) -> Decoder:
@@ -32,17 +34,24 @@ def source_decoder(pipeline: Pipeline, registry: SchemaRegistry) -> Decoder:
 def collect(poll: Callable[[float, int], Fetched | None], timeout_s: float, max_records: int) -> list[Fetched]:
     """All that has come, one range per partition; nothing when no record came in time.
 
+    What is there at once was fetched while the last records were answered, and only now is more asked for: that is
+    waited for, a moment, or what has come since would wait for a whole turn.
+
     Raises:
         LogCorrupt: and nothing came before it; what did is handed out first.
     """
+    began = time.monotonic()
     first = poll(timeout_s, max_records)
     if first is None:
         return []
+    may_wait_s = _ANSWER_S if time.monotonic() - began < _AT_ONCE_S else 0.0
     parts: dict[int, list[Fetched]] = {first.range.partition: [first]}
     count = len(first.records)
     while count < max_records:
         try:
             more = poll(0.0, max_records - count)
+            if more is None and may_wait_s:
+                more, may_wait_s = poll(may_wait_s, max_records - count), 0.0
         except LogCorrupt:
             break  # what came before it is good; the next poll says it again
         if more is None:
@@ -78,28 +87,33 @@ def preprocess(
 ) -> Batch:
     """Raw ranges to a batch: decoded, transformed, rejects apart. Says so and waits while the schema registry is away:
     a broken dependency is not a bad record. `passed_over` of the ranges' records were shed before."""
-    # All ranges at once: decoding and transforms cost a few milliseconds a call, however few the rows.
+    # All ranges at once, and few calls: what is a query to polars waits for its threads, which on a busy machine takes
+    # a millisecond, however few the rows.
     records = Records.joined([part for _, part in fetched])
     partitions = np.repeat([wanted.partition for wanted, _ in fetched], [len(part) for _, part in fetched])
     decoded = _decode(decoder, records, report)
-    frame = decoded.frame.with_columns(
-        pl.Series("_partition", partitions[decoded.rows], pl.Int32),
-        pl.Series("_offset", records.offsets[decoded.rows], pl.Int64),
-        pl.Series("_ingest_time_ms", records.timestamps_ms[decoded.rows], pl.Int64),
-        pl.Series("_schema_id", decoded.schema_ids, pl.Int32),
-        pl.Series("_row", decoded.rows, pl.Int64),
-        pl.lit(None, pl.String).alias("_reject"),
+    frame = decoded.frame.hstack(
+        [
+            pl.Series("_partition", partitions[decoded.rows], pl.Int32),
+            pl.Series("_offset", records.offsets[decoded.rows], pl.Int64),
+            pl.Series("_ingest_time_ms", records.timestamps_ms[decoded.rows], pl.Int64),
+            pl.Series("_schema_id", decoded.schema_ids, pl.Int32),
+            pl.Series("_row", decoded.rows, pl.Int64),
+            pl.Series("_reject", [None], pl.String).new_from_index(0, len(decoded.rows)),
+        ]
     )
     for transform in transforms:
         frame = transform(frame)
-    is_good = pl.col("_reject").is_null()
     bad = [(b.row, b.error, b.message, b.schema_id) for b in decoded.bad]
-    for row, reason, schema_id in frame.filter(~is_good).select("_row", "_reject", "_schema_id").iter_rows():
-        error, _, message = reason.partition(": ")
-        bad.append((row, error, message, schema_id))
+    if frame["_reject"].null_count() < frame.height:
+        is_good = frame["_reject"].is_null()
+        for row, reason, schema_id in frame.filter(~is_good).select("_row", "_reject", "_schema_id").iter_rows():
+            error, _, message = reason.partition(": ")
+            bad.append((row, error, message, schema_id))
+        frame = frame.filter(is_good)
     return Batch(
         ranges=tuple(wanted for wanted, _ in fetched),
-        rows=frame.filter(is_good).drop("_row", "_reject"),
+        rows=frame[[name for name in frame.columns if name not in ("_row", "_reject")]],
         rejected=tuple(_rejected(sorted(bad, key=lambda entry: entry[0]), records, partitions)),
         shed=passed_over,
     )

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/bench_reference.py latency    500 frames/s over 200 live matches, 60 s; set time to receipt
     python tests/benchmarks/bench_reference.py drain      200,000 frames preloaded, then the rate at which answers come
+                                               … --by-hand    by a loop on kafka-python instead, for comparison
 
 4 partitions, 200 live matches round robin, one message a frame (match_id, event time, game clock, 23 floats; Avro in
 Confluent format), one answer a frame (p, six contributions, source partition and offset), keyed state of 64 floats a
@@ -45,6 +46,7 @@ from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
 from streaming.pipeline import Pipeline
+from streaming.records import Records
 from streaming.runners.continuous import ContinuousRunner
 from streaming.runners.epoch import ReadLimits
 from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
@@ -122,33 +124,27 @@ class ReferenceModel:
         return StateTable(self.name, {"hidden": Column(np.float32, (STATE,))}, partitioned=True)
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
-        runs = rows.select(
-            match=pl.col("match_id").rank("dense").cast(pl.Int64) - 1,
-            turn=pl.int_range(pl.len()).over("match_id"),
-        )
-        matches = rows.select("match_id", "_partition").unique("match_id").sort("match_id")
-        keys = matches["match_id"].to_list()
-        slots = state.slots(keys, matches["_partition"].to_list())
+        keys, match = np.unique(rows["match_id"].to_numpy(), return_inverse=True)
+        order = np.argsort(match, kind="stable")
+        turn = np.empty(len(match), np.int64)
+        turn[order] = np.arange(len(match)) - np.searchsorted(match[order], match[order])  # its number in its match
+        first = order[np.searchsorted(match[order], np.arange(len(keys)))]
+        slots = state.slots(keys.tolist(), rows["_partition"].to_numpy()[first].tolist())
         hidden = torch.from_numpy(state["hidden"][slots])
         contributions = self._net(
-            torch.from_numpy(rows.select(VALUES).to_numpy().astype(np.float32, copy=False)),
+            torch.from_numpy(np.stack([rows[name].to_numpy() for name in VALUES], axis=1)),
             torch.from_numpy(rows["clock_s"].to_numpy().astype(np.float32)),
-            torch.from_numpy(runs["turn"].to_numpy().astype(np.int64)),
-            torch.from_numpy(runs["match"].to_numpy().copy()),
+            torch.from_numpy(turn),
+            torch.from_numpy(match),
             hidden,
         ).numpy()
         state["hidden"][slots] = hidden.numpy()
-        state.touch(keys)
+        state.touch(keys.tolist())
         p = 1.0 / (1.0 + np.exp(-contributions.sum(axis=1, dtype=np.float64)))
-        return rows.select(
-            "match_id",
-            "event_time_ms",
-            pl.Series("p", p),
-            *(pl.Series(f"contribution_{n}", contributions[:, n]) for n in range(len(WIDTHS))),
-            pl.col("_partition").alias("source_partition"),
-            pl.col("_offset").alias("source_offset"),
-            pl.col("_ingest_time_ms").cast(pl.Datetime("ms", "UTC")).alias("ingest_time_ms"),
-        )
+        made = [pl.Series("p", p), *(pl.Series(f"contribution_{n}", contributions[:, n]) for n in range(len(WIDTHS)))]
+        where = [rows["_partition"].alias("source_partition"), rows["_offset"].alias("source_offset")]
+        when = rows["_ingest_time_ms"].cast(pl.Datetime("ms", "UTC")).alias("ingest_time_ms")
+        return pl.DataFrame([rows["match_id"], rows["event_time_ms"], *made, *where, when])
 
 
 def reference_pipeline() -> Pipeline:
@@ -198,6 +194,18 @@ def continuous(
     return ContinuousRunner(make, workers)
 
 
+def run_by_hand(bootstrap: str) -> None:
+    """The peer's loop, until SIGTERM."""
+    from hand_written import HandWritten  # beside this file
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    topics, stopping = (FRAMES, ANSWERS, state_topic("reference")), threading.Event()
+    answer_id = ReferenceRegistry().id_of(str(ANSWERS.schema))
+    with signals_set(stopping):
+        HandWritten(bootstrap, ReferenceNet().eval(), VALUES, STATE, topics, answer_id).run(stopping)
+
+
 def run_pipeline(bootstrap: str, workers: int, *, at_least_once: bool) -> None:
     """Until SIGTERM, with the settings that `sightline run` has by default."""
     ray_settings, stopping, kafka = RaySection(), threading.Event(), KafkaSettings(bootstrap_servers=bootstrap)
@@ -239,7 +247,7 @@ class AnswerMeter:
         self._start = self._source.end_offsets()
         self._stop = threading.Event()
         self._received = 0
-        self._batches: list[tuple[float, pl.DataFrame]] = []
+        self._fetched: list[tuple[float, Records]] = []
         self._thread = threading.Thread(target=self._run, name="answer-meter", daemon=True)
         self._thread.start()
 
@@ -252,7 +260,12 @@ class AnswerMeter:
         self._stop.set()
         self._thread.join(10.0)
         self._source.close()
-        return self._batches
+        return [(now_ms, self._decoded(records)) for now_ms, records in self._fetched]
+
+    def _decoded(self, records: Records) -> pl.DataFrame:
+        answers = self._decoder.decode(records).frame
+        emitted = pl.Series("emitted_ms", records.timestamps_ms)
+        return answers.select("event_time_ms", "source_partition", "source_offset").with_columns(emitted)
 
     def _run(self) -> None:
         reader = self._source.open(self._start)
@@ -263,13 +276,8 @@ class AnswerMeter:
                 continue
             if fetched is None or not len(fetched.records):
                 continue
-            now_ms = time.time() * 1e3
-            answers = self._decoder.decode(fetched.records).frame
-            emitted = pl.Series("emitted_ms", fetched.records.timestamps_ms)
-            self._batches.append(
-                (now_ms, answers.select("event_time_ms", "source_partition", "source_offset").with_columns(emitted))
-            )
-            self._received += answers.height
+            self._fetched.append((time.time() * 1e3, fetched.records))
+            self._received += len(fetched.records)
         reader.close()
 
 
@@ -418,17 +426,24 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--workers", type=int, default=0, help="of the continuous runner; 0: the micro-batch runner")
     parser.add_argument("--at-least-once", action="store_true", help="the continuous runner without transactions")
+    parser.add_argument("--by-hand", action="store_true", help="no runner of ours: the loop of `hand_written`")
     parser.add_argument("--bootstrap", help="brokers of `pipeline`")
     options = parser.parse_args()
+    if options.what == "pipeline" and options.by_hand:
+        run_by_hand(options.bootstrap)
+        return
     if options.what == "pipeline":
         run_pipeline(options.bootstrap, options.workers, at_least_once=options.at_least_once)
         return
     how = ["--workers", str(options.workers), *["--at-least-once"] * options.at_least_once]
+    how += ["--by-hand"] * options.by_hand
     if options.what == "latency":
         result = latency(how, options.frames_per_s, options.seconds)
     else:
         result = drain(how, options.events)
-    runner = "plain" if options.at_least_once else "continuous" if options.workers else "reference"
+    runner = "by_hand" if options.by_hand else "plain" if options.at_least_once else "continuous"
+    if not (options.by_hand or options.workers):
+        runner = "reference"
     name = f"{runner}_{options.what}"
     sys.stdout.write(json.dumps({name: result}, indent=2) + "\n")
 

@@ -26,12 +26,12 @@ import numpy as np
 import polars as pl
 from bench_pipeline import memory_mb
 from reference_harness import SEARCH_PATH, AnswerMeter
+from reference_model import ReferenceModel
 from reference_workload import (
     ANSWERS,
     FRAMES,
     GROUP,
     MATCHES,
-    ReferenceModel,
     ReferenceRegistry,
     continuous,
     frames,

@@ -115,9 +115,7 @@ class Bench:
             self._pipeline = None
 
     def publish(self, count: int) -> None:
-        keys, values = self._encoded(np.full(count, time.time_ns() // 1_000_000))
-        self._publisher.send(FRAMES.name, keys, values)
-        self.sent += count
+        self._publish(np.full(count, time.time_ns() // 1_000_000))
 
     def load(self, frames_per_s: float, seconds: float) -> None:
         """A steady load. Frames are made before, each with the time at which it is to be sent, and sent on time."""
@@ -137,13 +135,15 @@ class Bench:
 
     @contextmanager
     def loading(self, frames_per_s: float) -> Iterator[None]:
-        """A steady load for the body of the `with`, made while it is sent: some frames at a time."""
+        """A steady load for the body of the `with`, made while it is sent: some frames at a time, each with the time at
+        which it was due."""
 
         def send(over: threading.Event) -> None:
-            began, first = time.monotonic(), self.sent
+            began_ms, first = time.time() * 1e3, self.sent
             while not over.wait(_TICK_S):
-                if due := int((time.monotonic() - began) * frames_per_s) - (self.sent - first):
-                    self.publish(due)
+                due = int((time.time() * 1e3 - began_ms) * frames_per_s / 1e3)
+                if due > (done := self.sent - first):
+                    self._publish((began_ms + np.arange(done, due) * 1e3 / frames_per_s).astype(np.int64))
 
         with beside(send, "load"):
             yield
@@ -164,6 +164,11 @@ class Bench:
         self.stop_pipeline()
         self._publisher.close()
         return self.meter.stop()
+
+    def _publish(self, set_at_ms: npt.NDArray[np.int64]) -> None:
+        keys, values = self._encoded(set_at_ms)
+        self._publisher.send(FRAMES.name, keys, values)
+        self.sent += len(set_at_ms)
 
     def _encoded(self, set_at_ms: npt.NDArray[np.int64]) -> tuple[list[bytes], list[bytes]]:
         made = frames(self.sent, len(set_at_ms), set_at_ms, self._matches)

@@ -20,14 +20,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import torch
-from torch import Tensor, nn
 
 from jobs.ray_session import ray_session
 from jobs.run import Runner
 from jobs.settings import PipelineSection, RaySection
 from jobs.signals import signals_set
-from models.layers import OddGroupScores, masked_softmax
 from streaming.codec import Schema, SchemaRegistry, UnknownSchema, load_schema
 from streaming.kafka.admin import read_changelog
 from streaming.kafka.plain_sink import KafkaPlainSink
@@ -40,15 +37,12 @@ from streaming.runners.epoch import ReadLimits
 from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
 from streaming.runners.progress import Progress
 from streaming.runners.worker import Worker
-from streaming.state import Column, StateTable
 from streaming.topics import Topic
 
 HERE = Path(__file__).parent
 
 MATCHES = 200
 WIDTHS = (1, 2, 3, 5, 3, 9)  # features of the six groups, 23 in all
-STATE = 64
-HIDDEN = 64
 FRAME_S = 30.0
 
 FRAMES = Topic("reference.frames", "match_id", str(HERE / "reference" / "frame.avsc"), event_time="event_time_ms")
@@ -70,76 +64,9 @@ class ReferenceRegistry:
         return next(schema_id for schema_id, name in self._IDS.items() if name == schema_name)
 
 
-class ReferenceNet(nn.Module):
-    """Six group scores; a GRU over |score|, what is known and the clock; six weights: six contributions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        ends = np.cumsum(WIDTHS)
-        columns = [list(range(end - width, end)) for width, end in zip(WIDTHS, ends.tolist(), strict=True)]
-        self.spatial = OddGroupScores(columns, len(VALUES), HIDDEN)
-        self.cell = nn.GRUCell(2 * len(WIDTHS) + 1, STATE)
-        self.weights = nn.Linear(STATE, len(WIDTHS))
-
-    @torch.inference_mode()
-    def forward(self, values: Tensor, clock_s: Tensor, turn: Tensor, match: Tensor, hidden: Tensor) -> Tensor:
-        """Contributions (N, 6) of frames (N, 23); `turn` (N,) numbers the frames of each match in this batch, `match`
-        (N,) is the row of `hidden` (M, 64), which moves on in place."""
-        scores, known = self.spatial(values, torch.ones_like(values))
-        inputs = torch.cat([scores.abs(), known, (clock_s / 1200)[:, None]], dim=1)
-        states = torch.empty(len(values), STATE)
-        order = torch.argsort(turn, stable=True)
-        for rows in torch.split(order, torch.bincount(turn).tolist()):
-            hidden[match[rows]] = self.cell(inputs[rows], hidden[match[rows]])
-            states[rows] = hidden[match[rows]]
-        contributions: Tensor = 4.0 * masked_softmax(self.weights(states), known) * scores
-        return contributions
-
-
-class ReferenceModel:
-    """The model as a stage; weights are random, which costs what trained ones cost."""
-
-    name = "model"
-
-    def __init__(self) -> None:
-        torch.set_num_threads(1)
-        torch.manual_seed(0)
-        self._net = ReferenceNet().eval()
-
-    def new_state(self) -> StateTable:
-        return StateTable(self.name, {"hidden": Column(np.float32, (STATE,))}, partitioned=True)
-
-    def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
-        runs = rows.select(
-            match=pl.col("match_id").rank("dense").cast(pl.Int64) - 1,
-            turn=pl.int_range(pl.len()).over("match_id"),
-        )
-        matches = rows.select("match_id", "_partition").unique("match_id").sort("match_id")
-        keys = matches["match_id"].to_list()
-        slots = state.slots(keys, matches["_partition"].to_list())
-        hidden = torch.from_numpy(state["hidden"][slots])
-        contributions = self._net(
-            torch.from_numpy(rows.select(VALUES).to_numpy().astype(np.float32, copy=False)),
-            torch.from_numpy(rows["clock_s"].to_numpy().astype(np.float32)),
-            torch.from_numpy(runs["turn"].to_numpy().astype(np.int64)),
-            torch.from_numpy(runs["match"].to_numpy().copy()),
-            hidden,
-        ).numpy()
-        state["hidden"][slots] = hidden.numpy()
-        state.touch(keys)
-        p = 1.0 / (1.0 + np.exp(-contributions.sum(axis=1, dtype=np.float64)))
-        return rows.select(
-            "match_id",
-            "event_time_ms",
-            pl.Series("p", p),
-            *(pl.Series(f"contribution_{n}", contributions[:, n]) for n in range(len(WIDTHS))),
-            pl.col("_partition").alias("source_partition"),
-            pl.col("_offset").alias("source_offset"),
-            pl.col("_ingest_time_ms").cast(pl.Datetime("ms", "UTC")).alias("ingest_time_ms"),
-        )
-
-
 def reference_pipeline() -> Pipeline:
+    from reference_model import ReferenceModel
+
     return Pipeline("reference", source=FRAMES, transforms=(), stages=(ReferenceModel(),), sink=ANSWERS)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.autoscaling import Autoscaler, autoscaled
 from jobs.errors import UsageProblem
@@ -23,11 +25,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Described = list[dict[str, Any]]
+"""Every model, as `LocalPredict.describe` has it."""
+
 _WORKER_START_UP_S = 8.0  # a process, joining the group, and the state of the partitions it takes
 
 
 def run_continuously(name: str, settings: Settings, stopping: threading.Event) -> None:
-    """Until it is time to stop.
+    """Until it is time to stop. Whether the models can be loaded is found out here, while the workers start, so that
+    one that is missing ends the run.
 
     Raises:
         UsageProblem: more workers than the pipeline can have.
@@ -43,16 +49,12 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
 
     kafka, store = settings.kafka.connection(), settings.models.store
     predict = LocalPredict(str(store), settings.models.titles, store_must_exist=Path(store).is_dir())
-    log.info("loading the models", extra={"step": "ray"})
     pipeline = win_prediction(predict, Narrator(settings.insights.wording))
     if settings.pipeline.workers > 1 and pipeline.shared:
         raise UsageProblem(
             f"pipeline.workers is {settings.pipeline.workers}, but the state of {name} belongs to all partitions "
             f"(stages {', '.join(pipeline.shared)}): one worker reads them"
         )
-    described = predict.describe()  # a model that is missing is said here, not by a worker
-    if not prepare_topics(kafka, name, stopping):
-        return
     fewest = settings.pipeline.min_workers or settings.pipeline.workers
     runner = ContinuousRunner(make_worker(pipeline, settings, kafka), fewest)
     registry = settings.registry.open()
@@ -60,16 +62,45 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
     def starting() -> str:
         return "" if any(runner.owned.values()) else "starting the workers"
 
-    with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
-        told = Told(
-            name,
-            source,
-            registry,
-            cluster=lambda: cluster_facts(described, replicas=len(runner.actors)),
-            starting=starting,
-        )
-        with autoscaled(worker_autoscaler(runner, settings, partitions=len(source.partitions()))):
-            run_and_tell(runner, told, kafka, stopping)
+    with _loading(predict.describe, stopping) as models:
+        if prepare_topics(kafka, name, stopping):
+            with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
+                told = Told(
+                    name,
+                    source,
+                    registry,
+                    cluster=lambda: cluster_facts(_found(models), len(runner.actors)),
+                    starting=starting,
+                    check=lambda: _raise_failure(models),
+                )
+                with autoscaled(worker_autoscaler(runner, settings, partitions=len(source.partitions()))):
+                    run_and_tell(runner, told, kafka, stopping)
+        _raise_failure(models)
+
+
+@contextmanager
+def _loading(describe: Callable[[], Described], stopping: threading.Event) -> Iterator[Future[Described]]:
+    """The models, loaded beside the body of the `with`, which is to stop if that fails."""
+
+    def look(loaded: Future[Described]) -> None:
+        if not loaded.cancelled() and loaded.exception() is not None:
+            stopping.set()
+
+    log.info("loading the models", extra={"step": "ray"})
+    with ThreadPoolExecutor(1, "models") as pool:
+        models = pool.submit(describe)
+        models.add_done_callback(look)
+        yield models
+
+
+def _found(models: Future[Described]) -> Described:
+    """What is known of them by now."""
+    return models.result() if models.done() and models.exception() is None else []
+
+
+def _raise_failure(models: Future[Described]) -> None:
+    if models.done():
+        models.result()
 
 
 def worker_autoscaler(runner: ContinuousRunner, settings: Settings, partitions: int) -> Autoscaler | None:

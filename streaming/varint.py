@@ -14,6 +14,10 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+_LENGTHS = [varint(number) for number in range(256)]
+
+
 def sized(data: bytes) -> bytes:
     """How many bytes, then they themselves."""
-    return varint(len(data)) + data
+    count = len(data)
+    return (_LENGTHS[count] if count < len(_LENGTHS) else varint(count)) + data

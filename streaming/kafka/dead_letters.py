@@ -17,6 +17,8 @@ from streaming.transport import Output
 STREAMS, OURS = "__streams.errors.", "sightline."
 """What the names of headers begin with."""
 
+_EXCEPTION, _MESSAGE, _STACKTRACE = f"{STREAMS}exception", f"{STREAMS}message", f"{STREAMS}stacktrace"
+_OFFSET, _SCHEMA_ID, _RECORD_TIME_MS = f"{STREAMS}offset", f"{OURS}schema_id", f"{OURS}record_time_ms"
 _MESSAGE_CHARS = 2_000  # of an error's message, in its header; some quote the value that they are about
 
 
@@ -39,39 +41,30 @@ def dead_letter_output(
     for name, column in (("errors", errors), ("messages", messages), ("schema_ids", schema_ids)):
         if len(column) != len(records):
             raise ValueError(f"{len(records)} dead letters, but {len(column)} {name}")
-    headers = [
-        _headers(topic.name, partition, int(offset), int(time_ms), error, message, schema_id, pipeline, now_ms)
+    whence = [(f"{STREAMS}topic", topic.name.encode()), (f"{STREAMS}partition", b"%d" % partition)]
+    who = (f"{OURS}pipeline", pipeline.encode())
+    when = (f"{OURS}time_ms", b"%d" % now_ms)
+    headers: list[list[Header]] = [
+        [
+            *_why(error, message),
+            *whence,
+            (_OFFSET, b"%d" % offset),
+            (_SCHEMA_ID, b"" if schema_id is None else b"%d" % schema_id),
+            who,
+            (_RECORD_TIME_MS, b"%d" % time_ms),
+            when,
+        ]
         for offset, time_ms, error, message, schema_id in zip(
-            records.offsets, records.timestamps_ms, errors, messages, schema_ids, strict=True
+            records.offsets.tolist(), records.timestamps_ms.tolist(), errors, messages, schema_ids, strict=True
         )
     ]
     letters = Records(records.keys, records.values, records.offsets, np.full(len(records), now_ms, np.int64), headers)
     return Output(topic.dead_letters.name, letters)
 
 
-def _headers(
-    topic: str,
-    partition: int,
-    offset: int,
-    record_ms: int,
-    error: str,
-    message: str,
-    schema_id: int | None,
-    pipeline: str,
-    now_ms: int,
-) -> list[Header]:
+def _why(error: str, message: str) -> tuple[Header, Header, Header]:
     if len(message) > _MESSAGE_CHARS:
         message = f"{message[:_MESSAGE_CHARS]}… ({len(message)} characters)"
-    told = {
-        f"{STREAMS}exception": error,
-        f"{STREAMS}message": message,
-        f"{STREAMS}stacktrace": f"{error}: {message}",  # rejected by a check on columns: there is no stack to show
-        f"{STREAMS}topic": topic,
-        f"{STREAMS}partition": str(partition),
-        f"{STREAMS}offset": str(offset),
-        f"{OURS}schema_id": "" if schema_id is None else str(schema_id),
-        f"{OURS}pipeline": pipeline,
-        f"{OURS}record_time_ms": str(record_ms),
-        f"{OURS}time_ms": str(now_ms),
-    }
-    return [(name, value.encode()) for name, value in told.items()]
+    said = message.encode()
+    # Rejected by a check on columns: there is no stack to show.
+    return (_EXCEPTION, error.encode()), (_MESSAGE, said), (_STACKTRACE, b"%b: %b" % (error.encode(), said))

@@ -27,10 +27,11 @@ def fitting(
     Raises:
         CommitRefused: an answer or a state row is above it, or a dead letter that cannot be cut so far.
     """
-    cut = [within(letters, max_record_bytes) for letters in dead_letters]
+    fit = [within(letters, max_record_bytes) for letters in dead_letters]
+    cut = [after for before, after in zip(dead_letters, fit, strict=True) if after is not before]
     for output in (*answers, *cut, *state):
         require_sizes(output, max_record_bytes)
-    return cut
+    return fit
 
 
 def require_sizes(output: Output, max_record_bytes: int) -> None:

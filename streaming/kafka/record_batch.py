@@ -10,6 +10,7 @@ and iterator take 3 and 5 µs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -203,12 +204,17 @@ def _sized(field: bytes | None) -> bytes:
     return b"\1" if field is None else sized(field)
 
 
+@functools.lru_cache(256)  # headers are many, their names few
+def _sized_name(name: str) -> bytes:
+    return sized(name.encode())
+
+
 def _header_bytes(headers: Sequence[Sequence[Header]]) -> pa.LargeBinaryArray:
     rows = []
     for row in headers:
         parts = [varint(len(row))]
         for name, value in row:
-            parts += (_sized(name.encode()), _sized(value))
+            parts += (_sized_name(name), _sized(value))
         rows.append(b"".join(parts))
     return pa.array(rows, pa.large_binary())
 

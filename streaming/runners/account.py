@@ -1,4 +1,5 @@
-"""What is said of a commit: a line in the log, a line for each dead letter, and the counters of the run."""
+"""What is said of a commit: a line in the log, a line for each dead letter but in a storm, and the counters of the
+run."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from streaming.runners.flow import Commit
 from streaming.runners.progress import Progress
 
 log = logging.getLogger(__name__)
+
+_NAMED = 20  # dead letters of a commit, each in a line of its own: in a storm there are thousands
 
 
 def account(pipeline: Pipeline, progress: Progress, commit: Commit, commit_ms: float, now_ms: int) -> None:
@@ -26,8 +29,12 @@ def account(pipeline: Pipeline, progress: Progress, commit: Commit, commit_ms: f
             "took_ms": {**commit.took_ms, "commit": round(commit_ms, 1)},
         },
     )
-    for record, reason in commit.rejected:
+    for record, reason in commit.rejected[:_NAMED]:
         log.warning("dead letter", extra={"pipeline": pipeline.name, "record": record, "reason": reason})
+    if (unnamed := len(commit.rejected) - _NAMED) > 0:
+        log.warning(
+            "more dead letters: see `sightline dlq`", extra={"pipeline": pipeline.name, "dead_letters": unnamed}
+        )
     progress.committed(
         now_ms,
         events=commit.records,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import threading
@@ -26,13 +25,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 from bench_pipeline import memory_mb
-from bench_reference import (
+from reference_harness import SEARCH_PATH, AnswerMeter
+from reference_model import ReferenceModel
+from reference_workload import (
     ANSWERS,
     FRAMES,
     GROUP,
     MATCHES,
-    AnswerMeter,
-    ReferenceModel,
     ReferenceRegistry,
     continuous,
     frames,
@@ -54,9 +53,6 @@ from streaming.kafka.source import KafkaSource
 from streaming.pipeline import Pipeline
 from streaming.state import StateTable
 from streaming.topics import PIPELINE_STATUS, state_topic
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 
 SUSTAINABLE_PER_S = 1_500
 CALM_PER_S = SUSTAINABLE_PER_S / 4
@@ -179,9 +175,7 @@ def _overload(bootstrap: str, workers: int, log: Path) -> dict[str, Any]:
     ensure_topics(kafka, [FRAMES, FRAMES.dead_letters, ANSWERS, state_topic("reference"), PIPELINE_STATUS])
     meter, load = AnswerMeter(kafka), Load(kafka)
     command = ["bench_overload", "--pipeline", "--bootstrap", bootstrap, "--workers", str(workers)]
-    pipeline = Child(
-        "pipeline", command, {"PYTHONPATH": os.pathsep.join((str(HERE), str(ROOT))), "OMP_NUM_THREADS": "1"}, log
-    )
+    pipeline = Child("pipeline", command, {"PYTHONPATH": SEARCH_PATH, "OMP_NUM_THREADS": "1"}, log)
     memory = Memory(pipeline.pid)
 
     def all_answered(timeout_s: float) -> bool:

@@ -1,6 +1,6 @@
 """All benchmarks, one after another, each in a process of its own; the README's table is made from what they print.
 
-make bench                          everything (about 30 minutes), then the table in README.md is rewritten
+make bench                          everything (about 35 minutes), then the table in README.md is rewritten
 make bench ARGS="codec latency"     only these; the table is left alone
 
 A benchmark that fails does not stop the others: it is named at the end, the exit code is 1, and the table stays.
@@ -35,6 +35,9 @@ BENCHMARKS: dict[str, list[str]] = {
     "reference_latency": ["bench_reference.py", "latency"],
     "reference_drain": ["bench_reference.py", "drain"],
     "overload": ["bench_overload.py"],
+    "storm": ["bench_storm.py"],
+    "restart": ["bench_recovery.py", "restart"],
+    "failover": ["bench_recovery.py", "failover"],
     "continuous_latency": ["bench_reference.py", "latency", "--workers", "1"],
     "continuous_drain": ["bench_reference.py", "drain", "--workers", "1"],
     "plain_latency": ["bench_reference.py", "latency", "--workers", "1", "--at-least-once"],
@@ -44,6 +47,7 @@ TOGETHER = {
     "reference": ("reference_latency", "reference_drain"),
     "continuous": ("continuous_latency", "continuous_drain"),
     "plain": ("plain_latency", "plain_drain"),
+    "recovery": ("restart", "failover"),
 }
 """Names for several."""
 
@@ -96,7 +100,8 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     prompt, flood = results["plain_latency"]["plain_latency"], results["plain_drain"]["plain_drain"]
     ms, pages = latency["latency_ms"], results["pages"]["pages"]
     restore = results["restore"]["restore"]
-    burst = results["overload"]["overload"]
+    burst, storm = results["overload"]["overload"], results["storm"]["storm"]
+    again, failover = results["restart"]["restart"], results["failover"]["failover"]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -150,6 +155,26 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
                 f"{over['growth_mb']:+.0f} MB, {over['recovery_s']:.0f} s after a backlog of {over['backlog']:,}",
             )
             for name, over in burst.items()
+        ),
+        *(
+            (
+                f"one bad record in ten, {name.replace('_', '-')} runner: rate of the good ones, bad ones spread / in "
+                "clusters",
+                "0.80 times that without",
+                f"{stormy['spread']['ratio']:.2f} / {stormy['clustered']['ratio']:.2f} times",
+            )
+            for name, stormy in storm.items()
+        ),
+        (
+            f"continuous runner started anew on a running Ray, {again['keys']:,} keys: first answer, median / worst",
+            "5 s",
+            f"{again['first_answer_s']['median']:.1f} / {again['first_answer_s']['worst']:.1f} s",
+        ),
+        (
+            f"one of two workers killed at {failover['frames_per_s']:.0f} frames/s: answers of its partitions again, "
+            "median / worst",
+            "10 s",
+            f"{failover['answers_again_s']['median']:.1f} / {failover['answers_again_s']['worst']:.1f} s",
         ),
         (
             "one frame alone with its contributions, one core, p50 / p99",

@@ -21,3 +21,5 @@ def test_numbers_by_hand(number: int, written: str) -> None:
 def test_bytes_come_behind_their_length() -> None:
     assert sized(b"") == b"\0" and sized(b"ab") == b"\4ab"
     assert sized(bytes(64)) == b"\x80\1" + bytes(64)
+    assert sized(bytes(255)) == b"\xfe\3" + bytes(255)
+    assert sized(bytes(256)) == b"\x80\4" + bytes(256)

@@ -280,7 +280,7 @@ def lived(history: list[dict[str, Any]], corrections: Corrections | None, *, cra
     return run
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(HISTORIES, st.sampled_from([None, Corrections(20, 10)]))
 def test_crashes_change_nothing_of_what_is_committed(
     history: list[dict[str, Any]], corrections: Corrections | None

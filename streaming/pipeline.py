@@ -49,8 +49,8 @@ class Stage(Protocol):
 
 @runtime_checkable
 class TickingStage(Stage, Protocol):
-    """A stage that has something to say when no row comes. A tick is not on the log: what it changed and what it made
-    are committed in one transaction, like those of a batch."""
+    """A stage that has something to say when no row comes. Live runners tick it about once a second, a replay never. A
+    tick is not on the log: what it changed and what it made are committed in one transaction, like those of a batch."""
 
     def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> pl.DataFrame:
         """Processing time has come to `now_ms`. Rows out as from a call, with the `_partition`, `_offset`, ... of each

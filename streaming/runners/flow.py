@@ -2,7 +2,8 @@
 
     stages, one after another, each with its table ─► answers encoded ─► changelog rows ─► next offsets
 
-Whatever cuts the stream into batches, the rows that come out are the same; a runner only decides when.
+Whatever cuts the stream into batches, the rows that come out are the same; a runner only decides when. What stages say
+when none come (`tick`) goes the same way.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import pyarrow as pa
 from streaming.changelog import Lanes, StateChangelog
 from streaming.codec import Encoder, SchemaRegistry, load_schema
 from streaming.kafka.dead_letters import dead_letter_output
-from streaming.pipeline import DependencyUnavailable, FactualStage, Pipeline
+from streaming.pipeline import DependencyUnavailable, FactualStage, Pipeline, Stage, TickingStage
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import Batch, Rejected
+from streaming.runners.ticking import Tick
 from streaming.state import StateLimits, StateTable
 from streaming.topics import state_topic
 from streaming.transport import Output, TransportUnavailable
@@ -59,7 +61,7 @@ class Commit:
     rejected: list[tuple[str, str]]  # topic/partition/offset of each dead letter, and why
     counts: dict[str, int]  # what stages say has grown since the last commit (late, repeated), flags of answers, shed
     alerts: tuple[str, ...]  # what stages say is wrong now
-    ingest_time_ms: npt.NDArray[np.int64]  # of the events that made the answers, (answered,)
+    ingest_time_ms: npt.NDArray[np.int64]  # of the events that made the answers, (answered,); a tick's: none
     took_ms: dict[str, float]  # by stage, and for encoding
 
     @property
@@ -122,39 +124,91 @@ class Flow:
             StateTooLarge: a stage keeps more than it may.
             DependencyUnavailable: the run is to stop.
         """
-        rows = pl.concat([batch.rows for batch in batches])
-        rejected = [part for batch in batches for part in batch.rejected]
-        answered = 0
         took = _Stopwatch()
+        rows, refused = self._through(pl.concat([batch.rows for batch in batches]), took)
+        return self._gathered(
+            rows,
+            [*(part for batch in batches for part in batch.rejected), *refused],
+            [wanted for batch in batches for wanted in batch.ranges],
+            took,
+            records=sum(batch.records for batch in batches),
+            shed=sum(batch.shed for batch in batches),
+        )
+
+    def tick(self, tick: Tick) -> Commit | None:
+        """Tell the stages that time has passed, and gather what comes of it for one transaction; None if nothing does.
+
+        What a stage says passes through the stages after it, as rows do. The offsets are those where the partitions
+        stand. Waits and tries again as `process` does: a stage that has been told is not told again while one after it
+        cannot answer. When the run stops instead, nothing of the tick is on the changelog, and the next run's first
+        tick makes up for it.
+
+        Raises:
+            StateTooLarge, DependencyUnavailable: as `process`.
+        """
+        took = _Stopwatch()
+        rows, refused = self._through(pl.DataFrame(), took, tick)
+        ranges = [OffsetRange(partition, at, at) for partition, at in sorted(tick.positions.items())]
+        commit = self._gathered(rows, refused, ranges, took)
+        return commit if commit.answers or commit.dead_letters or commit.state else None
+
+    def _through(
+        self, rows: pl.DataFrame, took: _Stopwatch, tick: Tick | None = None
+    ) -> tuple[pl.DataFrame, list[Rejected]]:
+        """What leaves the last stage, and what was refused on the way."""
+        refused: list[Rejected] = []
         for stage in self._pipeline.stages:
-            if rows.is_empty():
+            if rows.is_empty() and tick is None:
                 break
-            rows = self._patiently(partial(stage, rows, self.tables[stage.name]))
+            rows = self._past(stage, rows, tick)
             took.lap(stage.name)
             if "_reject" in rows.columns:
                 if rows["_reject"].null_count() < rows.height:
-                    rejected.extend(self._refetch(rows.filter(pl.col("_reject").is_not_null())))
+                    refused.extend(self._refetch(rows.filter(pl.col("_reject").is_not_null())))
                     rows = rows.filter(pl.col("_reject").is_null())
                 rows = rows.drop("_reject")
-        else:
-            answered = rows.height
-        now_ms = self._clock()
+        return rows, refused
+
+    def _past(self, stage: Stage, rows: pl.DataFrame, tick: Tick | None) -> pl.DataFrame:
+        """What a stage says to rows, and then to the tick."""
+        state, said = self.tables[stage.name], []
+        if not rows.is_empty():
+            said.append(self._patiently(partial(stage, rows, state)))
+        if tick is not None and isinstance(stage, TickingStage):
+            said.append(self._patiently(partial(stage.tick, tick.now_ms, tick.positions, state)))
+        said = [part for part in said if not part.is_empty()]
+        return pl.concat(said) if said else pl.DataFrame()
+
+    def _gathered(
+        self,
+        rows: pl.DataFrame,
+        rejected: Sequence[Rejected],
+        ranges: list[OffsetRange],
+        took: _Stopwatch,
+        *,
+        records: int = 0,
+        shed: int = 0,
+    ) -> Commit:
+        """These answers, and what changed in the state."""
+        answered, now_ms = rows.height, self._clock()
         answers = [self._encode_answers(rows, now_ms)] if answered else []
         state = self._changelog.drain(now_ms)
         self._check_limits()
         took.lap("encode")
         counts, alerts = self._facts()
-        counts["shed"] = sum(batch.shed for batch in batches)
+        counts["shed"] = shed
         if answered and self._pipeline.counted_flags:
             flags = Counter(flag for row in rows["flags"].to_list() for flag in row.split())
             counts.update({flag: flags[flag] for flag in self._pipeline.counted_flags})
-        ingest = rows["ingest_time_ms"].cast(_MS).to_physical().to_numpy() if answered else np.empty(0, np.int64)
+        # Without records it is a tick: how old the last event of a quiet partition is says nothing of latency.
+        is_timed = answered > 0 and records > 0
+        ingest = rows["ingest_time_ms"].cast(_MS).to_physical().to_numpy() if is_timed else np.empty(0, np.int64)
         return Commit(
             answers=answers,
             dead_letters=[self._dead_letters(part, now_ms) for part in rejected],
             state=state,
-            ranges=[wanted for batch in batches for wanted in batch.ranges],
-            records=sum(batch.records for batch in batches),
+            ranges=ranges,
+            records=records,
             answered=answered,
             rejected=[line for part in rejected for line in self._named(part)],
             counts=dict(counts),

@@ -3,6 +3,7 @@
     epoch thread(s) ─► inbox ─► release in order ─► stages (Flow) ─► committer thread ─► planner hears of it
          Ray Data                 driver thread                        one transaction
 
+About once a second partitions that are quiet (`ticking`) take the way from the stages on.
 Exactly once: a commit holds answers, dead letters, state and offsets; a crash before it leaves nothing visible, and a
 restart goes on from the last one. The commit of one batch overlaps the stages of the next.
 """
@@ -33,6 +34,7 @@ from streaming.runners.order import ReleaseOrder
 from streaming.runners.planner import Planner
 from streaming.runners.preprocess import source_decoder
 from streaming.runners.progress import Progress
+from streaming.runners.ticking import Ticker
 from streaming.state import StateLimits
 from streaming.transport import Fenced, Sink, Source, TransportUnavailable
 
@@ -124,6 +126,7 @@ class MicroBatchRunner:
         tasks = max(1, min(self._config.read_tasks, len(start)))
         read = self._new_epoch(planner, sorted(start), tasks)
         epochs = _Epochs(read, planner, self._inbox, self._config.epoch_s, tasks)
+        ticker = Ticker(self._pipeline, self._source, self._clock)
         try:
             epochs.begin()
             troubles = _Troubles(planner, self.progress)
@@ -134,11 +137,15 @@ class MicroBatchRunner:
                 if gathered:
                     self._to_commit.put(self._flow.process(gathered))
                     garbage.collect()
+                tick = ticker.due(order.positions)
+                if tick is not None and (commit := self._flow.tick(tick)) is not None:
+                    self._to_commit.put(commit)
         except DependencyUnavailable:
             if not self._is_over:
                 raise
         finally:
             self._finish(committer, epochs, planner)
+            ticker.close()
         # What a stop left uncommitted because the log was away is read again at the next start.
         if self._failure is not None and not isinstance(self._failure, TransportUnavailable):
             raise self._failure

@@ -15,6 +15,11 @@ class ReleaseOrder:
         self._next = dict(start)
         self._held: list[Batch] = []
 
+    @property
+    def positions(self) -> Mapping[int, int]:
+        """Where each partition was last released up to."""
+        return self._next
+
     def push(self, batch: Batch) -> Iterator[Batch]:
         """Take a batch in, and give out all that are now in order.
 

@@ -5,6 +5,10 @@
 
 It belongs to no consumer group, and so moves nobody's offsets and nobody's lag. State begins empty: a key whose first
 record lies in the range is answered as it was live; let the range begin early enough.
+
+It ticks no stage (`TickingStage`): its answers are to follow from the log alone, whenever it runs, and what was quiet
+live is not by the wall clock of today. So windows that only a tick would close stay open at its end, and those that a
+tick closed live close by rows ("What ticks do to determinism" in `streaming.windows`).
 """
 
 from __future__ import annotations

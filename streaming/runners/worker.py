@@ -2,6 +2,7 @@
 
     poll ─► partitions given away are forgotten, those taken restored from their changelog
          ─► decode, transforms ─► stages (Flow) ─► one transaction, with the member's identity
+         ─► about once a second: partitions that are quiet (`ticking`) ─► the same
 
 While a transaction is under way, the next records are read and answered; its own begins when that one has ended. Before
 the group moves partitions, which happens within `poll`, it is waited for, so that nothing is under way then. When the
@@ -26,6 +27,7 @@ from streaming.runners.account import account
 from streaming.runners.flow import Clock, Commit, Flow, reread
 from streaming.runners.preprocess import collect, preprocess, shed, source_decoder
 from streaming.runners.progress import Progress
+from streaming.runners.ticking import Ticker
 from streaming.state import SHARED, StateLimits
 from streaming.transport import Fetched, GroupSource, Member, NoLongerOwned, Sink, TransportUnavailable
 
@@ -49,7 +51,8 @@ class _Membership:
 
     member: Member
     flow: Flow
-    owned: set[int] = field(default_factory=set)
+    ticker: Ticker
+    positions: dict[int, int] = field(default_factory=dict)  # next offset to answer, of every partition owned
 
 
 class Worker:
@@ -90,7 +93,7 @@ class Worker:
     @property
     def owned(self) -> frozenset[int]:
         """The partitions that it answers now."""
-        return frozenset() if self._membership is None else frozenset(self._membership.owned)
+        return frozenset() if self._membership is None else frozenset(self._membership.positions)
 
     def stop(self) -> None:
         """Finish the transaction under way, leave the group, and return from `run`."""
@@ -141,6 +144,8 @@ class Worker:
             log.warning("pipeline %s: the last commit failed: %s", self._pipeline.name, failure)
         membership.member.close()
         self._sink.close()
+        membership.ticker.close()
+        self._source.close()
 
     def _begin(self) -> _Membership:
         self._sink.open()
@@ -154,18 +159,20 @@ class Worker:
             keep_waiting=lambda: not self._stop.is_set(),
             limits=self._config.state,
         )
-        return _Membership(member, flow)
+        return _Membership(member, flow, Ticker(self._pipeline, self._source, self._clock))
 
     def _turn(self, membership: _Membership) -> None:
         if membership.member.is_moving():
             self._settle(membership)
         fetched = collect(membership.member.poll, self._config.idle_poll_s, self._config.max_commit_records)
         self._move(membership)
-        mine = [part for part in fetched if part.range.partition in membership.owned]
+        mine = [part for part in fetched if part.range.partition in membership.positions]
         if mine:
             self._answer(membership, mine)
         else:
             self._settle(membership)
+        if (tick := membership.ticker.due(membership.positions)) is not None:
+            self._hand_on(membership, membership.flow.tick(tick))
 
     def _move(self, membership: _Membership) -> None:
         member, flow = membership.member, membership.flow
@@ -174,13 +181,13 @@ class Worker:
             self._settle(membership)  # they may have moved unannounced
         for partition in given:
             flow.forget(partition)
-            membership.owned.discard(partition)
+            membership.positions.pop(partition, None)
         if taken:
             starts = {partition: member.begin(partition) for partition in taken}
-            is_first = not membership.owned and bool(self._pipeline.shared)
+            is_first = not membership.positions and bool(self._pipeline.shared)
             owners = {*taken, SHARED} if is_first else set(taken)
             keys = flow.restore(self._changelog(owners), only=owners)
-            membership.owned.update(taken)
+            membership.positions.update(starts)
             self.progress.resumed_at(starts)
             log.info("pipeline %s: partitions from %s, %d keys", self._pipeline.name, starts, keys)
         self.progress.waits("log", "")
@@ -189,8 +196,14 @@ class Worker:
         kept, passed_over = shed(fetched, self._pipeline.shedding, self._clock())
         batch = preprocess(kept, self._decoder, self._pipeline.transforms, self._report, passed_over)
         commit = membership.flow.process([batch])
-        self._settle(membership)
-        self._under_way = self._committer.submit(self._commit, commit, membership.member.identity())
+        membership.positions.update(commit.offsets)
+        self._hand_on(membership, commit)
+
+    def _hand_on(self, membership: _Membership, commit: Commit | None) -> None:
+        """To the committer, when the one before has been committed."""
+        if commit is not None:
+            self._settle(membership)
+            self._under_way = self._committer.submit(self._commit, commit, membership.member.identity())
 
     def _settle(self, membership: _Membership) -> None:
         """Wait for the commit under way; raises what came of it."""

@@ -31,16 +31,18 @@ row `_partition` and `_offset` in place of the latter.
 row is rejected, and moves nothing. Within that, a single row ahead of its neighbours moves no watermark. Log times are
 the broker's or bounded by it (`message.timestamp.after.max.ms`, an hour since Kafka 4).
 
-**Silence.** Without rows no watermark moves. A runner calls `tick` with the wall clock and the partitions that it has
-read to the end. There event time goes on with the wall clock from where the rows left it, `idle_s` behind: in a live
-feed, a quiet window closes at its end + `lateness_s` + `idle_s`, by the wall clock. A tick moves a watermark no further
-than the windows need that it closes, so it makes late no more than it must, and with nothing open it writes nothing.
-How far ticks have taken a partition is state, hence logged: after a crash they are as binding as rows.
+**Silence.** Without rows no watermark moves. The live runners call `tick` about once a second with the wall clock and
+the partitions that they have answered to the end (`streaming.runners.ticking`). There event time goes on with the wall
+clock from where the rows left it, `idle_s` behind: in a live feed, a quiet window closes at its end + `lateness_s` +
+`idle_s`, by the wall clock, or a second later. A tick moves a watermark no further than the windows need that it
+closes, so it makes late no more than it must, and with nothing open it writes nothing. How far ticks have taken a
+partition is state, hence logged: after a crash they are as binding as rows.
 
-*What ticks do to determinism*: a tick is not on the source log. Between a run with ticks and a replay without, windows
-may differ in when they are issued (`_offset` and its companions) and in `closed_by` ("data" or "tick"). Their figures
-are the same unless rows of the window arrive after a tick has closed it: those are late in the run, and in time in the
-replay. With corrections, the figures of the last revision are the same even then, within the horizon.
+*What ticks do to determinism*: a tick is not on the source log, and a replay has none. Between two runs with ticks, or
+one with and a replay without, windows may differ in when they are issued (`_offset` and its companions) and in
+`closed_by` ("data" or "tick"). Their figures are the same unless rows of the window arrive after a tick has closed it:
+those are late in the run, and in time in the replay. With corrections, the figures of the last revision are the same
+even then, within the horizon.
 
 **Size.** What is kept is a fixed number of values for each open window, never rows; a row that falls into n sliding
 windows costs n times as much.

@@ -97,9 +97,9 @@ def _cuts(source: KafkaSource, first: Bound | None, last: Bound | None) -> list[
     starts = _offsets(source, first, begins, "--from")
     stops = {p: max(starts[p], min(offset, ends[p])) for p, offset in _offsets(source, last, ends, "--to").items()}
     cuts: list[Mapping[int, int]] = [starts]
-    at_ms = first if isinstance(first, int) else source.earliest_ms()
-    while at_ms is not None and cuts[-1] != stops:
-        at_ms += _SLICE_MS
+    at_ms = first if isinstance(first, int) else 0
+    while cuts[-1] != stops and (next_ms := source.earliest_ms(at_ms)) is not None:  # over a gap, however long, at once
+        at_ms = next_ms + _SLICE_MS
         found = source.offsets_at(at_ms)
         cuts.append({p: max(cuts[-1][p], min(stops[p], found[p])) for p in starts})
     return [*cuts, stops]
@@ -139,9 +139,10 @@ class _NewTopic:
         from streaming.kafka.admin import ensure_topics
         from streaming.kafka.sink import KafkaSink
         from streaming.kafka.source import KafkaSource
+        from streaming.topics import TOPICS, state_topic
 
-        if name in (pipeline.sink.name, pipeline.source.name):
-            raise UsageProblem(f"--to-topic {name}: it is the live one; name a new one")
+        if name in {topic.name for topic in (*TOPICS, state_topic(pipeline.name))}:
+            raise UsageProblem(f"--to-topic {name}: it is a live one; name a new one")
         ensure_topics(kafka, [replace(pipeline.sink, name=name)])
         with closing(KafkaSource(kafka, name, "")) as written:
             if written.end_offsets() != written.beginning_offsets():

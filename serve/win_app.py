@@ -224,14 +224,15 @@ class AppKeeper:
     def _look(self) -> None:
         try:
             self.state = state = self._app.state()
+            if not state.deployments:
+                log.warning("the app is gone from the cluster: deploying it again")
+                self._app.deploy()
+                return
         except Exception as away:  # whatever a cluster in trouble raises: it may come back
             log.warning("Ray Serve does not answer: %s", first_line(away))
             self.state = AppState(replicas=-1)
             return
-        if not state.deployments:
-            log.warning("the app is gone from the cluster: deploying it again")
-            self._app.deploy()
-        elif self._app.deployment not in state.deployments:
+        if self._app.deployment not in state.deployments:
             raise Fenced("another run of this pipeline has deployed its models in place of ours: this one must stop")
         elif state.running and not self.loading.done():
             self.loading.set_result(self._app.handle())

@@ -18,6 +18,7 @@ from streaming.changelog import Lanes
 from streaming.codec import Decoder, Encoder, PackagedRegistry, SchemaRegistry, load_schema
 from streaming.counting import CountingStage
 from streaming.kafka.admin import ensure_topics, read_all, read_changelog
+from streaming.kafka.plain_sink import KafkaPlainSink
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
@@ -37,6 +38,7 @@ from streaming.topics import Topic, state_topic
 from streaming.transport import GroupSource, Sink
 from tests.delivery import Verdict, judge
 
+EXACTLY_ONCE, AT_LEAST_ONCE = "exactly_once", "at_least_once"
 PATIENCE_S = 90.0
 MATCHES = 11
 SCHEMA = "match-events"
@@ -104,18 +106,19 @@ class InMemory:
 
 
 class OnKafka:
-    """On a real broker. Small and picklable until something is appended."""
+    """On a real broker, its sinks with transactions or, at least once, without. Small and picklable until something is
+    appended."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: KafkaSettings, delivery: str = EXACTLY_ONCE) -> None:
+        self.settings, self.delivery = settings, delivery
         self._publisher: Publisher | None = None
         self._sources: list[KafkaSource] = []
 
-    def __getstate__(self) -> KafkaSettings:
-        return self.settings
+    def __getstate__(self) -> Any:
+        return self.settings, self.delivery
 
-    def __setstate__(self, settings: KafkaSettings) -> None:
-        self.__init__(settings)  # type: ignore[misc]
+    def __setstate__(self, state: Any) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
     def create(self, topics: Sequence[Topic]) -> None:
         ensure_topics(self.settings, topics)
@@ -137,7 +140,9 @@ class OnKafka:
         self._sources.append(KafkaSource(self.settings, topic, group))
         return self._sources[-1]
 
-    def sink(self, transactional_id: str, group: str, topic: str, producers: int = 1) -> KafkaSink:
+    def sink(self, transactional_id: str, group: str, topic: str, producers: int = 1) -> Sink:
+        if self.delivery == AT_LEAST_ONCE:
+            return KafkaPlainSink(self.settings, group, topic)
         return KafkaSink(self.settings, transactional_id, group, topic, producers=producers)
 
     def close(self) -> None:
@@ -159,7 +164,10 @@ class Stream:
         transforms: Sequence[Transform] = (),
         partitions: int = 4,
         registry: SchemaRegistry | None = None,
+        *,
+        repeats_allowed: bool = False,
     ) -> None:
+        self._repeats_allowed = repeats_allowed
         self.registry = registry or PackagedRegistry()
         source = Topic(f"{prefix}.in", key="match_id", schema=SCHEMA, partitions=partitions)
         sink = Topic(f"{prefix}.out", key="match_id", schema=SCHEMA, partitions=2)
@@ -224,6 +232,7 @@ class Stream:
             poison=self.poison(),
             letters=self.letters(),
             whole=whole,
+            repeats_allowed=self._repeats_allowed,
         )
 
     def check(self, *, whole: bool = True) -> None:
@@ -236,9 +245,13 @@ class Stream:
 
     def _decoded(self, every: Sequence[Records]) -> pl.DataFrame:
         decoder = Decoder(SCHEMA, self.registry)
-        decoded = [decoder.decode(records) for records in every]
-        assert not any(part.bad for part in decoded)
-        return pl.concat([part.frame.select("match_id", "sequence", "clock_s") for part in decoded])
+        frames = []
+        for records in every:
+            decoded = decoder.decode(records)
+            assert not decoded.bad
+            frame = decoded.frame.select("match_id", "sequence", "clock_s")
+            frames.append(frame.with_columns(value=pl.Series(records.values.to_pylist(), dtype=pl.Binary)))
+        return pl.concat(frames)
 
 
 def _taken(records: Records, *, bad: bool) -> list[bytes | None]:

@@ -1,5 +1,6 @@
 """The invariant of delivery, as a pure function: every input answered once, in the order of its key, by a state that is
-that of a clean run; dead letters are the poison and nothing else."""
+that of a clean run; dead letters are the poison and nothing else. Where delivery is at least once, the same holds of
+what is left without repeats, and a repeat is the same answer, byte for byte."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ from streaming.testing import every_row
 
 Row = tuple[object, ...]
 
+_ID = ["match_id", "sequence"]
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -22,7 +25,9 @@ class Verdict:
 
     records: int
     lost: int = 0  # inputs without an answer
-    doubled: int = 0  # answers beyond one for each input
+    doubled: int = 0  # answers beyond one for each input; where repeats are allowed, answers to nothing
+    repeated: int = 0  # answers that came again, where that is allowed
+    altered: int = 0  # and were not the same
     disordered: int = 0  # answers that stand behind a later one of their match
     misnumbered: int = 0  # answers by a state that had not seen exactly what came before them
     state_wrong: int = 0  # keys whose state is not that of a clean run
@@ -37,8 +42,8 @@ class Verdict:
     @property
     def wrong(self) -> dict[str, int]:
         """What is wrong, by name."""
-        counts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "records"}
-        return {name: count for name, count in counts.items() if count}
+        counts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: count for name, count in counts.items() if count and name not in ("records", "repeated")}
 
 
 def judge(
@@ -49,18 +54,28 @@ def judge(
     poison: Counter[bytes | None] | None = None,
     letters: Counter[bytes | None] | None = None,
     whole: bool = True,
+    repeats_allowed: bool = False,
 ) -> Verdict:
     """What became of the inputs of a `CountingStage`.
 
     Args:
         inputs: match_id, sequence of every good record on the source topic; those of a match in their order.
-        answers: match_id, sequence, clock_s of every answer; those of a match in the order in which they stand.
+        answers: match_id, sequence, clock_s and maybe more of every answer; those of a match in the order in which they
+            stand.
         state: restored from the changelog.
         poison: values of the records that nobody can accept.
         letters: values of the dead letters.
         whole: the inputs were answered to the end; else those of each match up to some point.
+        repeats_allowed: delivery is at least once. No two inputs may have the same match and sequence then: these tell
+            a repeat, whose columns must all be those of its twin.
     """
     poison, letters = poison or Counter(), letters or Counter()
+    repeated = altered = 0
+    if repeats_allowed:
+        told, every = answers.unique().height, answers.height
+        answers = answers.unique(_ID, keep="first", maintain_order=True)
+        repeated, altered = every - answers.height, told - answers.height
+        letters = Counter(set(letters))
     given, got = _by_match(inputs, "sequence"), _by_match(answers, "sequence", "clock_s")
     if not whole:
         given = {match: rows[: len(got.get(match, ()))] for match, rows in given.items() if match in got}
@@ -70,6 +85,8 @@ def judge(
         records=wanted.total() + poison.total(),
         lost=(wanted - found).total(),
         doubled=(found - wanted).total(),
+        repeated=repeated,
+        altered=altered,
         disordered=sum(_descents(given.get(match, []), rows) for match, rows in got.items()),
         misnumbered=sum(n != number for rows in got.values() for n, (_, number) in enumerate(rows, 1)),
         state_wrong=len({row[0] for row in _rows(state) ^ _rows(clean_run(given))}),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from streaming.counting import CountingStage
 from streaming.state import StateTable
+from streaming.testing import every_row
 from tests.counting import InMemory, Stream, encoded, events
 from tests.delivery import Verdict, clean_run, judge
 
@@ -63,6 +64,40 @@ def test_answers_that_are_lost_doubled_or_swapped_are_counted(
     verdict = judge(inputs(GIVEN), answers(got), state(GIVEN))
     assert verdict.wrong == wrong
     assert not verdict.holds
+
+
+@pytest.mark.parametrize(
+    ("got", "repeated", "wrong"),
+    [
+        (ANSWERED, 0, {}),
+        ([*ANSWERED, *ANSWERED[2:]], 3, {}),  # a whole batch again
+        ([*ANSWERED[:3], ANSWERED[2], *ANSWERED[2:]], 2, {}),  # one answer three times
+        ([*ANSWERED, ("a", 2, 4.0)], 1, {"altered": 1}),  # by a state that had counted it already
+        ([*ANSWERED, ("a", 2, 4.0), ("a", 2, 4.0)], 2, {"altered": 1}),
+        ([ANSWERED[2], *ANSWERED], 1, {"disordered": 1, "misnumbered": 2}),  # its first place counts
+        ([*ANSWERED[:4], ANSWERED[3]], 1, {"lost": 1}),  # one too many does not make up for one too few
+        ([*ANSWERED, ("z", 0, 1.0)], 0, {"doubled": 1}),  # an answer to nothing
+    ],
+)
+def test_at_least_once_an_answer_may_come_again_if_it_is_the_same(
+    got: list[tuple[str, int, float]], repeated: int, wrong: dict[str, int]
+) -> None:
+    verdict = judge(inputs(GIVEN), answers(got), state(GIVEN), repeats_allowed=True)
+    assert verdict.wrong == wrong
+    assert verdict.repeated == repeated
+    assert verdict.holds is not bool(wrong)
+
+
+def test_what_differs_in_a_column_beyond_is_not_the_same_and_a_dead_letter_may_come_again() -> None:
+    got = answers([*ANSWERED, ANSWERED[0]])
+    told = got.with_columns(value=pl.Series([b"1", b"2", b"3", b"4", b"5", b"other"]))
+    letters = Counter([P1, P1])
+    verdict = judge(inputs(GIVEN), told, state(GIVEN), poison=Counter([P1]), letters=letters, repeats_allowed=True)
+    assert verdict == Verdict(records=6, repeated=1, altered=1)
+
+
+def test_without_leave_a_repeat_is_a_double() -> None:
+    assert judge(inputs(GIVEN), answers([*ANSWERED, ANSWERED[4]]), state(GIVEN)).wrong["doubled"] == 1
 
 
 @pytest.mark.parametrize(
@@ -135,6 +170,18 @@ def test_the_stage_numbers_in_the_order_of_its_rows_and_its_digest_hangs_on_it()
     slots = table.slots(["a", "b"], [0, 1])
     assert table["seen"][slots].tolist() == [2, 1]
     assert table["digest"][slots].tolist() == [1 * 31 + 2, 8]
+
+
+def test_a_stage_that_drops_repeats_neither_counts_nor_answers_them() -> None:
+    stage = CountingStage(drops_repeats=True)
+    table, answered = stage.new_state(), []
+    for matches, sequences in (("aabaa", [0, 4, 0, 0, 4]), ("aaba", [4, 5, 1, 6])):
+        rows = pl.DataFrame({"match_id": list(matches), "sequence": sequences})
+        out = stage(rows.with_columns(_partition=pl.lit(0), _ingest_time_ms=pl.lit(0)), table)
+        answered += out.select("match_id", "sequence", "clock_s").rows()
+    once = [("a", 0), ("a", 4), ("b", 0), ("a", 5), ("b", 1), ("a", 6)]
+    assert answered == [(*row, number) for row, number in zip(once, [1.0, 2.0, 1.0, 3.0, 2.0, 4.0], strict=True)]
+    assert every_row(table).equals(every_row(state(once)))
 
 
 def test_a_feed_takes_its_matches_in_turn() -> None:

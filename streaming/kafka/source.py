@@ -88,10 +88,11 @@ class KafkaSource:
             ends = consumer.end_offsets(late, timeout_ms=self._timeout_ms) if late else {}
             return {tp.partition: int(ends[tp] if tp in ends else found[tp].offset) for tp in every}
 
-    def earliest_ms(self) -> int | None:
-        """Time of the oldest record; None where there is none."""
+    def earliest_ms(self, since_ms: int = 0) -> int | None:
+        """Time of the first record, in any partition, that is not older than this; None where there is none."""
         with self._asking() as consumer:
-            found = consumer.offsets_for_times(dict.fromkeys(self._all(consumer), 0), timeout_ms=self._timeout_ms)
+            every = dict.fromkeys(self._all(consumer), since_ms)
+            found = consumer.offsets_for_times(every, timeout_ms=self._timeout_ms)
             return min((int(first.timestamp) for first in found.values() if first is not None), default=None)
 
     def open(self, start: Mapping[int, int], gather_s: float = 0.0) -> KafkaReader:

@@ -21,12 +21,12 @@ from streaming.runners.batch import Batch
 from streaming.runners.continuous import ContinuousRunner
 from streaming.runners.epoch import batches
 from streaming.transport import Fenced
-from tests.chaos.lab import BOTH, CONTINUOUS, MICRO_BATCH, Lab
+from tests.chaos.lab import BOTH, CONTINUOUS, DELIVERIES, MICRO_BATCH, Lab
 from tests.chaos.scenario import scenario
 from tests.counting import Run
 
 
-@scenario(*BOTH)
+@scenario(*BOTH, deliveries=DELIVERIES)
 def worker_killed(lab: Lab) -> None:
     """kill -9 of a worker, or of the process of a read task, under load; the last time of the only one there is."""
     rounds = lab.pick(2, 12)
@@ -43,7 +43,7 @@ def worker_killed(lab: Lab) -> None:
             assert victim.pid not in {process.pid for process in lab.processes()}, "who was killed has answered"
 
 
-@scenario(*BOTH)
+@scenario(*BOTH, deliveries=DELIVERIES)
 def driver_killed(lab: Lab) -> None:
     """kill -9 of the driver in mid-stream, and a new one at once: what the old one left running must not harm."""
     for _ in range(lab.pick(1, 8)):
@@ -80,7 +80,7 @@ def two_drivers(lab: Lab) -> None:
         first.stop()
 
 
-@scenario(*BOTH)
+@scenario(*BOTH, deliveries=DELIVERIES)
 def broker_killed(lab: Lab) -> None:
     """kill -9 of the broker under load, and a restart."""
     with lab.running() as run:
@@ -141,7 +141,7 @@ def rebalance_storm(lab: Lab) -> None:
             foreign.close()
 
 
-@scenario(*BOTH)
+@scenario(*BOTH, deliveries=DELIVERIES)
 def sigterm_in_commit(lab: Lab) -> None:
     """SIGTERM to the driver some milliseconds after one of its commits began: it ends cleanly, and another goes on."""
     for _ in range(lab.pick(2, 15)):

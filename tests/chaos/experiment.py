@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tests.chaos.lab import Lab, LabBroker
 from tests.chaos.scenarios import Scenario
+from tests.counting import AT_LEAST_ONCE, EXACTLY_ONCE
 from tests.delivery import Verdict
 
 
@@ -26,6 +27,7 @@ class Result:
     verdict: Verdict | None
     failure: str  # why the scenario did not come to its end
     seconds: float
+    delivery: str = EXACTLY_ONCE
 
     @property
     def holds(self) -> bool:
@@ -40,10 +42,19 @@ class Result:
         return "holds" if self.holds else "BROKEN: " + "; ".join([*said, *filter(None, [self.failure])])
 
 
-def perform(scenario: Scenario, runner: str, broker: LabBroker, seed: int, folder: Path, *, long: bool) -> Result:
+def perform(
+    scenario: Scenario,
+    runner: str,
+    broker: LabBroker,
+    seed: int,
+    folder: Path,
+    *,
+    long: bool,
+    delivery: str = EXACTLY_ONCE,
+) -> Result:
     """Play it and judge. Whatever goes wrong is part of the result."""
     began, verdict, failure = time.monotonic(), None, ""
-    lab = Lab(broker, runner, seed, folder, long=long)
+    lab = Lab(broker, runner, seed, folder, long=long, delivery=delivery)
     try:
         scenario.play(lab)
     except Exception as broken:
@@ -56,23 +67,31 @@ def perform(scenario: Scenario, runner: str, broker: LabBroker, seed: int, folde
     finally:
         lab.close()
     injected = ", ".join(f"{n} × {what}" if n > 1 else what for what, n in Counter(lab.injected).items())
-    return Result(scenario.name, runner, seed, injected, verdict, failure, time.monotonic() - began)
+    return Result(scenario.name, runner, seed, injected, verdict, failure, time.monotonic() - began, delivery)
 
 
 def table(results: Sequence[Result]) -> Table:
     """For a terminal."""
-    made = Table("scenario", "runner", "injected", title="Failure lab")
-    for column in ("records", "lost", "doubled", "out of order", "s"):
+    made = Table("scenario", "runner", "on trial", "injected", title="Failure lab")
+    for column in ("records", "lost", "doubled", "repeated", "out of order", "s"):
         made.add_column(column, justify="right")
     made.add_column("verdict")
     for result in results:
         verdict = result.verdict or Verdict(0)
-        counts = (verdict.records, verdict.lost + verdict.letters_lost, verdict.doubled + verdict.letters_wrong)
-        cells = [f"{count:,}" for count in (*counts, verdict.disordered)]
+        lost, doubled = verdict.lost + verdict.letters_lost, verdict.doubled + verdict.altered + verdict.letters_wrong
+        # What comes again is allowed where delivery is at least once, and counted as doubled where it is not.
+        repeated = f"{verdict.repeated:,}" if result.delivery == AT_LEAST_ONCE else ""
+        cells = [f"{verdict.records:,}", f"{lost:,}", f"{doubled:,}", repeated, f"{verdict.disordered:,}"]
         colour = "green" if result.holds else "red"
         word = "holds" if result.holds else "BROKEN"
         made.add_row(
-            result.scenario, result.runner, result.injected, *cells, f"{result.seconds:.0f}", f"[{colour}]{word}[/]"
+            result.scenario,
+            result.runner,
+            result.delivery.replace("_", " "),
+            result.injected,
+            *cells,
+            f"{result.seconds:.0f}",
+            f"[{colour}]{word}[/]",
         )
     return made
 
@@ -83,6 +102,7 @@ def lines(results: Iterable[Result]) -> list[dict[str, object]]:
         {
             "scenario": result.scenario,
             "runner": result.runner,
+            "delivery": result.delivery,
             "seed": result.seed,
             "injected": result.injected,
             "holds": result.holds,
@@ -95,4 +115,5 @@ def lines(results: Iterable[Result]) -> list[dict[str, object]]:
 
 
 def vars_of(verdict: Verdict) -> dict[str, int]:
-    return {"records": verdict.records, "lost": verdict.lost, "doubled": verdict.doubled, **verdict.wrong}
+    told = ("records", "lost", "doubled", "repeated")
+    return {name: getattr(verdict, name) for name in told} | verdict.wrong

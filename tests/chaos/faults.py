@@ -17,6 +17,7 @@ import polars as pl
 
 from streaming.codec import PackagedRegistry, RegistryUnavailable, load_schema
 from streaming.pipeline import DependencyUnavailable
+from streaming.transport import Sink
 from tests.counting import SCHEMA, OnKafka, wall_ms
 
 SECOND_ID = 901
@@ -106,17 +107,13 @@ class TerminatingLog(OnKafka):
     """Its sinks send the driver a SIGTERM in a commit of theirs: number `nth`, some milliseconds after it began."""
 
     def __init__(self, log: OnKafka, pid: int, nth: int, after_s: float) -> None:
-        super().__init__(log.settings)
+        super().__init__(log.settings, log.delivery)
         self._pid, self._nth, self._after_s = pid, nth, after_s
 
     def __getstate__(self) -> Any:
-        return self.settings, self._pid, self._nth, self._after_s
+        return OnKafka(self.settings, self.delivery), self._pid, self._nth, self._after_s
 
-    def __setstate__(self, state: Any) -> None:
-        settings, *own = state
-        self.__init__(OnKafka(settings), *own)  # type: ignore[misc]
-
-    def sink(self, transactional_id: str, group: str, topic: str, producers: int = 1) -> Any:
+    def sink(self, transactional_id: str, group: str, topic: str, producers: int = 1) -> Sink:
         sink = super().sink(transactional_id, group, topic, producers)
         commit, count = sink.commit, 0
 

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,22 @@ from streaming.runners.micro_batch import MicroBatchRunner
 from streaming.transport import TransportUnavailable
 from tests.chaos import faults
 from tests.chaos.proxy import Proxy
-from tests.counting import PATIENCE_S, OnKafka, Run, Stream, continuous, micro_batch, running
+from tests.counting import (
+    AT_LEAST_ONCE,
+    EXACTLY_ONCE,
+    PATIENCE_S,
+    OnKafka,
+    Run,
+    Stream,
+    continuous,
+    micro_batch,
+    running,
+)
 from tests.delivery import Verdict
 
 CONTINUOUS, MICRO_BATCH = "continuous", "micro_batch"
 BOTH = (CONTINUOUS, MICRO_BATCH)
+DELIVERIES = (EXACTLY_ONCE, AT_LEAST_ONCE)
 
 ray.cloudpickle.register_pickle_by_value(faults)  # type: ignore[no-untyped-call]  # untyped in Ray
 
@@ -85,6 +96,7 @@ class Plan:
     prefix: str
     folder: str
     seed: int
+    delivery: str
 
     @property
     def switches(self) -> faults.Switches:
@@ -96,12 +108,14 @@ class Plan:
 
     def stream(self) -> Stream:
         self.pids.mkdir(parents=True, exist_ok=True)
+        at_least_once = self.delivery == AT_LEAST_ONCE
         return Stream(
-            OnKafka(KafkaSettings(self.kafka)),
+            OnKafka(KafkaSettings(self.kafka), self.delivery),
             self.prefix,
-            CountingStage(faults.Model(self.switches, self.seed)),
+            CountingStage(faults.Model(self.switches, self.seed), drops_repeats=at_least_once),
             [faults.NoteProcess(self.pids)],
             registry=faults.Registry(self.switches),
+            repeats_allowed=at_least_once,
         )
 
     def make(
@@ -122,13 +136,16 @@ class Lab:
         seed: of all that is left to chance here; what the machine adds is not.
         folder: for switches and logs.
         long: more rounds and more records.
+        delivery: one of `DELIVERIES`.
     """
 
-    def __init__(self, broker: LabBroker, runner: str, seed: int, folder: Path, *, long: bool) -> None:
+    def __init__(
+        self, broker: LabBroker, runner: str, seed: int, folder: Path, *, long: bool, delivery: str = EXACTLY_ONCE
+    ) -> None:
         self.broker, self.runner, self.long = broker, runner, long
         self.random = random.Random(seed)
         prefix = f"lab-{uuid.uuid4().hex[:10]}"
-        self.plan = Plan(runner, broker.settings.bootstrap_servers, prefix, str(folder / prefix), seed)
+        self.plan = Plan(runner, broker.settings.bootstrap_servers, prefix, str(folder / prefix), seed, delivery)
         self.switches = self.plan.switches
         self.stream = self.plan.stream()
         self.injected: list[str] = []
@@ -215,15 +232,19 @@ class Lab:
         self._drivers.append(Driver(self.plan, len(self._drivers), **options))
         return self._drivers[-1]
 
+    def ask(self, before: Callable[[pl.DataFrame], None]) -> None:
+        """Let the stage ask this before it answers."""
+        self.stream.pipeline = replace(self.stream.pipeline, stages=(CountingStage(before),))
+
     def over_proxy(self) -> OnKafka:
         """The same topics, reached through the proxy."""
-        self._logs.append(OnKafka(self.broker.proxied))
+        self._logs.append(OnKafka(self.broker.proxied, self.plan.delivery))
         return self._logs[-1]
 
     def reconnect(self) -> None:
         """Let the feed and the questions about offsets see the topics anew."""
         self.close()
-        self.stream.log = OnKafka(self.broker.settings)
+        self.stream.log = OnKafka(self.broker.settings, self.plan.delivery)
         self._source = self.stream.source()
 
     def judge_as(self, inputs: pl.DataFrame, *, whole: bool) -> None:

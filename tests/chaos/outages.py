@@ -12,7 +12,7 @@ from streaming.kafka.clients import open_admin
 from streaming.records import Records
 from streaming.transport import OffsetsExpired
 from tests.chaos.faults import SECOND_ID, second_schema
-from tests.chaos.lab import BOTH, Lab
+from tests.chaos.lab import BOTH, DELIVERIES, Lab
 from tests.chaos.scenario import scenario
 from tests.counting import Run, encoded, events
 
@@ -33,7 +33,7 @@ def network_slow(lab: Lab) -> None:
         run.wait_for(lab.caught_up)
 
 
-@scenario(*BOTH)
+@scenario(*BOTH, deliveries=DELIVERIES)
 def network_cut(lab: Lab) -> None:
     """All connections between runner and broker are reset and new ones refused; then nothing arrives at all."""
     proxy = lab.broker.proxy

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.chaos.lab import Lab
+from tests.counting import EXACTLY_ONCE
 
 
 @dataclass(frozen=True)
@@ -17,17 +18,20 @@ class Scenario:
     what: str
     runners: tuple[str, ...]
     play: Callable[[Lab], None]
+    deliveries: tuple[str, ...] = (EXACTLY_ONCE,)  # the guarantees that are on trial
 
 
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def scenario(*runners: str) -> Callable[[Callable[[Lab], None]], Callable[[Lab], None]]:
+def scenario(
+    *runners: str, deliveries: tuple[str, ...] = (EXACTLY_ONCE,)
+) -> Callable[[Callable[[Lab], None]], Callable[[Lab], None]]:
     """A function whose name and docstring are the scenario's."""
 
     def add(play: Callable[[Lab], None]) -> Callable[[Lab], None]:
         name = play.__name__.replace("_", "-")
-        SCENARIOS[name] = Scenario(name, " ".join((play.__doc__ or "").split()), runners, play)
+        SCENARIOS[name] = Scenario(name, " ".join((play.__doc__ or "").split()), runners, play, deliveries)
         return play
 
     return add

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tests.chaos.experiment import Result, lines, perform, table
 from tests.chaos.lab import BOTH, CONTINUOUS, MICRO_BATCH, Lab, LabBroker
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenarios import SCENARIOS, Scenario
+from tests.counting import AT_LEAST_ONCE, EXACTLY_ONCE
 from tests.delivery import Verdict
 
 pytestmark = [
@@ -37,17 +39,21 @@ def broker(own_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 SHORT = [
-    ("worker-killed", CONTINUOUS),
-    ("worker-killed", MICRO_BATCH),
-    ("two-drivers", CONTINUOUS),
-    ("two-drivers", MICRO_BATCH),
-    ("epochs-turn-over", MICRO_BATCH),
+    ("worker-killed", CONTINUOUS, EXACTLY_ONCE),
+    ("worker-killed", CONTINUOUS, AT_LEAST_ONCE),
+    ("worker-killed", MICRO_BATCH, EXACTLY_ONCE),
+    ("two-drivers", CONTINUOUS, EXACTLY_ONCE),
+    ("two-drivers", MICRO_BATCH, EXACTLY_ONCE),
+    ("epochs-turn-over", MICRO_BATCH, EXACTLY_ONCE),
+    ("serve-controller-killed", MICRO_BATCH, EXACTLY_ONCE),
 ]
 
 
-@pytest.mark.parametrize(("name", "runner"), [pytest.param(*case, marks=on_kafka, id="-".join(case)) for case in SHORT])
-def test_the_invariant_holds(name: str, runner: str, broker: LabBroker, tmp_path: Path) -> None:
-    result = perform(SCENARIOS[name], runner, broker, seed=1, folder=tmp_path, long=False)
+@pytest.mark.parametrize(
+    ("name", "runner", "delivery"), [pytest.param(*case, marks=on_kafka, id="-".join(case)) for case in SHORT]
+)
+def test_the_invariant_holds(name: str, runner: str, delivery: str, broker: LabBroker, tmp_path: Path) -> None:
+    result = perform(SCENARIOS[name], runner, broker, seed=1, folder=tmp_path, long=False, delivery=delivery)
     assert result.holds, result
     assert result.injected
 
@@ -80,8 +86,21 @@ def test_a_scenario_that_does_not_come_to_its_end_is_told() -> None:
     assert json.dumps(lines([stuck, unjudged]))
 
 
+def test_the_table_says_which_guarantee_was_on_trial_and_what_came_again() -> None:
+    allowed = Result("s", CONTINUOUS, 1, "", Verdict(5, repeated=1_234), "", 1.0, AT_LEAST_ONCE)
+    altered = Result("s", CONTINUOUS, 1, "", Verdict(5, repeated=3, altered=2), "", 1.0, AT_LEAST_ONCE)
+    assert allowed.holds and not altered.holds
+    assert altered.words == "BROKEN: 2 altered"
+    with (console := Console(width=200)).capture() as told:
+        console.print(table([allowed, altered]))
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in told.get().splitlines() if "│" in line]
+    assert rows[0][2:] == ["at least once", "", "5", "0", "0", "1,234", "0", "1", "holds"]
+    assert rows[1][2:] == ["at least once", "", "5", "0", "2", "3", "0", "1", "BROKEN"]
+    assert [line["delivery"] for line in lines([allowed])] == [AT_LEAST_ONCE]
+
+
 def test_every_scenario_says_what_it_does() -> None:
-    assert all(scenario.what and scenario.runners for scenario in SCENARIOS.values())
+    assert all(scenario.what and scenario.runners and scenario.deliveries for scenario in SCENARIOS.values())
 
 
 def test_a_proxy_passes_on_is_slow_silent_and_refuses() -> None:

@@ -62,7 +62,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
 
 
 def seed(broker: SecuredBroker) -> None:
-    """Two events to answer, two dead letters to deal with, something to show."""
+    """Two events to answer, two dead letters to deal with, something to show, and a row of state: whoever may not read
+    what is empty does not notice."""
     headers: list[list[Header]] = [[(f"{STREAMS}topic", MATCH_EVENTS.name.encode())]] * 2
     letters = Records.of([b"k", b"k"], [b"v", b"v"], headers=headers)
     topics = (MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS)
@@ -71,7 +72,7 @@ def seed(broker: SecuredBroker) -> None:
         sink.commit(
             answers=[Output(topic.name, records(2), partition=0) for topic in topics],
             dead_letters=[Output(MATCH_EVENTS.dead_letters.name, letters)],
-            state=[],
+            state=[Output(STATE.name, records(1))],
             offsets={},
         )
         sink.open()  # a commit returns before everyone can see it, an opening waits for that

@@ -24,6 +24,7 @@ class Cluster:
         self.deployment: str | None = None
         self.running, self.failed, self.message = True, False, ""
         self.away = False
+        self.refuses = 0  # so many deployments
 
 
 class FakeApp:
@@ -33,6 +34,9 @@ class FakeApp:
         self.cluster, self.deployment, self.deployed, self.deleted = cluster, deployment, 0, 0
 
     def deploy(self) -> None:
+        if self.cluster.refuses:
+            self.cluster.refuses -= 1
+            raise OSError("the controller died of it")
         self.cluster.deployment = self.deployment
         self.deployed += 1
 
@@ -98,6 +102,18 @@ def test_an_app_that_someone_deleted_is_deployed_again() -> None:
     eventually(lambda: app.deployed == 2)
     keeper.stop(delete=False)
     assert app.cluster.deployment == "win-1"
+
+
+def test_an_app_that_cannot_be_deployed_again_at_once_is_when_the_cluster_answers() -> None:
+    app = FakeApp(Cluster(), "win-1")
+    keeper = keeper_of(app)
+    keeper.start()
+    keeper.loading.result(10)
+    app.cluster.refuses = 3
+    app.cluster.deployment = None
+    eventually(lambda: app.deployed == 2)
+    keeper.stop(delete=False)
+    assert keeper.failure is None and app.cluster.deployment == "win-1"
 
 
 def test_of_two_runs_of_one_pipeline_the_newer_keeps_the_app_and_the_older_stops() -> None:

@@ -1,0 +1,192 @@
+"""`sightline replay` as a person calls it, over a real Kafka: its answers, and that nothing live notices it."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from jobs import cli
+from jobs.errors import Exit
+from streaming import topics
+from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
+from streaming.features.match_fold import fold_events
+from streaming.kafka.admin import ensure_topics, read_all
+from streaming.kafka.broker import EmbeddedBroker
+from streaming.kafka.clients import open_admin
+from streaming.kafka.publisher import Publisher
+from streaming.kafka.settings import KafkaSettings
+from streaming.kafka.sink import KafkaSink
+from streaming.kafka.source import KafkaSource
+from streaming.simulators.match import simulate
+from streaming.topics import MATCH_EVENTS, identity, state_topic
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.ray,
+    pytest.mark.timeout(240),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray Data reads deprecated settings of its own
+]
+
+GROUP = identity("win-prediction")
+APART_MS = 2 * topics.DAY_MS  # between two matches; all three are younger than what the topic keeps
+BEGIN_MS = time.time_ns() // 1_000_000 - 3 * APART_MS
+POISON = b"\x00\x00\x00\x00\x01 not a match event"
+FRAME = ["match_id", "attempt", "frame"]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+class World:
+    """A Kafka with three matches, days apart, a record that nobody can read, and a live pipeline that has answered a
+    part."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self.kafka = kafka
+        ensure_topics(kafka, [*topics.TOPICS, state_topic("win-prediction")])
+        self.matches = simulate("lol", matches=3, seed=5).events.partition_by("match_id", maintain_order=True)
+        encoder = Encoder(load_schema("match-events"), PackagedRegistry().id_of("match-events"))
+        with closing(Publisher(kafka)) as publisher:
+            for number, match in enumerate(self.matches):
+                keys = [name.encode() for name in match["match_id"]]
+                values = encoder.encode(match).to_pylist()
+                publisher.send(MATCH_EVENTS.name, keys, values, BEGIN_MS + number * APART_MS)
+            publisher.send(MATCH_EVENTS.name, [b"poison"], [POISON], BEGIN_MS + APART_MS)
+            assert publisher.flush(60.0)
+            assert publisher.failed == 0
+        with closing(KafkaSink(kafka, GROUP, GROUP, MATCH_EVENTS.name)) as live:
+            live.open()
+            live.commit(answers=[], dead_letters=[], state=[], offsets={0: 1, 1: 2, 2: 3, 3: 4})
+            live.open()  # a commit returns before everyone can see it, an opening waits for that
+
+    def standing(self) -> dict[str, object]:
+        """All that belongs to live pipelines: offsets and lag, who else has offsets, and how far each topic reaches."""
+        every = [topic.name for topic in (*topics.TOPICS, state_topic("win-prediction"))]
+        with closing(KafkaSource(self.kafka, MATCH_EVENTS.name, GROUP)) as live:
+            committed, ends = dict(live.committed()), dict(live.end_offsets())
+        with open_admin(self.kafka) as admin:
+            groups = {group["group_id"] for group in admin.list_groups()}
+        return {
+            "committed": committed,
+            "lag": {partition: end - committed[partition] for partition, end in ends.items()},
+            "groups": groups,
+            "ends": {topic: self.ends(topic) for topic in every},
+        }
+
+    def ends(self, topic: str) -> dict[int, int]:
+        with closing(KafkaSource(self.kafka, topic, "")) as source:
+            return dict(source.end_offsets())
+
+    def answers_in(self, topic: str) -> pl.DataFrame:
+        decoder = Decoder("match-insights", PackagedRegistry())
+        return pl.concat([decoder.decode(records).frame for records in read_all(self.kafka, topic).values()])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """On a broker of its own: the pipeline's topics and its group have fixed names."""
+    broker = EmbeddedBroker(Path(tmp_path_factory.mktemp("replay")))
+    try:
+        address = broker.start(timeout_s=180).bootstrap_servers
+        assert address is not None
+        yield World(KafkaSettings(address))
+    finally:
+        broker.stop()
+
+
+@pytest.fixture
+def run(
+    world: World, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Run]:
+    """Runs `sightline replay win-prediction …` here, in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SIGHTLINE_CONFIG", "")
+
+    def replay(*arguments: str) -> tuple[int, str, str]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # Ray does not wait for the processes that it ends
+            code = cli.main(["replay", "win-prediction", "--brokers", world.kafka.bootstrap_servers, *arguments])
+            gc.collect()
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    yield replay
+
+
+def of_matches(*matches: pl.DataFrame) -> pl.DataFrame:
+    """The frames that are to be answered."""
+    return pl.concat([fold_events(match) for match in matches]).select(FRAME).sort(FRAME)
+
+
+def at(time_ms: int) -> str:
+    """As one writes it, to the millisecond, in UTC."""
+    return datetime.fromtimestamp(time_ms / 1e3, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1_000:03}"
+
+
+def test_all_of_the_past_into_another_topic_and_the_live_group_notices_nothing(world: World, run: Run) -> None:
+    before = world.standing()
+    # From long before the first record: nobody may look at every minute since.
+    code, out, err = run("--to-topic", "again", "--from", "1990-01-01", "--json")
+    assert code == Exit.OK, err
+    answers = world.answers_in("again")
+    assert answers.select(FRAME).sort(FRAME).equals(of_matches(*world.matches))
+    records = sum(match.height for match in world.matches) + 1
+    assert json.loads(out) == {"records": records, "answers": answers.height, "rejected": 1}
+    assert world.standing() == before
+
+    filled = world.ends("again")
+    code, _, err = run("--to-topic", "again")
+    assert code == Exit.BAD_INPUT and "--to-topic again: has records already; name a new one" in err
+    assert world.ends("again") == filled
+
+
+def test_a_range_of_time_into_a_parquet_file(world: World, run: Run, tmp_path: Path) -> None:
+    before = world.standing()
+    second_ms = BEGIN_MS + APART_MS
+    code, out, err = run("--parquet", "one.parquet", "--from", at(second_ms), "--to", at(second_ms + 1))
+    assert code == Exit.OK, err
+    assert out == "" and "1 rejected; in one.parquet" in err
+    file = pl.read_parquet(tmp_path / "one.parquet")
+    assert file.select(FRAME).sort(FRAME).equals(of_matches(world.matches[1]))
+    assert file["source_topic"].unique().to_list() == [MATCH_EVENTS.name]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".parquet" and path.name != "home"] == []
+    assert world.standing() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--from", "soon"], "--from soon: write a time or PARTITION:OFFSET,…"),
+        (["--to", "0:end"], "--to 0:end: write a time or PARTITION:OFFSET,…"),
+        (["--from", "2023-11-31"], "--from 2023-11-31: write a time as 2026-11-22T18:00"),
+        (["--to", "0:1,9:1"], "--to: match.events has no partition 9"),
+        (["--from", "2100-01-01"], "there are no records of match.events in this range"),
+        (["--from", at(BEGIN_MS), "--to", at(BEGIN_MS)], "there are no records of match.events in this range"),
+        (["--from", at(BEGIN_MS + 1), "--to", "2001-01-01"], "there are no records of match.events in this range"),
+        (["--to", "0:0,1:0,2:0,3:0"], "there are no records of match.events in this range"),
+    ],
+)
+def test_a_range_that_is_none_is_said_and_nothing_is_written(
+    run: Run, tmp_path: Path, options: list[str], said: str
+) -> None:
+    code, out, err = run("--parquet", "none.parquet", *options)
+    assert (code, out) == (Exit.BAD_INPUT, "")
+    assert err.startswith("sightline: ") and err.count("\n") == 1 and said in err
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == []
+
+
+@pytest.mark.parametrize("topic", [topic.name for topic in (*topics.TOPICS, state_topic("win-prediction"))])
+def test_no_live_topic_is_written_to(world: World, run: Run, topic: str) -> None:
+    before = world.standing()
+    code, _, err = run("--to-topic", topic)
+    assert code == Exit.BAD_INPUT and f"--to-topic {topic}: it is a live one; name a new one" in err
+    assert world.standing() == before

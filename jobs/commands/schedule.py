@@ -56,32 +56,34 @@ def ls(as_json: AsJson = False, assignments: Assignments = None) -> None:
     with _book(settings) as book:
         for run in reversed(book.history() if book is not None else []):
             latest[run.schedule] = run
-    lines = []
+    following: dict[str, datetime | None] = {}
     for name, each in settings.schedule.items():
         times = each.times
-        following = next(times.after(now), None) if times is not None and not each.suspended else None
-        lines.append(
-            {
-                "name": name,
-                "starts": _starts(each),
-                "next": following,
-                "suspended": each.suspended,
-                "overlap": each.overlap,
-                "command": each.command,
-                "last_run": _told(latest[name]) if name in latest else None,
-            }
-        )
+        following[name] = next(times.after(now), None) if times is not None and not each.suspended else None
     if as_json:
-        emit_json([line | {"next": _iso(line["next"])} for line in lines])
+        emit_json(
+            [
+                {
+                    "name": name,
+                    "starts": _starts(each),
+                    "next": _iso(following[name]),
+                    "suspended": each.suspended,
+                    "overlap": each.overlap,
+                    "command": each.command,
+                    "last_run": _told(latest[name]) if name in latest else None,
+                }
+                for name, each in settings.schedule.items()
+            ]
+        )
         return
-    if not lines:
+    if not settings.schedule:
         say(_NONE)
     rows = []
-    for line in lines:
-        each, run = settings.schedule[line["name"]], latest.get(line["name"])
-        coming = _local(each, line["next"]) if line["next"] else ("suspended" if each.suspended else "-")
-        last = f"{run.state}, {_utc(run.ended_ms or run.due_ms)}" if run is not None else "-"
-        rows.append((line["name"], line["starts"], coming, last, line["command"]))
+    for name, each in settings.schedule.items():
+        moment = following[name]
+        coming = _local(each, moment) if moment is not None else ("suspended" if each.suspended else "-")
+        last = f"{latest[name].state}, {_utc(latest[name].ended_ms or latest[name].due_ms)}" if name in latest else "-"
+        rows.append((name, _starts(each), coming, last, each.command))
     emit_table(("name", "starts", "next", "last run (UTC)", "command"), rows)
 
 

@@ -125,9 +125,7 @@ def _check_readable(times: Cron) -> None:
     """Kubernetes reads fewer kinds of fields, and some of them in another way."""
     _, _, day, _, weekday = times.expression.upper().split()
     if "L" in day or re.search(r"[L#]", weekday.replace("JUL", "")):
-        raise UsageProblem(
-            f"cron {times.expression!r}: Kubernetes knows neither L nor #; use plain days"
-        )
+        raise UsageProblem(f"cron {times.expression!r}: Kubernetes knows neither L nor #; use plain days")
     if re.search(r"\b7\b", weekday.partition("/")[0]):
         raise UsageProblem(f"cron {times.expression!r}: Kubernetes knows Sunday as 0 or SUN, not as 7")
     stepped = [field for field in (day, weekday) if field.startswith("*/")]

@@ -69,7 +69,9 @@ class KafkaSensors:
         Raises:
             TransportUnavailable, AccessDenied: Kafka, or a right, is not there.
         """
-        topics, alerts, problems = {}, {}, []
+        topics: dict[str, TopicOffsets] = {}
+        alerts: Mapping[str, Sequence[str]] = {}
+        problems: list[str] = []
         for name in self._topics:
             try:
                 topics[name] = self._offsets(name)

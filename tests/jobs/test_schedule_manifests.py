@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.errors import UsageProblem
@@ -123,6 +123,7 @@ def test_july_is_no_last_day() -> None:
     assert parsed(made(cron="0 3 1 JUL MON"))["RayCronJob"]["schedule"] == "0 3 1 JUL MON"
 
 
+@settings(max_examples=25)
 @given(st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: text.strip()))
 def test_any_words_come_through_yaml_and_the_shell(text: str) -> None:
     words = shlex.join(["train", text])

@@ -182,7 +182,7 @@ def test_of_two_processes_one_acts_and_when_it_is_killed_the_other_goes_on_and_r
     command = f"tokens ls --set 'gateway.tokens={pipe}'"
     book = Book(tmp_path / "schedule")
     jobs = tmp_path / "schedule" / "jobs"
-    with two_schedulers(tmp_path, f'[schedule.slow]\ncommand = "{command}"\nevents = 1\nsuspended = true\n') as both:
+    with two_schedulers(tmp_path, f'[schedule.slow]\ncommand = "{command}"\ncron = "0 0 1 1 *"\n') as both:
         book.ask("slow", 1)
         until(lambda: [run.state for run in book.history()] == [State.RUNNING], "the job runs")
         until(lambda: list(jobs.glob("*/begun")), "the job has begun")

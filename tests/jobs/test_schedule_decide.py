@@ -186,6 +186,7 @@ def test_enough_new_events_since_the_last_success_start_a_run_which_remembers_wh
     assert counted({0: 100, 1: 120}, {0: 60, 1: 60})
     assert counted({0: 60, 1: 60, 2: 110}, {0: 60, 1: 60})  # a partition more, with 100
     assert not counted({0: 60, 1: 60}, {0: 1000, 1: 60})  # made anew: 50 since its beginning
+    assert counted({0: 110, 1: 60}, {0: 1000, 1: 60})  # made anew: 100
     assert not decide(NOON_MS, {"a": COUNTING}, Past(), Seen())  # Kafka is away
     assert not counted({0: 500}, {0: 0}, ended_ms={"a": NOON_MS - 599_999})
     assert counted({0: 500}, {0: 0}, ended_ms={"a": NOON_MS - 600_000})

@@ -100,6 +100,7 @@ def test_what_kubernetes_cannot_do_is_said() -> None:
     assert "A time_limit_s of at most 41400 s" in head(retries=1, zone="Europe/Berlin")
     assert "at most 43200 s" in head(retries=1)
     assert "ends each run before the next begins" in head(time_limit_s=43_200, retries=1)
+    assert "two runs may meet" in head(time_limit_s=43_201, retries=1)
     assert "It retries at once, not after 60 s" in head(retries=1)
 
 

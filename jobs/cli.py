@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import acls, config, dlq, evaluate, kafka, live, models, replay, soak, tokens, train
+from jobs.commands import acls, config, dlq, evaluate, kafka, live, models, replay, schedule, soak, tokens, train
 from jobs.errors import Exit, meaning
 
 _EPILOG = (
@@ -41,6 +41,7 @@ app.add_typer(dlq.dlq, name="dlq")
 app.command()(train.train)
 app.add_typer(evaluate.evaluate, name="evaluate")
 app.add_typer(models.models, name="models")
+app.add_typer(schedule.schedule, name="schedule")
 app.command()(config.config)
 app.command()(config.version)
 

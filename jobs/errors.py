@@ -28,6 +28,7 @@ _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("jobs.errors", "UsageProblem", Exit.BAD_INPUT),
     ("jobs.errors", "SettingsError", Exit.BAD_INPUT),
     ("jobs.demo", "DemoFailed", Exit.FAILED),
+    ("jobs.schedule.book", "BookBroken", Exit.FAILED),
     ("streaming.importers.problem", "ImportProblem", Exit.BAD_INPUT),
     ("streaming.insights.wording", "TemplateError", Exit.BAD_INPUT),
     ("streaming.kafka.jars", "BrokerError", Exit.UNAVAILABLE),

@@ -27,6 +27,7 @@ from pydantic_settings import SettingsError as EnvironmentValueError
 
 import models
 from jobs.errors import SettingsError
+from jobs.schedule.definition import Schedule, check_names
 from serve.gateway.settings import GatewaySettings
 from streaming.features.catalogue import titles
 
@@ -280,6 +281,7 @@ class Settings(BaseSettings):
     models: ModelsSection = Field(default_factory=ModelsSection)
     insights: InsightsSection = Field(default_factory=InsightsSection)
     gateway: GatewaySection = Field(default_factory=lambda: GatewaySection.model_validate({}))
+    schedule: dict[str, Schedule] = Field(default_factory=dict, description="Name → jobs that run by themselves.")
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be written down, such as passwords."""
@@ -293,6 +295,11 @@ class Settings(BaseSettings):
         if "home" not in raw or not isinstance(section, dict) or "store" in section:
             return raw
         return {**raw, "models": {**section, "store": Path(raw["home"]) / "models"}}
+
+    @field_validator("schedule")
+    @classmethod
+    def _are_named(cls, value: dict[str, Schedule]) -> dict[str, Schedule]:
+        return dict(check_names(value))
 
     @field_validator("home")
     @classmethod
@@ -438,7 +445,7 @@ def _refuse_unknown_environment() -> None:
             raise SettingsError(f"{variable}: no such setting; {hint}")
 
 
-_TABLES = ("models.titles",)
+_TABLES = ("models.titles", "schedule")
 
 
 def _revealed(secret: SecretStr | None) -> str | None:
@@ -489,11 +496,19 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     problems = error.errors(include_url=False, include_input=False)
     first = problems[0]
     name = ".".join(str(part) for part in first["loc"])
-    place = next((origins[n] for n in origins if n == name or n.startswith(f"{name}.")), "")
+    table, _, key = name.rpartition(".")
+    near_by = f"{table}." if first["type"] == "missing" else f"{name}."  # what is missing stands nowhere itself
+    place = next((origins[n] for n in origins if n == name or n.startswith(near_by)), "")
     says_it = name in place or place == f"{PREFIX}{name.replace('.', '__').upper()}"
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden" and table.startswith("schedule."):
+        known = list(Schedule.model_fields)
+        near = get_close_matches(key, known, n=1, cutoff=0.5)
+        what = f"no such setting; {f'did you mean {table}.{near[0]}?' if near else 'there are ' + ', '.join(known)}"
+    elif first["type"] == "extra_forbidden":
         near = get_close_matches(name, setting_names(), n=1, cutoff=0.5)
         what = f"no such setting; {f'did you mean {near[0]}?' if near else '`sightline config` lists them all'}"
+    elif first["type"] == "model_type" and table == "schedule":
+        what = "is no schedule; begin one with [schedule.NAME], and say its command and when it starts"
     elif first["type"] == "model_type":
         what = f"is a section; set one of its names, such as {next(n for n in setting_names() if n.startswith(name))}"
     else:

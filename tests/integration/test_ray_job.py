@@ -17,6 +17,8 @@ import httpx
 import psutil
 import pytest
 
+from jobs.schedule.ray_jobs import RayJobs
+from jobs.schedule.submitter import SubmitterAway
 from streaming import topics
 from streaming.codec import Encoder, PackagedRegistry, load_schema
 from streaming.kafka.admin import ensure_topics
@@ -25,6 +27,7 @@ from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.source import KafkaSource
 from streaming.simulators.match import simulate
+from tests.schedule_submitters import check_submitter, lasting, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -131,3 +134,17 @@ def test_a_submitted_job_answers_from_a_clean_cluster(cluster: str, tmp_path: Pa
         for source in sources:
             source.close()
         broker.stop()
+
+
+def test_a_scheduler_submits_finds_and_stops_jobs(cluster: str, tmp_path: Path) -> None:
+    jobs = RayJobs(cluster, ROOT, {"SIGHTLINE_HOME": str(tmp_path)})
+
+    def takes_jobs() -> bool:
+        try:
+            jobs.submit("first-1", ("version",))
+        except SubmitterAway:  # the dashboard answers before the agent that takes jobs does
+            return False
+        return True
+
+    until(takes_jobs, "the cluster takes jobs")
+    check_submitter(jobs, lasting(tmp_path))

@@ -35,6 +35,8 @@ COMMANDS = [
     ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],
     ["tokens", "create"], ["tokens", "ls"], ["tokens", "revoke"],
+    ["schedule", "ls"], ["schedule", "next"], ["schedule", "run"], ["schedule", "trigger"], ["schedule", "history"],
+    ["schedule", "manifests"],
     ["models", "ls"], ["models", "show"], ["evaluate", "win"], ["evaluate", "reproduce"],
 ]  # fmt: skip
 

@@ -35,7 +35,8 @@ COMMANDS = [
     ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],
     ["tokens", "create"], ["tokens", "ls"], ["tokens", "revoke"],
-    ["models", "ls"], ["models", "show"], ["evaluate", "win"], ["evaluate", "reproduce"],
+    ["models", "ls"], ["models", "show"], ["models", "diff"], ["models", "promote"], ["models", "rollback"],
+    ["models", "gc"], ["evaluate", "win"], ["evaluate", "reproduce"],
 ]  # fmt: skip
 
 

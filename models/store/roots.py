@@ -29,7 +29,7 @@ DRAFT = ".draft-"
 """What a file is called while it is being written."""
 
 _PART_BYTES = 1 << 20
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://")
+_URL = re.compile(r"[a-z][a-z0-9+.:-]*://")
 
 
 class Root(Protocol):

@@ -36,7 +36,7 @@ def evaluate_win(
     model_ref: str,
     data: str,
     *,
-    store: Path | None = None,
+    store: Path | str | None = None,
     title: str | None = None,
     since: int | None = None,
     until: int | None = None,
@@ -51,8 +51,8 @@ def evaluate_win(
         model_ref: "NAME@ALIAS" or "NAME@VERSION"; a name without a model of its own, such as "tsstn", stands for
             "tsstn-TITLE".
         data: any source that `jobs.datasets.load_matches` takes.
-        store: root folder of the user's models, None: that of the settings; those that ship with the project are found
-            as well.
+        store: root folder or URL of the user's models, None: that of the settings; those that ship with the project
+            are found as well.
         title: which title, where the data holds several.
         since: first year to judge on.
         until: last year to judge on.
@@ -72,6 +72,7 @@ def evaluate_win(
     from jobs.splits import fold_trials, joined, plan_split
     from jobs.train import user_store
     from jobs.trials import run_trials
+    from models.tsstn import TSSTN
 
     started = time.monotonic()
     if unknown := [name for name in baselines or () if name not in BASELINES]:
@@ -88,7 +89,7 @@ def evaluate_win(
     plan = plan_split(everything, since=since, until=until, folds=folds)
     judged = _taken(everything, plan.judged)
     refuse_overlap(judged, stored.training_matches, f"{stored.name}@{stored.version}")
-    contender = StoredWin(stored.build())
+    contender = StoredWin(stored.build_as(TSSTN))
     probs = {contender.name: contender.probs(judged)}
     wanted = baselines_for(everything, BASELINES if baselines is None else baselines) if plan.folds else []
     beside = f", beside {len(wanted)} baseline{'s' * (len(wanted) > 1)}" if wanted else ""
@@ -198,7 +199,7 @@ def reliability(frames: Frames, probs: Floats, *, resamples: int = RESAMPLES) ->
     return rows
 
 
-def check_reference(ref: str, store: Path) -> None:
+def check_reference(ref: str, store: Path | str) -> None:
     """Find out before the data is read whether such a model can be there, for some title.
 
     Raises:
@@ -213,7 +214,7 @@ def check_reference(ref: str, store: Path) -> None:
         models.load(ref)
 
 
-def load_model(ref: str, title: str, store: Path) -> StoredModel:
+def load_model(ref: str, title: str, store: Path | str) -> StoredModel:
     """A stored model; "tsstn" stands for "tsstn-TITLE" where no model has that very name.
 
     Raises:

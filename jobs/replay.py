@@ -54,7 +54,7 @@ def replay_pipeline(
 
     kafka, registry, store = settings.kafka.connection(), settings.registry.open(), settings.models.store
     first, last = _bound(begin, "--from"), _bound(end, "--to")
-    predict = LocalPredict(str(store), settings.models.titles, store_must_exist=Path(store).is_dir())
+    predict = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir())
     predict.describe()  # a model that is missing is said before anything is begun
     pipeline = win_prediction(predict, Narrator(settings.insights.wording))
     with closing(KafkaSource(kafka, pipeline.source.name, "")) as source:

@@ -48,7 +48,7 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
     from streaming.topics import MATCH_EVENTS
 
     kafka, store = settings.kafka.connection(), settings.models.store
-    predict = LocalPredict(str(store), settings.models.titles, store_must_exist=Path(store).is_dir())
+    predict = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir())
     pipeline = win_prediction(predict, Narrator(settings.insights.wording))
     if settings.pipeline.workers > 1 and pipeline.shared:
         raise UsageProblem(

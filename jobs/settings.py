@@ -28,6 +28,7 @@ from pydantic_settings import SettingsError as EnvironmentValueError
 import models
 from jobs.errors import SettingsError
 from jobs.schedule.definition import Schedule, check_names
+from models.store.roots import checked_url, is_url
 from serve.gateway.settings import GatewaySettings
 from streaming.features.catalogue import titles
 
@@ -223,19 +224,24 @@ class ServeSection(_Section):
 class ModelsSection(_Section):
     """Which weights."""
 
-    store: Path = Field(
-        default_factory=lambda: data_home() / "models",
-        description="Folder of your own models; on a cluster, one that every node has under this path.",
+    store: str = Field(
+        default_factory=lambda: str(data_home() / "models"),
+        description="Folder of your own models; on a cluster, one that every node has under this path. Or a URL that "
+        "fsspec knows, such as s3://bucket/models.",
     )
     titles: dict[str, str] = Field(
         default_factory=lambda: {title: f"tsstn-{title}@live" for title in titles()},
         description="Title → NAME@ALIAS or NAME@VERSION.",
     )
 
-    @field_validator("store")
+    @field_validator("store", mode="before")
     @classmethod
-    def _is_absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()  # replicas run in folders of their own
+    def _is_a_place(cls, value: object) -> object:
+        if not isinstance(value, str | Path):
+            return value
+        if is_url(text := str(value).removeprefix("file://")):
+            return checked_url(text)
+        return str(Path(text).expanduser().absolute())  # replicas run in folders of their own
 
     @field_validator("titles")
     @classmethod
@@ -248,7 +254,7 @@ class ModelsSection(_Section):
     @property
     def store_roots(self) -> tuple[str, ...]:
         """Your models first, then those that ship with the project."""
-        return str(self.store), str(Path(models.__file__).parent / "shipped")
+        return self.store, str(Path(models.__file__).parent / "shipped")
 
 
 class InsightsSection(_Section):
@@ -294,7 +300,7 @@ class Settings(BaseSettings):
         section = raw.get("models", {})
         if "home" not in raw or not isinstance(section, dict) or "store" in section:
             return raw
-        return {**raw, "models": {**section, "store": Path(raw["home"]) / "models"}}
+        return {**raw, "models": {**section, "store": str(Path(raw["home"]) / "models")}}
 
     @field_validator("schedule")
     @classmethod

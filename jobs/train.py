@@ -47,7 +47,7 @@ class TrainResult:
 def train(
     recipe: WinTSSTN,
     *,
-    store: Path,
+    store: Path | str,
     name: str | None = None,
     alias: str | None = None,
     on_epoch: OnEpoch = lambda report: None,
@@ -57,7 +57,7 @@ def train(
 
     Args:
         recipe: what to train on what.
-        store: root folder of the model store.
+        store: root folder or URL of the model store.
         name: of the model; by default "tsstn-TITLE".
         alias: to move to the new version; None moves none.
         on_epoch: told after every epoch.
@@ -67,6 +67,7 @@ def train(
         UsageProblem, ImportProblem: the data cannot be used; nothing is stored.
         RuntimeError: a training worker failed.
     """
+    from jobs.commit import code_commit
     from jobs.datasets import load_matches, split_by_match
     from models._registry import config_to_json
     from models.store import SHIPPED, ModelStore
@@ -80,6 +81,7 @@ def train(
     roots = [store] if Path(store).resolve() == SHIPPED.resolve() else [store, SHIPPED]
     models, name = ModelStore(*roots), name or f"tsstn-{matches.title}"
     models.prepare(name, alias)
+    live = models.alias_state(name)
     split = split_by_match(matches, share=recipe.validation, seed=recipe.seed)
     on_step(f"training on {len(split.train):,} matches, {split.train.frames:,} frames of {matches.title}")
     if len(split.train) < _FEW_MATCHES:
@@ -103,9 +105,12 @@ def train(
         data_fingerprint=matches.fingerprint,
         code_version=code_version(),
         training_matches=matches.marks,
+        parent="" if live is None else f"{name}@{live.version}",
+        recipe={"name": "win-tsstn", "config": asdict(recipe)},
+        commit=code_commit() or code_version(),
     )
     if alias is not None:
-        models.set_alias(manifest.name, alias, manifest.version)
+        models.set_alias(manifest.name, alias, manifest.version, why="trained with --alias")
     return TrainResult(manifest, metrics, fitted.reports, fitted.best, len(split.train), split.train.frames)
 
 
@@ -203,10 +208,12 @@ def _read_fitted(checkpoint: Any) -> Fitted:
 
     from jobs.fit_tsstn import EpochReport, Fitted
     from models._registry import config_from_json
+    from models.tsstn import TSSTNConfig
 
     with checkpoint.as_directory() as folder:
         reports = json.loads((Path(folder) / "reports.json").read_text("utf-8"))
         config = config_from_json(json.loads((Path(folder) / "config.json").read_text("utf-8")))
+        assert isinstance(config, TSSTNConfig)  # as `_write_fitted` left it
         weights = load_file(Path(folder) / "weights.safetensors")
         return Fitted(config, weights, tuple(EpochReport(**report) for report in reports))
 
@@ -238,8 +245,8 @@ def _forwarding(reports: Any, on_epoch: OnEpoch) -> AbstractContextManager[None]
     return beside(drain, "train-reports")
 
 
-def user_store() -> Path:
-    """The root folder of the user's own models, as the settings say.
+def user_store() -> str:
+    """The root folder or URL of the user's own models, as the settings say.
 
     Raises:
         SettingsError: a setting is wrong.

@@ -167,7 +167,7 @@ class TSSTN(nn.Module):
         )
         self.temporal = _drive(config)
         # γ = softplus of the drive's last output
-        self.temporal.start_at(groups, torch.tensor(config.gamma).expm1().log().item())
+        self.temporal.start_at(groups, torch.tensor(config.gamma, device="cpu").expm1().log().item())
         self.home = nn.Parameter(torch.zeros(CURVE_KNOTS)) if config.home and _FORM in config.group_names else None
         self.register_buffer("temperature", torch.ones(CURVE_KNOTS))
         at_form = torch.tensor([float(name == _FORM) for name in config.group_names])

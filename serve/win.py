@@ -39,7 +39,7 @@ class WinReplica:
         """Load every title's model: from the store, else from those that ship with Sightline, wherever those lie here.
 
         Args:
-            store: folder of the user's own models on this node.
+            store: folder of the user's own models on this node, or URL.
             models: title to reference, such as {"lol": "tsstn-lol@live"}.
             device: "cpu" or "cuda".
             store_must_exist: it is there where the pipeline was started, so without it here other weights would answer.

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from models.store import errors
 from serve.win import Loading, WinReplica, first_line
 from streaming.transport import Fenced
 
@@ -78,13 +79,14 @@ class WinApp:
     Args:
         name: `app_name`.
         models: title to reference, such as {"lol": "tsstn-lol@live"}.
-        store: folder of the user's own models, the same on every node; those that ship with Sightline come after it.
+        store: folder of the user's own models, the same on every node, or URL; those that ship with Sightline come
+            after it.
         replicas: how many, until `scale` says otherwise.
         gpus_per_replica: 0 for the CPU.
     """
 
     def __init__(
-        self, name: str, models: Mapping[str, str], store: Path, *, replicas: int = 1, gpus_per_replica: float = 0.0
+        self, name: str, models: Mapping[str, str], store: str, *, replicas: int = 1, gpus_per_replica: float = 0.0
     ) -> None:
         self._name, self._models, self._store = name, dict(models), store
         self._replicas, self._gpus = replicas, gpus_per_replica
@@ -112,7 +114,7 @@ class WinApp:
         )(WinReplica)
         ray_serve.start(proxy_location="Disabled")
         app = deployment.bind(
-            str(self._store), self._models, "cuda" if self._gpus else "cpu", store_must_exist=self._store.is_dir()
+            self._store, self._models, "cuda" if self._gpus else "cpu", store_must_exist=Path(self._store).is_dir()
         )
         _run_many(
             [RunTarget(app, name=self._name, route_prefix=None, external_scaler_enabled=True)],
@@ -244,15 +246,13 @@ class AppKeeper:
 def reason_of(message: str) -> Exception:
     """What a replica died of, from Serve's account of a failed deployment, which ends in a traceback of the replica.
 
-    A model that is missing or broken is told as such; the message is one line.
+    A model that is missing or broken, or a store out of reach, is told as such; the message is one line.
     """
     raised = re.findall(r"^([\w.]+(?:Error|Exception)): (.+)$", message, re.MULTILINE)
     for kind, words in reversed(raised):
         name = kind.rpartition(".")[2]
-        if name in ("ModelNotFoundError", "BrokenModelError"):
-            import models.store  # only now: it brings torch, which a pipeline's own process does without
-
-            known: type[Exception] = getattr(models.store, name)
+        if name in ("ModelNotFoundError", "BrokenModelError", "StoreUnavailableError"):
+            known: type[Exception] = getattr(errors, name)
             return known(words)
     told = ": ".join(raised[-1]) if raised else " ".join(message.split())[:300]
     return DeploymentFailed(f"the models cannot be served: {told or 'Ray Serve does not say why'}")

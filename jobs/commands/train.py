@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,7 +28,7 @@ def train(
     name: Annotated[str | None, typer.Option(help="In the model store; default: tsstn-TITLE.")] = None,
     alias: Annotated[str | None, typer.Option(help="Let this alias, such as live, mean the new version.")] = None,
     store: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Another model store than that of the settings.")
+        str | None, typer.Option(metavar="DIR", help="Another model store, folder or URL, than that of the settings.")
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Of Ray Train; 0 trains in this process.")] = 1,
     changes: Annotated[
@@ -71,7 +70,7 @@ def train(
     moved = f", {manifest.name}@{alias} now means it" if alias else ""
     console.print(f"stored {manifest.name}@{manifest.version} in {store}{moved}", soft_wrap=True)
     if as_json:
-        emit_json({**asdict(manifest), "store": str(store), "matches": result.matches, "metrics": result.metrics})
+        emit_json({**asdict(manifest), "store": store, "matches": result.matches, "metrics": result.metrics})
 
 
 @contextmanager

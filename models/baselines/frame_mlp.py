@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
-from models.baselines.inputs import FrameInputs
+from models.baselines.inputs import FrameInputs, check_sizes
+
+
+@dataclass(frozen=True)
+class FrameMLPConfig:
+    """What a FrameMLP is made of; see there."""
+
+    features: int
+    hidden: int = 48
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_sizes("FrameMLP", self.dropout, features=self.features, hidden=self.hidden)
+
+    def build(self) -> FrameMLP:
+        """A network with fresh weights."""
+        return FrameMLP(self.features, hidden=self.hidden, dropout=self.dropout)
 
 
 class FrameMLP(nn.Module):

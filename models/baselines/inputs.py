@@ -11,6 +11,23 @@ CLOCK_FEATURES = 3
 _LAST_MINUTE = 80.0
 
 
+MOST_UNITS = 4096
+"""Of features, layers and their widths: a stored config is not trusted in size."""
+
+
+def check_sizes(name: str, dropout: float, **sizes: int) -> None:
+    """Refuse a config that no baseline can have.
+
+    Raises:
+        ValueError: a size outside 1..4096, or a dropout that is no share; the message names it.
+    """
+    for size, value in sizes.items():
+        if not 1 <= value <= MOST_UNITS:
+            raise ValueError(f"{name} {size} must lie in 1..{MOST_UNITS}, not {value}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"{name} dropout must lie in 0..1, not {dropout}")
+
+
 class FrameInputs(nn.Module):
     """Features divided by their spread at this clock, which of them are known, and the clock itself.
 

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from models.baselines.inputs import FrameInputs
+from models.baselines.inputs import FrameInputs, check_sizes
 
 _CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+
+
+@dataclass(frozen=True)
+class RecurrentNetConfig:
+    """What a RecurrentNet is made of; see there. `cell` is gru or lstm."""
+
+    features: int
+    cell: str
+    state: int = 48
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.cell not in _CELLS:
+            raise ValueError(f"RecurrentNet cell must be one of {', '.join(_CELLS)}, not {self.cell!r}")
+        check_sizes("RecurrentNet", self.dropout, features=self.features, state=self.state)
+
+    def build(self) -> RecurrentNet:
+        """A network with fresh weights."""
+        cell = cast(Literal["gru", "lstm"], self.cell)
+        return RecurrentNet(self.features, cell=cell, state=self.state, dropout=self.dropout)
 
 
 class RecurrentNet(nn.Module):

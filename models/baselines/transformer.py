@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from models.baselines.inputs import FrameInputs
+from models.baselines.inputs import FrameInputs, check_sizes
+
+
+@dataclass(frozen=True)
+class CausalTransformerConfig:
+    """What a CausalTransformer is made of; see there."""
+
+    features: int
+    width: int = 48
+    layers: int = 2
+    heads: int = 4
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        sizes = {"features": self.features, "width": self.width, "layers": self.layers, "heads": self.heads}
+        check_sizes("CausalTransformer", self.dropout, **sizes)
+        if self.width % self.heads:
+            raise ValueError(f"CausalTransformer width {self.width} is no multiple of heads {self.heads}")
+
+    def build(self) -> CausalTransformer:
+        """A network with fresh weights."""
+        return CausalTransformer(
+            self.features, width=self.width, layers=self.layers, heads=self.heads, dropout=self.dropout
+        )
 
 
 class CausalTransformer(nn.Module):

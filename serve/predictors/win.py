@@ -13,6 +13,7 @@ import torch
 
 from models.layers.heroes import LineUp
 from models.store import BrokenModelError, ModelStore, StoredModel
+from models.tsstn import TSSTN
 from streaming.features.catalogue import GROUPS, title_spec
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -51,7 +52,7 @@ class WinPredictor:
     def __init__(self, stored: StoredModel, device: str = "cpu") -> None:
         torch.set_num_threads(1)
         self._device = torch.device(device)
-        self._model = stored.build().to(self._device)
+        self._model = stored.build_as(TSSTN).to(self._device)
         config, title = self._model.config, stored.manifest.title
         if config.features != title_spec(title).features:
             raise BrokenModelError(

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from models.store import SHIPPED, ModelStore, StoredModel
+from models.tsstn import TSSTN
 from serve.predictors.win import WinPredictor
 
 MATCHES = 200
@@ -64,7 +65,7 @@ def frames_per_s(ask: Callable[[], object], rows: int, seconds: float) -> int:
 
 def measure(stored: StoredModel, device: str, rows: int, calls: int, seconds: float) -> dict[str, Any]:
     predictor = WinPredictor(stored, device)
-    model = stored.build().to(device)
+    model = stored.build_as(TSSTN).to(device)
     one, many = requests(predictor, 1, 1), requests(predictor, rows, MATCHES)
 
     def bare(request: dict[str, npt.NDArray[Any]]) -> Callable[[], object]:

@@ -61,7 +61,7 @@ def test_load_brings_workers_up_to_the_partitions_and_its_end_sends_them_away(ka
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Serve uses an old way of pydantic
 def test_replicas_are_added_beside_those_that_run_and_taken_away(tmp_path: Path) -> None:
-    app = WinApp("scaled", {"lol": "tsstn-lol@live"}, tmp_path)
+    app = WinApp("scaled", {"lol": "tsstn-lol@live"}, str(tmp_path))
     keeper = AppKeeper(app, look_s=0.2)
     keeper.start()
 

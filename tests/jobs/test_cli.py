@@ -37,7 +37,8 @@ COMMANDS = [
     ["tokens", "create"], ["tokens", "ls"], ["tokens", "revoke"],
     ["schedule", "ls"], ["schedule", "next"], ["schedule", "run"], ["schedule", "trigger"], ["schedule", "history"],
     ["schedule", "manifests"],
-    ["models", "ls"], ["models", "show"], ["evaluate", "win"], ["evaluate", "reproduce"],
+    ["models", "ls"], ["models", "show"], ["models", "diff"], ["models", "promote"], ["models", "rollback"],
+    ["models", "gc"], ["evaluate", "win"], ["evaluate", "reproduce"],
 ]  # fmt: skip
 
 

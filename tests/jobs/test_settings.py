@@ -75,9 +75,9 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_models_live_at_home_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGHTLINE_HOME", "/srv/sightline")
-    assert load_settings().settings.models.store == Path("/srv/sightline/models")
+    assert load_settings().settings.models.store == "/srv/sightline/models"
     monkeypatch.setenv("SIGHTLINE_MODELS__STORE", "/models")
-    assert load_settings().settings.models.store == Path("/models")
+    assert load_settings().settings.models.store == "/models"
 
 
 def test_one_title_is_changed_and_the_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,19 @@ def test_the_example_file_has_every_setting() -> None:
 
 
 def test_the_store_is_found_from_any_folder(tmp_path: Path) -> None:
-    assert load_settings({"models.store": ("mine", "--set")}).settings.models.store == tmp_path / "mine"
+    assert load_settings({"models.store": ("mine", "--set")}).settings.models.store == str(tmp_path / "mine")
+
+
+def test_the_store_may_be_a_url_that_tells_no_password() -> None:
+    for url in ("s3://bucket/models", "memory://models", "gs://b/a/"):
+        assert load_settings({"models.store": (url, "--set")}).settings.models.store == url
+    assert load_settings({"models.store": ("file:///srv/models", "--set")}).settings.models.store == "/srv/models"
+    with pytest.raises(
+        SettingsError, match=r"models.store: ftp://host/m: must be without user and password.*FSSPEC_FTP_"
+    ):
+        load_settings({"models.store": ("ftp://me:hunter2@host/m", "--set")})
+    with pytest.raises(SettingsError, match=r"leave out the part before '::'"):
+        load_settings({"models.store": ("simplecache::s3://b", "--set")})
 
 
 def test_the_example_file_holds_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

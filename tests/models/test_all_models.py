@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from models._registry import build_model, config_from_json, config_to_json, list_models
+from models._registry import ModelConfig, config_from_json, config_to_json, list_models
+from models.baselines import CausalTransformerConfig, FrameMLPConfig, RecurrentNetConfig
 from models.store import SHIPPED, ModelStore
 from models.tsstn import TSSTNConfig
 
@@ -22,11 +24,20 @@ EXAMPLES = {
     "tsstn-linear": replace(PLAIN, spatial="linear"),
     "tsstn-heroes": replace(PLAIN, hero_dim=2, heroes=(("ahri", "mage"), ("jinx", ""), ("zed", ""))),
 }
+BASELINES: dict[str, ModelConfig] = {
+    "frame-mlp": FrameMLPConfig(features=4, hidden=5),
+    "recurrent-gru": RecurrentNetConfig(features=4, cell="gru", state=3),
+    "recurrent-lstm": RecurrentNetConfig(features=4, cell="lstm", state=3, dropout=0.0),
+    "causal-transformer": CausalTransformerConfig(features=4, width=6, heads=2, layers=1),
+}
+ALL: dict[str, ModelConfig] = {**EXAMPLES, **BASELINES}
 LINE_UPS = [(("Ahri",), ("Jinx",)), (("Zed", "Nobody"), ("Ahri",)), ((), ())]
 
 
 def test_every_architecture_has_an_example() -> None:
-    assert {name.partition("-")[0] for name in EXAMPLES} == set(list_models())
+    assert {config_to_json(config)["architecture"] for config in (*EXAMPLES.values(), *BASELINES.values())} == set(
+        list_models()
+    )
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -55,17 +66,54 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
     assert without == []
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_config_survives_json(name: str) -> None:
-    raw = json.loads(json.dumps(config_to_json(EXAMPLES[name])))
-    assert config_from_json(raw) == EXAMPLES[name]
-    assert build_model(raw).config == EXAMPLES[name]
+    raw = json.loads(json.dumps(config_to_json(ALL[name])))
+    assert config_from_json(raw) == ALL[name]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_store_gives_every_architecture_back_with_its_weights(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made, store = ALL[name].build(), ModelStore(tmp_path)
+    words = {"title": "lol", "trained_on": "", "data_fingerprint": "", "code_version": ""}
+    store.save("it", made, config_to_json(ALL[name]), metrics={}, **words)
+    found = store.load("it@1").build()
+    assert type(found) is type(made) and not found.training
+    assert found.state_dict().keys() == made.state_dict().keys()
+    assert all(torch.equal(value, made.state_dict()[key]) for key, value in found.state_dict().items())
+
+
+def test_a_config_of_no_architecture_is_refused() -> None:
+    class Odd:
+        def build(self) -> torch.nn.Module:
+            return torch.nn.Identity()
+
+    with pytest.raises(TypeError, match="no architecture has a Odd; known: causal-transformer, "):
+        config_to_json(Odd())
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("frame-mlp", {"hidden": 0}, r"FrameMLP hidden must lie in 1\.\.4096, not 0"),
+        ("frame-mlp", {"features": 10**6}, r"FrameMLP features must lie in 1\.\.4096"),
+        ("frame-mlp", {"depth": 1}, "frame-mlp config: unknown keys depth"),
+        ("recurrent-gru", {"cell": "rnn"}, "cell must be one of gru, lstm, not 'rnn'"),
+        ("recurrent-gru", {"dropout": 1.0}, r"dropout must lie in 0\.\.1"),
+        ("causal-transformer", {"heads": 4}, "width 6 is no multiple of heads 4"),
+        ("causal-transformer", {"layers": "2"}, "layers must be int, not '2'"),
+    ],
+)
+def test_a_baselines_config_is_read_strictly(name: str, change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config_from_json({**config_to_json(BASELINES[name]), **change})
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architecture": "lstm"}, "unknown architecture 'lstm'; known: tsstn"),
+        ({"architecture": "lstm"}, r"unknown architecture 'lstm'; known: .*, tsstn"),
         ({"depth": 2}, "unknown keys depth"),
         ({"hidden": None}, "hidden must be int, not None"),
         ({"hidden": True}, "hidden must be int"),
@@ -103,4 +151,4 @@ def test_shipped_models_load_and_are_small() -> None:
         stored = store.load(f"{line.name}@{line.version}")
         stored.build()
         assert stored.manifest.trained_on.startswith("simulator")
-        assert (line.path / "weights.safetensors").stat().st_size < 200_000
+        assert (Path(line.path) / "weights.safetensors").stat().st_size < 200_000

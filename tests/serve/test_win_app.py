@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.store import BrokenModelError, ModelNotFoundError
+from models.store import BrokenModelError, ModelNotFoundError, StoreUnavailableError
 from serve.win import ServePredict, WinReplica, cut_by_match
 from serve.win_app import AppKeeper, AppState, DeploymentFailed, app_name, reason_of
 from streaming.pipeline import DependencyUnavailable
@@ -182,6 +182,7 @@ RuntimeError: Traceback (most recent call last):
     ("message", "kind", "said"),
     [
         (TRACE.format("models.store.BrokenModelError: /m/1: cut"), BrokenModelError, "/m/1: cut"),
+        (TRACE.format("models.store.errors.StoreUnavailableError: s3://b: no"), StoreUnavailableError, "s3://b: no"),
         ("Error:\nValueError: odd device\n", DeploymentFailed, "the models cannot be served: ValueError: odd device"),
         ("no\nroom", DeploymentFailed, "the models cannot be served: no room"),
         ("", DeploymentFailed, "the models cannot be served: Ray Serve does not say why"),

@@ -1,0 +1,35 @@
+"""Small models in small stores, for tests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from models._registry import config_to_json
+from models.baselines import FrameMLPConfig
+from models.store import Manifest, ModelStore
+from models.verdict import Reason, Verdict
+
+SMALL = FrameMLPConfig(features=1, hidden=2)
+
+
+def save_small(store: ModelStore, name: str = "m", seed: int = 0, **words: Any) -> Manifest:
+    """A new version of a network of two units."""
+    torch.manual_seed(seed)
+    given: dict[str, Any] = {
+        "metrics": {"log_loss": 0.5},
+        "title": "lol",
+        "trained_on": "nothing",
+        "data_fingerprint": "abc",
+        "code_version": "0.1.0",
+        "created": datetime(2026, 1, 2, tzinfo=UTC),
+    }
+    return store.save(name, SMALL.build(), config_to_json(SMALL), **{**given, **words})
+
+
+def verdict(*, passed: bool = True, against: str = "m@1") -> Verdict:
+    """One criterion, kept or missed."""
+    reason = Reason("log-loss above the live model's, at most", -0.01 if passed else 0.02, 0.0, passed)
+    return Verdict(passed, against, (reason,), "last week", "2026-11-22T12:00:00+00:00")

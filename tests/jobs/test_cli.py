@@ -35,6 +35,7 @@ COMMANDS = [
     ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],
     ["tokens", "create"], ["tokens", "ls"], ["tokens", "revoke"],
+    ["dataset", "build"], ["dataset", "show"],
     ["models", "ls"], ["models", "show"], ["evaluate", "win"], ["evaluate", "reproduce"],
 ]  # fmt: skip
 

@@ -142,10 +142,11 @@ def _progress() -> Iterator[OnProgress]:
     if not console.is_terminal:
         yield _lines()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with Bar(*columns, TimeRemainingColumn(), console=console) as bar:
         task, began = bar.add_task("starting Ray", total=None), time.monotonic()
 
         def show(done: Progress) -> None:

@@ -48,7 +48,8 @@ def season() -> pl.DataFrame:
     order = events.select("match_id").unique(maintain_order=True).with_row_index("number")
     events = events.join(order, on="match_id", maintain_order="left")
     begins = pl.col("event_time_ms").min().over("match_id")
-    wave_ms = pl.duration(hours=pl.col("number") // TOGETHER) + pl.duration(seconds=pl.col("number") % TOGETHER)
+    wave, place = pl.col("number") // TOGETHER, pl.col("number") % TOGETHER
+    wave_ms = pl.duration(hours=wave, seconds=place, time_unit="ms")
     moved = (pl.col("event_time_ms") - begins) + pl.col("event_time_ms").min() + wave_ms
     return events.with_columns(event_time_ms=moved).drop("number").sort("event_time_ms", maintain_order=True)
 
@@ -57,7 +58,7 @@ def fill(kafka: KafkaSettings, count: int) -> int:
     """Write seasons, one after another, until there are `count` events; how many there are."""
     ensure_topics(kafka, [MATCH_EVENTS])
     one, written, number = season(), 0, 0
-    span = pl.duration(hours=SEASON_MATCHES // TOGETHER + 1)
+    span = pl.duration(hours=SEASON_MATCHES // TOGETHER + 1, time_unit="ms")
     encoder = Encoder(load_schema("match-events"), PackagedRegistry().id_of("match-events"))
     sink = KafkaSink(kafka, "bench-dataset", "bench-dataset", MATCH_EVENTS.name)
     sink.open()

@@ -73,9 +73,8 @@ def run_tasks(tasks: GeneratorTasks, count: int, at_once: int) -> Iterator[dict[
         Exception: what a task raised, itself.
     """
     prepare_context()
-    stream = ray.data.read_datasource(
-        tasks, override_num_blocks=count, concurrency=at_once, ray_remote_args={"num_cpus": 1}
-    )
+    at_once = min(at_once, count)  # Ray warns of tasks that there cannot be
+    stream = ray.data.read_datasource(tasks, override_num_blocks=count, concurrency=at_once, num_cpus=1)
     try:
         for block in blocks(stream):
             yield from (json.loads(text) for text in block["said"].to_pylist())

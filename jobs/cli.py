@@ -10,7 +10,21 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands import acls, config, dlq, evaluate, kafka, live, models, replay, schedule, soak, tokens, train
+from jobs.commands import (
+    acls,
+    config,
+    dataset,
+    dlq,
+    evaluate,
+    kafka,
+    live,
+    models,
+    replay,
+    schedule,
+    soak,
+    tokens,
+    train,
+)
 from jobs.errors import Exit, meaning
 
 _EPILOG = (
@@ -38,6 +52,7 @@ app.add_typer(kafka.kafka, name="kafka")
 kafka.topics.command()(acls.acls)
 app.add_typer(kafka.topics, name="topics")
 app.add_typer(dlq.dlq, name="dlq")
+app.add_typer(dataset.dataset, name="dataset")
 app.command()(train.train)
 app.add_typer(evaluate.evaluate, name="evaluate")
 app.add_typer(models.models, name="models")

@@ -1,6 +1,7 @@
 """Training and evaluation sets: whole matches as padded tensors, from any source of match events.
 
     load_matches("shared/data/moba/lol_pro_2014_2016_gold.parquet")     any format that `streaming.importers` reads
+    load_matches("week-47")                                             a set of `sightline dataset build`
     load_matches("simulator:lol?matches=4000&seed=7")                   simulated on the spot
 
 Events go through the same fold as in the live pipeline, so that a model learns from exactly what it will see. Splits
@@ -164,33 +165,54 @@ def load_matches(source: str, title: str | None = None) -> MatchSet:
     """Finished matches of a file, a folder or the simulator.
 
     Args:
-        source: a path in a format that `streaming.importers.import_matches` reads, or
-            "simulator:TITLE?matches=N&seed=N".
+        source: a path in a format that `streaming.importers.import_matches` reads, the folder of a training set
+            (`jobs.stream_set`), or "simulator:TITLE?matches=N&seed=N".
         title: which title to take; needed only where the source has several.
 
     Raises:
         ImportProblem: the path cannot be read (`streaming.importers`).
+        BrokenSet: a training set is not what its manifest says.
         UsageProblem: no such simulator, no finished match, or the title is left open.
     """
+    from jobs.stream_set.manifest import is_set
+
     skipped: tuple[str, ...] = ()
     if source.startswith(SIMULATOR):
         events, words = _simulated(source)
+    elif is_set(Path(source)):
+        return _from_stream(Path(source), title)
     else:
         from streaming.importers import import_matches
 
         imported = import_matches(Path(source))
         events, words = imported.events, Path(source).name
         skipped = tuple(f"left out {problem}" for problem in imported.skipped)
-    present = sorted(events["title"].unique().to_list())
+    chosen = _chosen(source, sorted(events["title"].unique().to_list()), title)
+
+    from streaming.features.match_fold import fold_events
+
+    return frames_to_matches(fold_events(events.filter(title=chosen)), chosen, words, skipped)
+
+
+def _chosen(source: str, present: list[str], title: str | None) -> str:
     chosen = title or (present[0] if len(present) == 1 else None)
     if chosen is None:
         raise UsageProblem(f"{source}: holds matches of {', '.join(present) or 'no title'}; choose one with --title")
     if chosen not in present:
         raise UsageProblem(f"{source}: no matches of title {chosen}; it holds {', '.join(present) or 'none'}")
+    return chosen
 
-    from streaming.features.match_fold import fold_events
 
-    return frames_to_matches(fold_events(events.filter(title=chosen)), chosen, words, skipped)
+def _from_stream(folder: Path, title: str | None) -> MatchSet:
+    """A title of a training set; of a match that was played twice under one id the last attempt counts."""
+    from jobs.stream_set.manifest import read_files, read_manifest
+
+    manifest = read_manifest(folder)
+    chosen = _chosen(str(folder), sorted(manifest.matches), title)
+    frames = pl.concat(read_files(folder, manifest, chosen)).sort("began_ms", maintain_order=True)
+    for number in ("attempt", "began_ms"):
+        frames = frames.filter(pl.col(number) == pl.col(number).max().over("match_id"))
+    return padded(frames.with_columns(won=pl.col("winner") == "A"), chosen, folder.name)
 
 
 def frames_to_matches(frames: pl.DataFrame, title: str, source: str, skipped: tuple[str, ...] = ()) -> MatchSet:
@@ -208,17 +230,29 @@ def frames_to_matches(frames: pl.DataFrame, title: str, source: str, skipped: tu
     live = frames.filter(pl.col("status") == "live").join(winners, on="match_id", maintain_order="left")
     if live.is_empty():
         raise UsageProblem(f"{source}: no finished match of title {title}, nothing to learn from or to judge")
-    named = [name for name in ("heroes_a", "heroes_b") if name in frames.columns]
+    if unfinished := frames["match_id"].n_unique() - live["match_id"].n_unique():
+        skipped += (
+            f"left out {unfinished:,} match(es) of {source} without a winner or without a frame before the end",
+        )
+    return padded(live, title, source, skipped)
+
+
+def padded(live: pl.DataFrame, title: str, source: str, skipped: tuple[str, ...] = ()) -> MatchSet:
+    """Frames of finished matches of one title, at least one, in their order within each match, as a `MatchSet`.
+
+    Args:
+        live: the columns of a match frame that there is something to learn from, and `won`, whether camp A did.
+        title: of all.
+        source: in words.
+        skipped: for the result.
+    """
+    named = [name for name in ("heroes_a", "heroes_b") if name in live.columns]
     matches = live.group_by("match_id", maintain_order=True).agg(
         pl.col("won").first(),
         pl.col("event_time_ms").first(),
         pl.col("team_a", "team_b", *named).last(),
         frames=pl.len(),
     )
-    if unfinished := frames["match_id"].n_unique() - matches.height:
-        skipped += (
-            f"left out {unfinished:,} match(es) of {source} without a winner or without a frame before the end",
-        )
     matches = matches.sort("event_time_ms", maintain_order=True).with_row_index("row")
     place = live.select("match_id", column=pl.int_range(pl.len()).over("match_id")).join(
         matches.select("match_id", "row"), on="match_id", maintain_order="left"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.bounds import Bound, parse_bound
 from jobs.errors import UsageProblem
 from jobs.files import draft_of
 from jobs.ray_session import ray_session
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 _SLICE_MS = 60_000  # so partitions are never further apart than results take to settle
 _SAY_S = 5.0
-
-Bound = int | dict[int, int]
-"""A time in ms, or an offset for each partition."""
 
 
 def replay_pipeline(
@@ -53,7 +50,7 @@ def replay_pipeline(
     from streaming.runners.replay import ReplayRunner, plan
 
     kafka, registry, store = settings.kafka.connection(), settings.registry.open(), settings.models.store
-    first, last = _bound(begin, "--from"), _bound(end, "--to")
+    first, last = parse_bound(begin, "--from"), parse_bound(end, "--to")
     predict = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir())
     predict.describe()  # a model that is missing is said before anything is begun
     pipeline = win_prediction(predict, Narrator(settings.insights.wording))
@@ -74,21 +71,6 @@ def replay_pipeline(
             with ray_session(ray.address, logical_cpus=ray.num_cpus, object_store_mb=ray.object_store_mb):
                 runner = ReplayRunner(pipeline, source, registry, slices, output, tasks=settings.pipeline.read_tasks)
                 return runner.run(progress)
-
-
-def _bound(text: str | None, option: str) -> Bound | None:
-    if text is None:
-        return None
-    if "-" not in text:
-        try:
-            return {int(partition): int(offset) for partition, offset in (pair.split(":") for pair in text.split(","))}
-        except ValueError:
-            raise UsageProblem(f"{option} {text}: write a time or PARTITION:OFFSET,…") from None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageProblem(f"{option} {text}: write a time as 2026-11-22T18:00, or PARTITION:OFFSET,…") from None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _cuts(source: KafkaSource, first: Bound | None, last: Bound | None) -> list[Mapping[int, int]]:

@@ -25,7 +25,8 @@ Brokers = Annotated[str | None, typer.Option(metavar="HOST:PORT,…", help="Kafk
 Data = Annotated[
     str,
     typer.Option(
-        help="A Riot timeline, OpenDota tables, a gold table (file or folder), or simulator:lol?matches=4000."
+        help="A Riot timeline, OpenDota tables, a gold table (file or folder), a set of `sightline dataset build`, or "
+        "simulator:lol?matches=4000."
     ),
 ]
 Title = Annotated[str | None, typer.Option(help="Which title, where the data holds several.")]

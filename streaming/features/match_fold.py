@@ -52,7 +52,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -165,6 +165,16 @@ _NEVER = np.iinfo(np.int64).max
 _log = logging.getLogger(__name__)
 
 
+class Ratings(Protocol):
+    """Who knows form: `Standings`, or `deferred_form.FormLedger` where partitions are folded apart."""
+
+    def form(self, team_a: str, team_b: str, time_ms: int) -> float:
+        """Form of A over B as of a time; the arguments are rating keys."""
+
+    def record(self, result: Result, horizon_ms: int) -> int:
+        """Take a result in; how many joined the base before their time."""
+
+
 class MatchFold:
     """The stage; the module's words say what it makes of which event.
 
@@ -173,6 +183,7 @@ class MatchFold:
         idle_s: how far the partition's event time moves on before a silent match is forgotten.
         closed_s: the same for a match that has ended or was remade.
         settle_s: event time from a result to its effect on form.
+        ratings: asked and told in place of the state's own; then `form` of the frames is what it answers.
     """
 
     def __init__(
@@ -181,8 +192,10 @@ class MatchFold:
         idle_s: float = IDLE_S,
         closed_s: float = 600.0,
         settle_s: float = SETTLE_S,
+        ratings: Ratings | None = None,
     ) -> None:
         self._form = form or Elo()
+        self._ratings = ratings
         self._idle_ms = round(idle_s * 1000)
         self._closed_ms = round(closed_s * 1000)
         self._settle_ms = settle_ms(settle_s)
@@ -245,7 +258,7 @@ class MatchFold:
         marked = np.flatnonzero(lives.opens | (lives.closes & (batch.kind == END)))
         if not len(marked):
             return names
-        standings = Standings(state, self._form, self._settle_ms)
+        standings = self._ratings or Standings(state, self._form, self._settle_ms)
         for row in marked[np.argsort(batch.source[marked])].tolist():
             life, time_ms, horizon_ms = group[row], int(batch.time_ms[row]), int(batch.horizon_ms[row])
             is_result = batch.kind[row] == END

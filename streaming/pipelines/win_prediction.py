@@ -29,6 +29,9 @@ from streaming.state import Column, StateTable
 BROKEN = "contributions-broken"
 """Flag of an answer whose contributions do not sum to its logit."""
 
+TRANSFORMS = (match.validate,)
+"""What becomes of the rows before `MatchFold`; training sets are made by the same."""
+
 STATE_FLOATS = 64
 """Room for a model's recurrent state per match; a smaller model leaves the rest at zero."""
 
@@ -221,7 +224,7 @@ def win_prediction(predict: Predict, narrator: Narrator | None = None) -> Pipeli
     return Pipeline(
         name="win-prediction",
         source=topics.MATCH_EVENTS,
-        transforms=(match.validate,),
+        transforms=TRANSFORMS,
         stages=(MatchFold(), WinModel(predict), ModelGuard(packaged_baselines()), narrator or Narrator()),
         sink=topics.MATCH_INSIGHTS,
         counted_flags=(BROKEN, DEGRADED),

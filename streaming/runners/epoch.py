@@ -259,19 +259,31 @@ class Preprocess:
 def batches(
     source: Datasource, preprocess_block: Callable[[pa.Table], pa.Table], tasks: int, cpus_per_task: float
 ) -> Iterator[Batch]:
-    """Run one epoch and hand out its batches as they come, in no particular order between tasks.
-
-    By bundles and not by `iter_batches`, which passes every block through another thread, and leaves a thread behind
-    after every epoch.
-    """
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.target_max_block_size = 1  # hand every row on at once: a row is a batch
+    """Run one epoch and hand out its batches as they come, in no particular order between tasks."""
+    prepare_context()
     stream = ray.data.read_datasource(source, override_num_blocks=tasks, num_cpus=cpus_per_task).map_batches(
         preprocess_block, batch_format="pyarrow", batch_size=None, num_cpus=cpus_per_task
     )
+    for block in blocks(stream):
+        if block.schema.names != PACKED.names:
+            yield unpack(block)
+
+
+def prepare_context() -> None:
+    """Let Ray Data hand every row on at once, before a dataset of generator tasks is made."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = 1
+
+
+def blocks(stream: ray.data.Dataset) -> Iterator[pa.Table]:
+    """Run it and hand out what its generators yield as it comes, in no particular order between tasks.
+
+    By bundles and not by `iter_batches`, which passes every block through another thread, and leaves a thread behind
+    after every execution.
+    """
     for bundle in stream.iter_internal_ref_bundles():
         for entry in bundle.blocks:
             block = ray.get(entry.ref)
-            if block.num_rows and block.schema.names != PACKED.names:
-                yield unpack(block)
+            if block.num_rows:
+                yield block

@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "transport": ["bench_transport.py"],
     "startup": ["bench_startup.py"],
     "restore": ["bench_restore.py"],
+    "dataset": ["bench_dataset.py"],
     "latency": ["bench_pipeline.py", "latency"],
     "sustained": ["bench_pipeline.py", "sustained"],
     "memory": ["bench_pipeline.py", "memory"],
@@ -102,6 +103,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     restore = results["restore"]["restore"]
     burst, storm = results["overload"]["overload"], results["storm"]["storm"]
     again, failover = results["restart"]["restart"], results["failover"]["failover"]
+    dataset = results["dataset"]["dataset"]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -198,6 +200,11 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             "each uncompacted",
             "10 s",
             f"{max(restore[shape]['restore_s'] for shape in ('large', 'small')):.1f} s",
+        ),
+        (
+            f"training set of {dataset['events']:,} events on a topic, {dataset['tasks']} partitions at a time",
+            "200,000 events/s",
+            f"{dataset['events_per_s']:,} events/s",
         ),
         ("demo, warm start to first insight", "30 s", f"{startup['first_insight_s']:.1f} s"),
         ("`sightline --help`", "0.5 s", f"{startup['help_s']:.2f} s"),

@@ -30,7 +30,7 @@ demo: setup ## Everything on this machine, with matches to watch, until Ctrl-C
 
 .PHONY: test
 test: setup ## All tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint: .venv/.installed ## Style, format, types, and who may import whom

@@ -44,7 +44,8 @@ class Position:
         """
         found = _WRITTEN.fullmatch(written)
         if not written or found is None or (found[1] is None and found[5]):
-            raise ValueError(f"last id {written[:60]!r} is not a position such as 2-1045.1-8310")
+            # Its beginning only: a token in the wrong header should not be said back.
+            raise ValueError(f"last id {written[:20]!r} is not a position such as 2-1045.1-8310")
         answer = None if found[1] is None else Mark(int(found[1]), int(found[2]))
         event = None if found[3] is None else Mark(int(found[3]), int(found[4]))
         return cls(answer, event, result_seen=found[5] is not None)

@@ -14,8 +14,6 @@ import numpy as np
 import polars as pl
 import psutil
 import ray
-from ray import serve
-from ray.serve.context import _get_global_client
 
 from models.store import SHIPPED
 from serve.win import LocalPredict, ServePredict
@@ -65,6 +63,8 @@ class Served:
 
     def replicas(self) -> list[psutil.Process]:
         """Those that can predict, as far as Serve knows, and live."""
+        from ray.serve.context import _get_global_client
+
         client = _get_global_client()
         assert client is not None
         deployments = client.get_serve_details()["applications"].get(self.app, {"deployments": {}})["deployments"]
@@ -80,8 +80,10 @@ class Served:
 @contextmanager
 def served(lab: Lab, replicas: int) -> Iterator[Served]:
     """The lab's stage asks the shipped model from now on, which is kept in Serve for the body of the `with`."""
+    from ray import serve
+
     name = app_name(lab.stream.prefix, lab.broker.settings.bootstrap_servers)
-    app = WinApp(name, {_TITLE: _MODEL}, SHIPPED, replicas=replicas)
+    app = WinApp(name, {_TITLE: _MODEL}, str(SHIPPED), replicas=replicas)
     keeper = AppKeeper(app)
     lab.ask(Asking(ServePredict(keeper.loading, max_batch=_MAX_BATCH)))
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -128,6 +130,8 @@ def serve_controller_killed(lab: Lab) -> None:
 @scenario(MICRO_BATCH)
 def model_deleted(lab: Lab) -> None:
     """Somebody deletes the app from Ray Serve under load: it is deployed again, and the pipeline waits for it."""
+    from ray import serve
+
     with served(lab, replicas=1) as model, lab.running() as run:
         for _ in range(lab.pick(1, 5)):
             run.wait_for(lambda: len(model.replicas()) == 1, pause_s=0.5)

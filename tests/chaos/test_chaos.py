@@ -45,7 +45,6 @@ SHORT = [
     ("two-drivers", CONTINUOUS, EXACTLY_ONCE),
     ("two-drivers", MICRO_BATCH, EXACTLY_ONCE),
     ("epochs-turn-over", MICRO_BATCH, EXACTLY_ONCE),
-    ("serve-controller-killed", MICRO_BATCH, EXACTLY_ONCE),
 ]
 
 

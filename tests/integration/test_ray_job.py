@@ -56,6 +56,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
             [
                 RAY, "start", "--head", "--block", "--num-cpus=8", f"--port={free_port()}", "--include-dashboard=true",
                 f"--dashboard-port={dashboard}", f"--temp-dir={folder}", "--ray-client-server-port", str(free_port()),
+                # Without these two every cluster of a machine wants the same port for the agent that takes jobs.
+                f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}",
                 "--object-store-memory=200000000", "--disable-usage-stats",
             ],
             env={**os.environ, "PATH": f"{RAY.parent}:{os.environ['PATH']}", "RAY_enable_metrics_collection": "0"},

@@ -68,12 +68,13 @@ class World:
             live.open()  # a commit returns before everyone can see it, an opening waits for that
 
     def standing(self) -> dict[str, object]:
-        """All that belongs to live pipelines: offsets and lag, who else has offsets, and how far each topic reaches."""
+        """All that belongs to live pipelines: offsets and lag, other groups but replays', and where each topic ends."""
         every = [topic.name for topic in (*topics.TOPICS, state_topic("win-prediction"))]
         with closing(KafkaSource(self.kafka, MATCH_EVENTS.name, GROUP)) as live:
             committed, ends = dict(live.committed()), dict(live.end_offsets())
         with open_admin(self.kafka) as admin:
             groups = {group["group_id"] for group in admin.list_groups()}
+        groups = {group for group in groups if not group.startswith("sightline.replay.")}  # where a replay leaves notes
         return {
             "committed": committed,
             "lag": {partition: end - committed[partition] for partition, end in ends.items()},

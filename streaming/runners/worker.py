@@ -4,10 +4,10 @@
          ─► decode, transforms ─► stages (Flow) ─► one transaction, with the member's identity
          ─► about once a second: partitions that are quiet (`ticking`) ─► the same
 
-While a transaction is under way, the next records are read and answered; its own begins when that one has ended. Before
-the group moves partitions, which happens within `poll`, it is waited for, so that nothing is under way then. When the
-outcome of anything is in doubt (the log was away, the group took this worker for dead), it begins anew from what is
-committed.
+While a large transaction is under way, the next records are read and answered; theirs begins when that one has ended.
+Before the group moves partitions, which happens within `poll`, it is waited for, so that nothing is under way then.
+When the outcome of anything is in doubt (the log was away, the group took this worker for dead), it begins anew from
+what is committed.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ class WorkerConfig:
 
     max_commit_records: int = 5_000
     idle_poll_s: float = 0.25
+    overlap_records: int = 500
+    """The commit of so many, or more, goes on while the next are answered. That of fewer is waited for: the two would
+    only slow each other down (one interpreter; at 500 records/s 47 ms at the median, not 34). A worker that falls
+    behind has more to commit at once, and so overlaps."""
     state: StateLimits = field(default_factory=StateLimits)
 
 
@@ -204,6 +208,8 @@ class Worker:
         if commit is not None:
             self._settle(membership)
             self._under_way = self._committer.submit(self._commit, commit, membership.member.identity())
+            if commit.records < self._config.overlap_records:
+                self._settle(membership)
 
     def _settle(self, membership: _Membership) -> None:
         """Wait for the commit under way; raises what came of it."""

@@ -41,6 +41,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "failover": ["bench_recovery.py", "failover"],
     "continuous_latency": ["bench_reference.py", "latency", "--workers", "1"],
     "continuous_drain": ["bench_reference.py", "drain", "--workers", "1"],
+    "by_hand_latency": ["bench_reference.py", "latency", "--by-hand"],
     "plain_latency": ["bench_reference.py", "latency", "--workers", "1", "--at-least-once"],
     "plain_drain": ["bench_reference.py", "drain", "--workers", "1", "--at-least-once"],
 }
@@ -98,6 +99,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     model = results["model"]["model"]
     race, drain = results["reference_latency"]["reference_latency"], results["reference_drain"]["reference_drain"]
     swift, gush = results["continuous_latency"]["continuous_latency"], results["continuous_drain"]["continuous_drain"]
+    hand = results["by_hand_latency"]["by_hand_latency"]
     prompt, flood = results["plain_latency"]["plain_latency"], results["plain_drain"]["plain_drain"]
     ms, pages = latency["latency_ms"], results["pages"]["pages"]
     restore = results["restore"]["restore"]
@@ -134,6 +136,11 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             f"the same by the continuous runner, {swift['frames_per_s']:.0f} frames/s, exactly once, p50 / p99",
             "12 / 30 ms",
             f"{swift['latency_ms']['p50']:.0f} / {swift['latency_ms']['p99']:.0f} ms",
+        ),
+        (
+            f"the same by a loop written by hand on kafka-python, {hand['frames_per_s']:.0f} frames/s, p50 / p99",
+            "",
+            f"{hand['latency_ms']['p50']:.0f} / {hand['latency_ms']['p99']:.0f} ms",
         ),
         (
             f"the same by the continuous runner, {gush['events']:,} preloaded, exactly once",

@@ -3,8 +3,10 @@ order. Whatever happens, every event is answered once, in key order, and the sta
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,10 +18,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule
 from streaming.counting import CountingStage
 from streaming.pipeline import NewestFirst
 from streaming.runners.worker import Worker, WorkerConfig
-from streaming.testing import AFTER_COMMIT, MemoryMember, MemorySource
+from streaming.testing import AFTER_COMMIT, MemoryMember, MemorySink, MemorySource
 from streaming.topics import MATCH_EVENTS
 from streaming.transport import Fenced
-from tests.counting import InMemory, Stream, encoded, events
+from tests.counting import PATIENCE_S, InMemory, Stream, encoded, events
 
 
 class Source(MemorySource):
@@ -40,7 +42,7 @@ class World(Stream):
         super().__init__(self.memory, "count", CountingStage(is_shared=is_shared), partitions=partitions)
         self._sources: dict[Worker, Source] = {}
 
-    def worker(self, name: str, before: Callable[[], None] = lambda: None) -> Worker:
+    def worker(self, name: str, before: Callable[[], None] = lambda: None, overlap_records: int = 3) -> Worker:
         topic = self.pipeline.source.name
         source = Source(self.memory.log, topic, self.prefix)
         worker = Worker(
@@ -49,7 +51,7 @@ class World(Stream):
             self.sink(name),
             self.registry,
             changelog=lambda owners: self.log.changelog(self.prefix, owners),
-            config=WorkerConfig(max_commit_records=5, idle_poll_s=0.0),
+            config=WorkerConfig(max_commit_records=5, idle_poll_s=0.0, overlap_records=overlap_records),
         )
         self._sources[worker] = source
         return worker
@@ -148,6 +150,38 @@ def test_partitions_are_shared_out_and_come_back() -> None:
     assert first.owned == {0, 1, 2, 3}
 
 
+def test_a_small_commit_is_waited_for() -> None:
+    world = World()
+    worker = world.worker("a", overlap_records=6)
+    world.feed(5)
+    for turn in range(1, 4):
+        worker.step()  # the first joins
+        assert world.answered() == sum(world.source().committed().values())
+        assert world.answered() > 0 or turn == 1
+
+
+def test_the_next_records_are_answered_while_a_large_commit_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, may_commit, turns = World(), threading.Event(), 0
+    commit = MemorySink.commit
+
+    def held(*arguments: Any, **options: Any) -> None:
+        assert may_commit.wait(PATIENCE_S)
+        commit(*arguments, **options)
+
+    def count() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 2:
+            assert world.answered() == 0, "the first commit is under way"
+            may_commit.set()
+
+    monkeypatch.setattr(MemorySink, "commit", held)
+    worker = world.worker("a", before=count, overlap_records=1)
+    world.feed(20)
+    world.finish([worker])
+    assert turns >= 2
+
+
 def test_a_worker_taken_for_dead_while_it_works_commits_nothing_of_it() -> None:
     world = World()
     heir = world.worker("b")
@@ -160,7 +194,7 @@ def test_a_worker_taken_for_dead_while_it_works_commits_nothing_of_it() -> None:
         heir.step()
         assert heir.owned == {0, 1, 2, 3}
 
-    zombie = world.worker("a", before=fall_asleep)
+    zombie = world.worker("a", before=fall_asleep, overlap_records=0)
     world.feed(30)
     assert zombie.step(), "joins"
     zombie.step()  # answers; the commit is under way
@@ -181,10 +215,10 @@ class AnyHistory(RuleBasedStateMachine):
         self.started = 0
         self.alive: list[Worker] = []
 
-    @rule(target=workers)
-    def start(self) -> Worker:
+    @rule(target=workers, overlap_records=st.sampled_from([0, 3, 10]))
+    def start(self, overlap_records: int) -> Worker:
         self.started += 1
-        worker = self.world.worker(f"w{self.started}")
+        worker = self.world.worker(f"w{self.started}", overlap_records=overlap_records)
         self.alive.append(worker)
         return worker
 

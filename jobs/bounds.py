@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from jobs.errors import UsageProblem
 
 Bound = int | dict[int, int]
 """A time in ms, or an offset for each partition."""
+
+
+def require_partitions(offsets: Mapping[int, int], known: Collection[int], option: str, topic: str) -> None:
+    """Raise UsageProblem if one of these partitions is not among the topic's."""
+    if unknown := set(offsets) - set(known):
+        raise UsageProblem(f"{option}: {topic} has no partition {min(unknown)}")
 
 
 def parse_bound(text: str | None, option: str) -> Bound | None:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.bounds import Bound, parse_bound
+from jobs.bounds import Bound, parse_bound, require_partitions
 from jobs.errors import UsageProblem
 from jobs.files import draft_of
 from jobs.ray_session import ray_session
@@ -92,8 +92,7 @@ def _offsets(source: KafkaSource, bound: Bound | None, default: Mapping[int, int
         return dict(default)
     if isinstance(bound, int):
         return source.offsets_at(bound)
-    if unknown := set(bound) - set(default):
-        raise UsageProblem(f"{option}: {source.topic} has no partition {min(unknown)}")
+    require_partitions(bound, default, option, source.topic)
     return {**default, **bound}
 
 

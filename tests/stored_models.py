@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 import torch
 
 from models._registry import config_to_json
@@ -33,3 +35,16 @@ def verdict(*, passed: bool = True, against: str = "m@1") -> Verdict:
     """One criterion, kept or missed."""
     reason = Reason("log-loss above the live model's, at most", -0.01 if passed else 0.02, 0.0, passed)
     return Verdict(passed, against, (reason,), "last week", "2026-11-22T12:00:00+00:00")
+
+
+def somebody_is_faster(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """This happens once, after the next look at an alias and before it is moved: when the version is loaded."""
+    load, raced = ModelStore.load, []
+
+    def load_slowly(self: ModelStore, ref: str) -> object:
+        if not raced:
+            raced.append(ref)
+            act()
+        return load(self, ref)
+
+    monkeypatch.setattr(ModelStore, "load", load_slowly)

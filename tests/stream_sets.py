@@ -9,20 +9,15 @@ import polars as pl
 from jobs.stream_set.days import finish_day, settle
 from jobs.stream_set.partition import fold_partition, read_ledger, read_tally
 from streaming import topics
-from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
+from streaming.codec import Decoder, PackagedRegistry
 from streaming.features.labels import LabelRule
 from streaming.pipelines.win_prediction import TRANSFORMS
-from streaming.records import OffsetRange, Records
+from streaming.records import OffsetRange
 from streaming.testing import MemoryLog, MemorySource
+from tests.counting import encoded
 
 TOPIC = topics.MATCH_EVENTS
 ANY = LabelRule()
-
-
-def encoded(events: pl.DataFrame) -> Records:
-    """Event rows as records, keyed by match."""
-    values = Encoder(load_schema("match-events"), PackagedRegistry().id_of("match-events")).encode(events)
-    return Records.of([match.encode() for match in events["match_id"]], values.to_pylist())
 
 
 def log_of(events: pl.DataFrame, partitions: int = 3) -> MemoryLog:

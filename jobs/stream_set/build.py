@@ -197,8 +197,8 @@ def _finish(area: Staging, plan: Plan, tallies: dict[int, Tally], tasks: int) ->
             days.append(DayDone(said["title"], files, said["matches"], said["won_by_a"]))
     if not days:
         area.remove()
-        left_out = sum((tally.left_out for tally in tallies.values()), Counter[str]())
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items())) or "there was no match"
+        left_out = _summed(tally.left_out for tally in tallies.values())
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items()) or "there was no match"
         raise UsageProblem(f"no match of {plan.request.topic} in this range has a result to learn from: {reasons}")
     return days
 
@@ -214,7 +214,7 @@ def _manifest(plan: Plan, tallies: dict[int, Tally], days: Sequence[DayDone], ar
         count = matches.setdefault(day.title, {"matches": 0, "won_by_a": 0})
         count["matches"] += day.matches
         count["won_by_a"] += day.won_by_a
-    left_out = sum((tally.left_out for tally in tallies.values()), Counter[str]())
+    left_out = Counter(_summed(tally.left_out for tally in tallies.values()))
     for title in [name for name, won in matches.items() if won["won_by_a"] in (0, won["matches"])]:
         left_out[ONE_OUTCOME] += matches.pop(title)["matches"]
         shutil.rmtree(area.set / f"title={title}")

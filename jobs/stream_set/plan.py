@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from jobs.bounds import parse_bound
+from jobs.bounds import parse_bound, require_partitions
 from jobs.errors import UsageProblem
 from streaming.features.labels import LabelRule
 from streaming.records import OffsetRange
@@ -107,7 +107,8 @@ def make_plan(request: Request, source: BoundedSource) -> Plan:
     if results_until_ms is not None:
         stops = dict(source.offsets_at(results_until_ms))
     elif isinstance(end, dict):
-        stops |= _known(end, ends, "--to", request.topic)
+        require_partitions(end, ends, "--to", request.topic)
+        stops |= end
         if beyond := [p for p in ends if stops[p] > ends[p]]:
             p = beyond[0]
             raise UsageProblem(f"--to {p}:{stops[p]}: partition {p} of {request.topic} ends at {ends[p]}")
@@ -135,17 +136,12 @@ def _starts(
         return starts
     starts = dict(begins)
     if isinstance(begin, dict):
-        starts |= _known(begin, begins, "--from", request.topic)
+        require_partitions(begin, begins, "--from", request.topic)
+        starts |= begin
         for p, wanted in starts.items():
             if wanted < begins[p]:
                 raise OffsetsExpired(request.topic, p, wanted, begins[p])
     return starts
-
-
-def _known(offsets: dict[int, int], known: Mapping[int, int], option: str, topic: str) -> dict[int, int]:
-    if unknown := set(offsets) - set(known):
-        raise UsageProblem(f"{option}: {topic} has no partition {min(unknown)}")
-    return offsets
 
 
 def iso(time_ms: int | None) -> str | None:

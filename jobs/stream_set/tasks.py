@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import ray.data
-from ray.exceptions import RayTaskError, UserCodeException
 
 from jobs.stream_set.days import Forms, finish_day
 from jobs.stream_set.partition import Day, fold_partition
@@ -21,7 +20,7 @@ from streaming.codec import Decoder
 from streaming.features.labels import LabelRule
 from streaming.pipeline import Transform
 from streaming.records import OffsetRange
-from streaming.runners.epoch import GeneratorTasks, blocks, prepare_context
+from streaming.runners.epoch import GeneratorTasks, blocks, cause_of, prepare_context
 from streaming.transport import Source
 
 
@@ -79,19 +78,8 @@ def run_tasks(tasks: GeneratorTasks, count: int, at_once: int) -> Iterator[dict[
         for block in blocks(stream):
             yield from (json.loads(text) for text in block["said"].to_pylist())
     except Exception as error:
-        raise _cause(error) from error
+        raise cause_of(error) from error
 
 
 def _row(said: dict[str, Any]) -> pa.Table:
     return pa.table({"said": [json.dumps(said)]})
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What happened in the task, without what Ray wraps around it."""
-    while True:
-        inner = error.cause if isinstance(error, RayTaskError) else None
-        if inner is None and isinstance(error, UserCodeException):
-            inner = error.__cause__
-        if inner is None or inner is error:
-            return error
-        error = inner

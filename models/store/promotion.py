@@ -47,9 +47,7 @@ def promote(
     """
     name, version = exact(ref)
     seen = store.alias_state(name, alias)
-    if expect is not None and (seen is None or seen.version != expect):
-        now = "means nothing" if seen is None else f"means version {seen.version}"
-        raise AliasMovedError(f"{name}@{alias} {now} now, and not {expect} as expected; nothing was changed")
+    _require(f"{name}@{alias}", seen, expect)
     store.load(ref).build()
     if verdict is not None:
         store.record_verdict(name, version, verdict)
@@ -78,10 +76,7 @@ def rollback(
     seen = store.alias_state(name, alias)
     if seen is None:
         raise ModelNotFoundError(f"there is no {name}@{alias}; `sightline models ls` shows the aliases")
-    if expect is not None and seen.version != expect:
-        raise AliasMovedError(
-            f"{name}@{alias} means version {seen.version} now, and not {expect} as expected; nothing was changed"
-        )
+    _require(f"{name}@{alias}", seen, expect)
     standing = meanings(store.history(name, alias))
     if len(standing) < 2:
         raise NotApprovedError(
@@ -107,6 +102,13 @@ def objection(verdict: Verdict | None, name: str, alias: str, seen: AliasState |
         other = verdict.against or "nothing"
         return f"the gate compared it with {other}, but {alias} means {now or 'nothing'} now"
     return ""
+
+
+def _require(ref: str, seen: AliasState | None, expect: int | None) -> None:
+    """Raise AliasMovedError if something else was expected than what the alias means."""
+    if expect is not None and (seen is None or seen.version != expect):
+        now = "means nothing" if seen is None else f"means version {seen.version}"
+        raise AliasMovedError(f"{ref} {now} now, and not {expect} as expected; nothing was changed")
 
 
 def _words(reason: Reason) -> str:

@@ -171,8 +171,8 @@ class ModelStore:
         Cheap enough to be asked every second: a folder is listed and one small file read, and torch is not needed.
         Unequal states mean that the alias has moved, even if it means the same version again.
         """
-        checked_name(name)
-        return next((state for root in self.roots if (state := AliasLog(root, name, alias).state())), None)
+        known = self._known(checked_name(name), alias)
+        return None if known is None else known[1]
 
     def aliases(self, name: str) -> dict[str, AliasState]:
         """All aliases of a model, by name."""
@@ -314,11 +314,15 @@ class ModelStore:
         checked_name(name)
         if is_version(rest):
             return name, int(rest), None
-        alias = checked_name(rest or LIVE)
-        for root in self.roots:
-            if state := AliasLog(root, name, alias).state():
-                return name, state.version, root
-        raise self._missing(name, f"{name}@{alias}")
+        alias = rest or LIVE
+        if (known := self._known(name, alias)) is None:
+            raise self._missing(name, f"{name}@{alias}")
+        root, state = known
+        return name, state.version, root
+
+    def _known(self, name: str, alias: str) -> tuple[Root, AliasState] | None:
+        """The first root that has an alias, and what it means there."""
+        return next(((root, state) for root in self.roots if (state := AliasLog(root, name, alias).state())), None)
 
     def _find(self, name: str, version: int, first: Root | None = None) -> Root:
         """The root that has a version, else the one that has a part of it."""

@@ -287,3 +287,13 @@ def blocks(stream: ray.data.Dataset) -> Iterator[pa.Table]:
             block = ray.get(entry.ref)
             if block.num_rows:
                 yield block
+
+
+def cause_of(failure: BaseException) -> BaseException:
+    """What went wrong inside a Ray task, without Ray's wrapping."""
+    while isinstance(failure, ray.exceptions.RayError):
+        inner = getattr(failure, "cause", None) or failure.__cause__
+        if not isinstance(inner, BaseException):
+            return failure
+        failure = inner
+    return failure

@@ -28,7 +28,7 @@ from streaming.pipeline import DependencyUnavailable, Pipeline
 from streaming.records import Records
 from streaming.runners.account import account
 from streaming.runners.batch import Batch
-from streaming.runners.epoch import EpochSource, Preprocess, ReadLimits, batches
+from streaming.runners.epoch import EpochSource, Preprocess, ReadLimits, batches, cause_of
 from streaming.runners.flow import Clock, Commit, Flow, reread
 from streaming.runners.order import ReleaseOrder
 from streaming.runners.planner import Planner
@@ -377,15 +377,5 @@ class _Epochs:
             for batch in self._read(epoch):
                 self._inbox.put(batch)
         except BaseException as broken:
-            failure = _cause(broken)
+            failure = cause_of(broken)
         self._inbox.put(_EpochEnd(epoch, failure))
-
-
-def _cause(failure: BaseException) -> BaseException:
-    """What went wrong inside a Ray task, without Ray's wrapping."""
-    while isinstance(failure, ray.exceptions.RayError):
-        inner = getattr(failure, "cause", None) or failure.__cause__
-        if not isinstance(inner, BaseException):
-            return failure
-        failure = inner
-    return failure

@@ -130,10 +130,8 @@ def main() -> None:
         result = latency(how, options.frames_per_s, options.seconds)
     else:
         result = drain(how, options.events)
-    runner = "by_hand" if options.by_hand else "plain" if options.at_least_once else "continuous"
-    if not (options.by_hand or options.workers):
-        runner = "reference"
-    name = f"{runner}_{options.what}"
+    runner = "plain" if options.at_least_once else "continuous" if options.workers else "reference"
+    name = f"{'by_hand' if options.by_hand else runner}_{options.what}"
     sys.stdout.write(json.dumps({name: result}, indent=2) + "\n")
 
 

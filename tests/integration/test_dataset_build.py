@@ -24,7 +24,8 @@ from streaming.kafka.settings import KafkaSettings
 from streaming.records import Records
 from streaming.simulators.match import simulate
 from streaming.topics import Topic
-from tests.stream_sets import TOPIC, encoded
+from tests.counting import encoded
+from tests.stream_sets import TOPIC
 
 pytestmark = [
     pytest.mark.ray,

@@ -12,7 +12,7 @@ import pytest
 from jobs import cli
 from jobs.errors import Exit
 from models.store import ModelStore, promote
-from tests.stored_models import save_small, verdict
+from tests.stored_models import save_small, somebody_is_faster, verdict
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -148,14 +148,6 @@ def test_a_promotion_that_lost_the_race_is_exit_code_1(
 ) -> None:
     for version in (2, 3):
         store.record_verdict("m", version, verdict())
-    load, raced = ModelStore.load, []
-
-    def load_slowly(self: ModelStore, ref: str) -> object:
-        if not raced:
-            raced.append(ref)
-            promote(store, "m@3")
-        return load(self, ref)
-
-    monkeypatch.setattr(ModelStore, "load", load_slowly)
+    somebody_is_faster(monkeypatch, lambda: promote(store, "m@3"))
     code, out, err = run("promote", "m@2")
     assert (code, out) == (Exit.FAILED, "") and "m@live means version 3 now: it was moved by somebody else" in err

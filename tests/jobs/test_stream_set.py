@@ -24,7 +24,8 @@ from streaming.pipelines.win_prediction import TRANSFORMS
 from streaming.records import OffsetRange, Records
 from streaming.simulators.match import simulate
 from streaming.testing import MemoryLog, MemorySource
-from tests.stream_sets import ANY, TOPIC, encoded, log_of, set_of
+from tests.counting import encoded
+from tests.stream_sets import ANY, TOPIC, log_of, set_of
 
 MATCHES = 12  # of 16 teams, so that the last ones are between teams with a form
 SEEN = ["match_id", "attempt", "frame", "clock_s", "event_time_ms", "team_a", "team_b", "heroes_a", "flags", *FEATURES]

@@ -25,7 +25,7 @@ from models.store import (
 )
 from models.tsstn import TSSTN
 from models.verdict import BadVerdict, Reason, Verdict
-from tests.stored_models import SMALL, save_small, verdict
+from tests.stored_models import SMALL, save_small, somebody_is_faster, verdict
 
 
 @pytest.fixture
@@ -101,15 +101,7 @@ def test_who_promotes_on_an_old_look_is_told(store: ModelStore, monkeypatch: pyt
     """Between the look and the move, somebody else promotes."""
     for version in (2, 3):
         store.record_verdict("m", version, verdict())
-    load, raced = ModelStore.load, []
-
-    def load_slowly(self: ModelStore, ref: str) -> object:
-        if not raced:
-            raced.append(ref)
-            promote(store, "m@3")
-        return load(self, ref)
-
-    monkeypatch.setattr(ModelStore, "load", load_slowly)
+    somebody_is_faster(monkeypatch, lambda: promote(store, "m@3"))
     with pytest.raises(AliasMovedError, match="m@live means version 3 now"):
         promote(store, "m@2")
     assert store.resolve("m") == ("m", 3)

@@ -2,7 +2,7 @@
 
     criteria.py    figures against bounds: which of two models is better beyond noise, calibrated, as fast
     promises.py    what every answer must keep whatever the weights: camps, sums, time, the unknown
-    pace.py        times of two models, taken in turn
+    timing.py      times of two models, taken in turn
     contender.py   a stored version as it would serve
     judge.py       two stored versions and a window of matches in, a verdict out
 

@@ -25,7 +25,8 @@ def gate_page(report: Json) -> str:
         (what, *(f"{1000 * times[who]:.3f}" if who in times else "–" for who in ("candidate", "live")))
         for what, times in report["median_s"].items()
     ]
-    times = {"caption": "Median time of an answer, both in turn in one process", "columns": columns, "rows": rows}
+    caption = "Median time of an answer, both in turn in one process"
+    times = {"caption": caption, "columns": columns, "rows": rows, "plot": ""}
     sections = [section(report, "Both on the window", tables=[times])] if "overall" in report else []
     return index_page(f"Gate: {name}", lead, gates, sections)
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.gate.criteria import Bounds, Floats, admission, at_most, conclude, pace, quality
-from jobs.gate.pace import WARM_UP, interleaved
+from jobs.gate.timing import WARM_UP, interleaved
 from jobs.intervals import Frames
+from models.metrics import ece
 from models.verdict import Verdict
 
 LAX = Bounds(matches=2, ece=1.0, slowdown=1.2)
@@ -82,11 +83,24 @@ def test_calibration_may_be_worse_within_noise_only() -> None:
     assert not calibrated.passed and not not_worse.passed
 
 
+def test_noise_alone_is_no_miscalibration() -> None:
+    """On 200 matches nobody's calibration error is near 0, not even the truth's."""
+    raw, told = [], []
+    for seed in range(20):
+        frames, truth = drawn(200, seed)
+        raw.append(ece(truth, frames.won))
+        told.append(quality(frames, truth, None, LAX)[1].figure or 0.0)
+    assert np.mean(raw) > 0.04 and np.mean(told) < 0.7 * np.mean(raw)
+    assert sum(figure > 0.05 for figure in told) <= 1
+    sure = 1 / (1 + np.exp(-3 * np.log(truth / (1 - truth))))
+    assert not quality(frames, sure, None, Bounds())[1].passed
+
+
 def test_the_first_version_has_to_beat_the_base_rate() -> None:
     frames, truth = drawn(300, seed=2)
     better, calibrated = quality(frames, truth, None, Bounds(ece=0.1))
     assert better.passed and calibrated.passed and "the base rate" in better.criterion
-    constant = np.full_like(truth, frames.won.mean())
+    constant: Floats = np.full_like(truth, frames.won.mean())
     better, calibrated = quality(frames, constant, None, Bounds())
     assert not better.passed and calibrated.figure == pytest.approx(0.0)
 

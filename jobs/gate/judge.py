@@ -193,7 +193,7 @@ def judgement_report(judgement: Judgement) -> dict[str, Any]:
     from jobs.evaluate import data_facts, figures, model_facts
 
     live, weighed = judgement.live, judgement.weighed
-    report = {
+    report: dict[str, Any] = {
         "model": model_facts(judgement.candidate),
         "against": None if live is None else model_facts(live),
         "data": data_facts(judgement.window),
@@ -225,7 +225,8 @@ def _probs(logits: Floats) -> Floats:
 def _timed(
     window: MatchSet, candidate: Contender, live: Contender | None, bounds: Bounds
 ) -> tuple[list[Reason], dict[str, dict[str, float]]]:
-    reasons, medians = [], {}
+    reasons: list[Reason] = []
+    medians: dict[str, dict[str, float]] = {}
     for rows, rounds in _ROUNDS.items():
         what = "one frame alone" if rows == 1 else f"a batch of {rows} frames"
         matches = single_frames(window, rows)
@@ -233,7 +234,7 @@ def _timed(
             _asking(candidate, matches), None if live is None else _asking(live, matches), rounds=rounds
         )
         reasons.append(pace(what, mine_s, theirs_s, bounds))
-        times_s = {CANDIDATE: mine_s} | ({} if theirs_s is None else {LIVE: theirs_s})
+        times_s = {CANDIDATE: mine_s} if theirs_s is None else {CANDIDATE: mine_s, LIVE: theirs_s}
         medians[what] = {who: round(float(np.median(each_s)), 7) for who, each_s in times_s.items()}
     return reasons, medians
 

@@ -16,6 +16,7 @@ from jobs.commands import (
     dataset,
     dlq,
     evaluate,
+    gate,
     kafka,
     live,
     models,
@@ -55,6 +56,7 @@ app.add_typer(dlq.dlq, name="dlq")
 app.add_typer(dataset.dataset, name="dataset")
 app.command()(train.train)
 app.add_typer(evaluate.evaluate, name="evaluate")
+models.models.command()(gate.gate)
 app.add_typer(models.models, name="models")
 app.add_typer(schedule.schedule, name="schedule")
 app.command()(config.config)

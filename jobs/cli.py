@@ -20,6 +20,7 @@ from jobs.commands import (
     live,
     models,
     replay,
+    runs,
     schedule,
     soak,
     tokens,
@@ -54,6 +55,7 @@ app.add_typer(kafka.topics, name="topics")
 app.add_typer(dlq.dlq, name="dlq")
 app.add_typer(dataset.dataset, name="dataset")
 app.command()(train.train)
+app.add_typer(runs.runs, name="runs")
 app.add_typer(evaluate.evaluate, name="evaluate")
 app.add_typer(models.models, name="models")
 app.add_typer(schedule.schedule, name="schedule")

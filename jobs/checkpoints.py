@@ -11,6 +11,7 @@ import errno
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,7 +103,8 @@ class Checkpoints:
                 os.fsync(stream.fileno())
             self._draft.replace(self.path)
         except OSError as error:
-            self._draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._draft.unlink()
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             why = "no space left" if full else str(error.strerror)
             return (

@@ -207,9 +207,10 @@ class _Descent:
             )
         self._task.load_state_dict(below(tensors, "task"))
         self.best_weights = below(tensors, "best")
-        self._shuffle.set_state(tensors["shuffle"])
-        self._chance.set_state(tensors["chance"])
-        torch.set_rng_state(tensors["torch"][self._rank])
+        # Clones: a generator reads its state from the start of the storage, whichever part of it a tensor shows.
+        self._shuffle.set_state(tensors["shuffle"].clone())
+        self._chance.set_state(tensors["chance"].clone())
+        torch.set_rng_state(tensors["torch"][self._rank].clone())
         self.reports = [EpochReport(**report) for report in checkpoint.progress["reports"]]
         self._started -= self.reports[-1].elapsed_s
 

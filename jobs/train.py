@@ -92,7 +92,7 @@ def train(
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             recipe_name=_RECIPE,
             recipe=asdict(recipe),
-            store=str(store),
+            store=str(store) if "://" in str(store) else str(Path(store).absolute()),
             name=name,
             alias=alias,
             data={
@@ -155,9 +155,10 @@ def _read(recipe: WinTSSTN, on_step: Callable[[str], None]) -> tuple[MatchSet, S
         on_step(problem)
     matches = matches.of_years(since=recipe.since or None, until=recipe.until or None)
     split = split_by_match(matches, share=recipe.validation, seed=recipe.seed)
-    if len(winners := split.train.won.unique()) < 2:
+    won = split.train.won
+    if bool((won == won[0]).all()):
         raise UsageProblem(
-            f"{matches.source}: camp {'A' if winners.item() else 'B'} won all {len(split.train):,} matches to learn "
+            f"{matches.source}: camp {'A' if won[0] else 'B'} won all {len(split.train):,} matches to learn "
             "from, which tells nothing of what decides; both outcomes are needed"
         )
     return matches, split
@@ -197,8 +198,9 @@ def _trained(
         on_epoch(report)
 
     fitted = _fit(run.folder, recipe, matches, split, noted)
+    validation = _rounded(fitted.best.validation)
     metrics = {
-        "validation": _rounded(fitted.best.validation),
+        "validation": validation,
         "validation_matches": len(split.held_out),
         "best_epoch": fitted.best.epoch,
         "train_s": round(fitted.reports[-1].elapsed_s, 1),
@@ -221,7 +223,7 @@ def _trained(
     run.registered(f"{manifest.name}@{manifest.version}")
     if alias is not None:
         models.set_alias(manifest.name, alias, manifest.version, why="trained with --alias")
-    kept = {**metrics["validation"], "best_epoch": fitted.best.epoch, "train_s": metrics["train_s"]}
+    kept = {**validation, "best_epoch": fitted.best.epoch, "train_s": metrics["train_s"]}
     run.done(kept, [report._asdict() for report in fitted.reports])
     return TrainResult(
         run=run.record.run,

@@ -80,7 +80,7 @@ def train(
             result = resume_run(resume, runs=loaded().settings.home / "runs", on_epoch=on_epoch, on_step=console.log)
         _tell(console, result, as_json)
         return
-    chosen = _chosen(recipe, data)
+    chosen = chosen_recipe(recipe, data)
     chosen = replace(chosen, title=title or "", since=since or 0, until=until or 0)
     scaling = chosen.scaling if workers is None else replace(chosen.scaling, workers=workers)
     chosen = with_overrides(replace(chosen, scaling=scaling), changes or ())
@@ -103,7 +103,12 @@ def train(
     _tell(console, result, as_json)
 
 
-def _chosen(recipe: str | None, data: str | None) -> WinTSSTN:
+def chosen_recipe(recipe: str | None, data: str | None) -> WinTSSTN:
+    """The recipe of this name, on this data.
+
+    Raises:
+        UsageProblem: there is none of this name, or either is missing.
+    """
     from jobs.train import RECIPES
 
     there = ", ".join(sorted(RECIPES))

@@ -21,6 +21,7 @@ from jobs.commands import (
     live,
     models,
     replay,
+    runs,
     schedule,
     soak,
     tokens,
@@ -55,6 +56,7 @@ app.add_typer(kafka.topics, name="topics")
 app.add_typer(dlq.dlq, name="dlq")
 app.add_typer(dataset.dataset, name="dataset")
 app.command()(train.train)
+app.add_typer(runs.runs, name="runs")
 app.add_typer(evaluate.evaluate, name="evaluate")
 models.models.command()(gate.gate)
 app.add_typer(models.models, name="models")

@@ -80,7 +80,7 @@ def answers(contender: Contender, matches: MatchSet) -> Answers:
     """Its answers for all frames."""
     parts = [
         contender.predict(contender.request(matches.take(positions)))
-        for positions in torch.arange(len(matches)).split(_MATCHES_AT_ONCE)
+        for positions in torch.split(torch.arange(len(matches)), _MATCHES_AT_ONCE)
     ]
     logits, contributions = (np.concatenate([part[key] for part in parts]) for key in ("logit", "contributions"))
     return Answers(logits.astype(np.float64), contributions.astype(np.float64))

@@ -21,8 +21,8 @@ from jobs.datasets import frame_matches, frame_outcomes, load_matches
 from jobs.errors import UsageProblem
 from jobs.gate.contender import Contender, ServedWin, answers, single_frames
 from jobs.gate.criteria import CANDIDATE, LIVE, Bounds, admission, conclude, log_loss_words, pace, quality
-from jobs.gate.timing import interleaved
 from jobs.gate.promises import not_finite, promises
+from jobs.gate.timing import interleaved
 from jobs.intervals import Frames
 from jobs.overlap import overlap
 from models.verdict import Reason, Verdict

@@ -16,10 +16,12 @@ from jobs.commands import (
     dataset,
     dlq,
     evaluate,
+    gate,
     kafka,
     live,
     models,
     replay,
+    runs,
     schedule,
     soak,
     tokens,
@@ -54,7 +56,9 @@ app.add_typer(kafka.topics, name="topics")
 app.add_typer(dlq.dlq, name="dlq")
 app.add_typer(dataset.dataset, name="dataset")
 app.command()(train.train)
+app.add_typer(runs.runs, name="runs")
 app.add_typer(evaluate.evaluate, name="evaluate")
+models.models.command()(gate.gate)
 app.add_typer(models.models, name="models")
 app.add_typer(schedule.schedule, name="schedule")
 app.command()(config.config)

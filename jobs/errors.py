@@ -28,6 +28,8 @@ _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("jobs.errors", "UsageProblem", Exit.BAD_INPUT),
     ("jobs.errors", "SettingsError", Exit.BAD_INPUT),
     ("jobs.demo", "DemoFailed", Exit.FAILED),
+    ("jobs.checkpoints", "CheckpointError", Exit.FAILED),
+    ("jobs.runs.record", "BrokenRun", Exit.BAD_INPUT),
     ("jobs.schedule.book", "BookBroken", Exit.FAILED),
     ("jobs.stream_set.manifest", "BrokenSet", Exit.BAD_INPUT),
     ("jobs.stream_set.partition", "SchemaChanged", Exit.FAILED),

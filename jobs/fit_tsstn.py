@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
+from jobs.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    Checkpoints,
+    below,
+    generators_of,
+    optimiser_state,
+    restore_optimiser,
+    under,
+)
 from jobs.datasets import MatchSet, frame_outcomes
 from jobs.recipes.win_tsstn import Thinning, WinTSSTN
 from models.layers import at_clock
@@ -29,6 +40,8 @@ class EpochReport(NamedTuple):
     validation: dict[str, float]  # log_loss, accuracy, brier, auc, ece over frames
     best_epoch: int
     elapsed_s: float
+    matches_per_s: float  # learned from, by all workers together
+    left_s: float  # to the last epoch, if the others take as long
 
 
 class Fitted(NamedTuple):
@@ -59,10 +72,12 @@ def fit(
     rank: int = 0,
     world: int = 1,
     wrap: Callable[[nn.Module], nn.Module] = lambda module: module,
+    checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """Train to the last epoch, or until `held_out` stops improving.
 
-    The same recipe and data give the same weights on the same machine.
+    The same recipe and data give the same weights on the same machine, whether or not the training was cut short and
+    went on from a checkpoint. Several workers give the weights of one but for rounding, where there is no dropout.
 
     Args:
         train: matches to learn from.
@@ -70,15 +85,19 @@ def fit(
         recipe: sizes, losses, optimiser, seed.
         on_epoch: told after every epoch.
         rank: number of this worker.
-        world: number of workers; each takes every world-th match of a shuffle that all share.
+        world: number of workers; each takes every world-th match of every batch, which all draw alike.
         wrap: makes the module average its gradients over the workers.
+        checkpoints: where to go on from, and what to renew after every epoch; None keeps none.
+
+    Raises:
+        CheckpointError: one cannot be written, or the one that is there cannot be used.
     """
     torch.set_num_threads(recipe.scaling.threads)
     with torch.random.fork_rng(devices=[]):  # dropout and fresh weights draw from torch's own generator
         torch.manual_seed(recipe.seed)
-        task = _Task(train, recipe)
+        task = _Task(train, recipe, _mean_over_workers if world > 1 else lambda own: own)
         torch.manual_seed(recipe.seed * world + rank)
-        descent = _Descent(train, held_out, recipe, task, wrap(task), on_epoch, rank, world)
+        descent = _Descent(train, held_out, recipe, task, wrap(task), on_epoch, rank, world, checkpoints)
         if recipe.two_stage:
             descent.run(task.of_scores(), "score")
             descent.run(task.of_weights(), "win")
@@ -104,39 +123,96 @@ class _Descent:
         on_epoch: Callable[[EpochReport], None],
         rank: int,
         world: int,
+        checkpoints: Checkpoints | None,
     ) -> None:
         self._train, self._held_out, self._recipe, self._task, self._wrapped = train, held_out, recipe, task, wrapped
-        self._on_epoch, self._rank, self._world = on_epoch, rank, world
-        self._shuffle = torch.Generator().manual_seed(recipe.seed)  # the same on every worker
-        self._chance = torch.Generator().manual_seed(recipe.seed * world + rank)
+        self._on_epoch, self._rank, self._world, self._checkpoints = on_epoch, rank, world, checkpoints
+        # The same on every worker: all draw for the whole batch.
+        self._shuffle = torch.Generator().manual_seed(recipe.seed)
+        self._chance = torch.Generator().manual_seed(recipe.seed)
         self._plan = FeaturePlan.of(train.spec.groups)
         self._started = time.monotonic()
+        self._stage = 0
         self.reports: list[EpochReport] = []
         self.best_weights = _copied(task.model)
+        self._resumed = None if checkpoints is None else checkpoints.latest()
+        if self._resumed is not None:
+            self._restore(self._resumed)
+        self._here = len(self.reports), time.monotonic()  # epochs before this process, and when it began
 
     def run(self, parameters: list[nn.Parameter], part: str) -> None:
         """Descend one part of the loss in these parameters; end at the weights to keep."""
+        stage, self._stage = self._stage, self._stage + 1
+        resumed = None if self._resumed is None else self._resumed.progress
+        if resumed is not None and stage < resumed["stage"]:
+            return  # what it led to is in the checkpoint
         optim, task = self._recipe.optim, self._task
         # Line-ups are learned by heart: three folds of Dota 2 have .73 after the last epoch, .49 after the best.
         early_stop = optim.early_stop or task.model.heroes is not None
         optimiser = torch.optim.AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay)
         steps = optim.epochs * -(-len(self._train) // optim.batch_matches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=optim.lr_end)
-        best, best_epoch, first = float("inf"), 0, len(self.reports)
-        for epoch in range(1, optim.epochs + 1):
+        best, best_epoch, epoch, first = float("inf"), 0, 0, len(self.reports)
+        if self._resumed is not None and resumed is not None and stage == resumed["stage"]:
+            best, best_epoch, epoch, first = (resumed[name] for name in ("best", "best_epoch", "epoch", "first"))
+            restore_optimiser(optimiser, below(self._resumed.tensors, "moments"), resumed["optimiser"])
+            schedule.load_state_dict(resumed["schedule"])
+        while epoch < optim.epochs and epoch - best_epoch < optim.patience:
+            epoch += 1
+            began = time.monotonic()
             loss = self._epoch(parameters, part, optimiser, schedule)
+            rate = len(self._train) / max(time.monotonic() - began, 1e-9)
             validation = frame_metrics(task.model, self._held_out)
             judged = task.score_loss(self._held_out) if part == "score" else validation["log_loss"]
             if judged < best or not early_stop:
                 best, best_epoch = judged, epoch
                 self.best_weights = _copied(task.model)
-            elapsed_s = time.monotonic() - self._started
-            report = EpochReport(first + epoch, first + optim.epochs, loss, validation, first + best_epoch, elapsed_s)
+            now = time.monotonic()
+            before, since = self._here
+            left_s = (optim.epochs - epoch) * (now - since) / (len(self.reports) + 1 - before)
+            of = first + epoch, first + optim.epochs
+            report = EpochReport(*of, loss, validation, first + best_epoch, now - self._started, rate, left_s)
             self.reports.append(report)
+            if self._checkpoints is not None:
+                place = {"stage": stage, "epoch": epoch, "first": first, "best": best, "best_epoch": best_epoch}
+                self._checkpoints.keep(self._checkpoint(place, optimiser, schedule))
             self._on_epoch(report)
-            if epoch - best_epoch >= optim.patience:
-                break
         task.model.load_state_dict(self.best_weights)
+
+    def _checkpoint(
+        self,
+        place: dict[str, Any],
+        optimiser: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ) -> Checkpoint:
+        moments, groups = optimiser_state(optimiser)
+        tensors = {
+            **under("task", self._task.state_dict()),
+            **under("best", self.best_weights),
+            **under("moments", moments),
+            "shuffle": self._shuffle.get_state(),
+            "chance": self._chance.get_state(),
+            "torch": generators_of(self._world),
+        }
+        reports = [report._asdict() for report in self.reports]
+        return Checkpoint(
+            tensors, {**place, "optimiser": groups, "schedule": schedule.state_dict(), "reports": reports}
+        )
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        tensors = checkpoint.tensors
+        if len(tensors["torch"]) != self._world:
+            raise CheckpointError(
+                f"the checkpoint is of {len(tensors['torch'])} worker(s), not of {self._world}: go on with as many"
+            )
+        self._task.load_state_dict(below(tensors, "task"))
+        self.best_weights = below(tensors, "best")
+        # Clones: a generator reads its state from the start of the storage, whichever part of it a tensor shows.
+        self._shuffle.set_state(tensors["shuffle"].clone())
+        self._chance.set_state(tensors["chance"].clone())
+        torch.set_rng_state(tensors["torch"][self._rank].clone())
+        self.reports = [EpochReport(**report) for report in checkpoint.progress["reports"]]
+        self._started -= self.reports[-1].elapsed_s
 
     def _epoch(
         self,
@@ -152,15 +228,18 @@ class _Descent:
             torch.randperm(len(self._train), generator=self._shuffle), self._recipe.optim.batch_matches
         )
         for batch in batches:
-            mine = batch[self._rank :: self._world] if len(batch) >= self._world else batch
-            loss = self._wrapped(part, *_batch(self._train, mine, self._plan, self._recipe.thinning, self._chance))
+            # Drawn for all of it by every worker, then cut; the last may be too small for all of them to have a share.
+            mine = slice(self._rank, None, self._world) if len(batch) >= self._world else slice(None)
+            whole = _batch(self._train, batch, self._plan, self._recipe.thinning, self._chance)
+            loss = self._wrapped(part, *(of_batch[mine] for of_batch in whole))
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, self._recipe.optim.clip_norm)
             optimiser.step()
             schedule.step()
             total += loss.item()
-        return total / len(batches)
+        mean = torch.tensor(total / len(batches), dtype=torch.float64)
+        return float(_mean_over_workers(mean) if self._world > 1 else mean)
 
 
 def calibrate(model: TSSTN, matches: MatchSet, *, stiffness: float = 0.02) -> None:
@@ -259,8 +338,9 @@ def thin(features: Tensor, plan: FeaturePlan, how: Thinning, chance: torch.Gener
 class _Task(nn.Module):
     """Model and loss as one module, so that workers average the gradients of both."""
 
-    def __init__(self, train: MatchSet, recipe: WinTSSTN) -> None:
+    def __init__(self, train: MatchSet, recipe: WinTSSTN, totals: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
+        self._totals = totals
         self.model = recipe.sizes.build(train.title, train.heroes).build()
         self.model.scale.fit(train.features[train.mask], train.clock_s[train.mask])
         weights = recipe.loss
@@ -273,7 +353,7 @@ class _Task(nn.Module):
         self, part: str, features: Tensor, clock_s: Tensor, mask: Tensor, won: Tensor, line_ups: Sequence[LineUp]
     ) -> Tensor:
         weight = frame_weights(mask, per_match=self.per_match)
-        losses = self.loss(self.model(features, clock_s, mask, line_ups), won, weight)
+        losses = self.loss(self.model(features, clock_s, mask, line_ups), won, weight, self._totals)
         total: Tensor = getattr(losses, part)
         return total
 
@@ -305,6 +385,12 @@ def _batch(
     if torch.rand((), generator=chance) < how.late:
         start = int(torch.randint(part.mask.shape[1] // 2 + 1, (), generator=chance))
     return features[:, start:], part.clock_s[:, start:], part.mask[:, start:], part.won, line_ups
+
+
+def _mean_over_workers(own: Tensor) -> Tensor:
+    shared = own.detach().clone()
+    torch.distributed.all_reduce(shared)
+    return shared / torch.distributed.get_world_size()
 
 
 def _copied(model: TSSTN) -> dict[str, Tensor]:

@@ -3,32 +3,37 @@
     ray job submit --working-dir . -- python -m jobs.train win-tsstn --data PATH --alias live --set optim.lr=3e-4
 
 The data is any source that `jobs.datasets.load_matches` takes. Training runs on Ray Train, or in this very process
-where the recipe asks for no workers.
+where the recipe asks for no workers. Either way the run leaves a folder (`jobs.runs`), from which it goes on where it
+was cut short.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import shutil
 import sys
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobs.errors import UsageProblem
+from jobs.recipes.overrides import restored
 from jobs.recipes.win_tsstn import SIMULATED, WinTSSTN
-from jobs.threads import beside
 
 if TYPE_CHECKING:
-    from jobs.datasets import Split
+    from jobs.datasets import MatchSet, Split
     from jobs.fit_tsstn import EpochReport, Fitted
-    from models.store import Manifest
+    from jobs.runs.folder import OpenRun
+    from models.store import Manifest, ModelStore
 
 RECIPES = {"win-tsstn": WinTSSTN(data=""), "win-tsstn-simulated": SIMULATED}
 OnEpoch = Callable[["EpochReport"], None]
 
+_RECIPE = "win-tsstn"
 _FEW_MATCHES = 100
 
 
@@ -36,6 +41,9 @@ _FEW_MATCHES = 100
 class TrainResult:
     """A stored model and how its training went."""
 
+    run: str
+    store: str
+    alias: str | None  # that means it now
     manifest: Manifest
     metrics: dict[str, Any]  # as stored with it
     reports: tuple[EpochReport, ...]
@@ -48,48 +56,151 @@ def train(
     recipe: WinTSSTN,
     *,
     store: Path | str,
+    runs: Path,
     name: str | None = None,
     alias: str | None = None,
     on_epoch: OnEpoch = lambda report: None,
     on_step: Callable[[str], None] = lambda words: None,
 ) -> TrainResult:
-    """Load the data, train, store a new version, and point the alias at it.
+    """Load the data, train, store a new version, and point the alias at it. What happens is noted as a run.
 
     Args:
         recipe: what to train on what.
         store: root folder or URL of the model store.
+        runs: folder of all runs (`jobs.runs`).
         name: of the model; by default "tsstn-TITLE".
         alias: to move to the new version; None moves none.
         on_epoch: told after every epoch.
         on_step: told what begins, in words.
 
     Raises:
-        UsageProblem, ImportProblem: the data cannot be used; nothing is stored.
-        RuntimeError: a training worker failed.
+        UsageProblem, ImportProblem: the recipe or the data cannot be used; nothing is stored, and there is no run.
+        CheckpointError: there is no room for a checkpoint; `resume` goes on from the one before.
+        RuntimeError: training workers failed more often than the recipe allows; the same.
     """
-    from jobs.commit import code_commit
-    from jobs.datasets import load_matches, split_by_match
-    from models._registry import config_to_json
-    from models.store import SHIPPED, ModelStore
+    from jobs.runs.environment import environment
+    from jobs.runs.folder import begun
+    from jobs.runs.record import RunRecord
 
+    matches, split = _read(recipe, on_step)
+    name = name or f"tsstn-{matches.title}"
+    _store(store).prepare(name, alias)
+
+    def record(run: str) -> RunRecord:
+        return RunRecord(
+            run=run,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            recipe_name=_RECIPE,
+            recipe=asdict(recipe),
+            store=str(store) if "://" in str(store) else str(Path(store).absolute()),
+            name=name,
+            alias=alias,
+            data={
+                "source": matches.source,
+                "title": matches.title,
+                "fingerprint": matches.fingerprint,
+                "matches": len(split.train),
+                "held_out": len(split.held_out),
+                "frames": split.train.frames,
+            },
+            environment=environment(),
+        )
+
+    with begun(runs, record) as run:
+        return _trained(run, recipe, matches, split, on_epoch, on_step)
+
+
+def resume(
+    run: str,
+    *,
+    runs: Path,
+    on_epoch: OnEpoch = lambda report: None,
+    on_step: Callable[[str], None] = lambda words: None,
+) -> TrainResult:
+    """Go on with a run that was cut short, from its last checkpoint, to the same weights as if it had not been.
+
+    Args:
+        run: its name, or the beginning of it.
+        runs: folder of all runs.
+        on_epoch: as of `train`.
+        on_step: as of `train`.
+
+    Raises:
+        UsageProblem: there is no such run, it is done or at work, or the data is not what it began with.
+        CheckpointError: the checkpoint cannot be used; also as of `train`.
+        RuntimeError: as of `train`.
+    """
+    from jobs.runs.folder import continued
+
+    with continued(runs, run) as opened:
+        record = opened.record
+        recipe = restored(WinTSSTN(data=""), record.recipe, str(opened.folder / "run.json"))
+        matches, split = _read(recipe, on_step)
+        if matches.fingerprint != record.data["fingerprint"]:
+            raise UsageProblem(
+                f"{recipe.data}: not the data that {record.run} began with (fingerprint {matches.fingerprint}, then "
+                f"{record.data['fingerprint']}); train anew"
+            )
+        return _trained(opened, recipe, matches, split, on_epoch, on_step)
+
+
+def _read(recipe: WinTSSTN, on_step: Callable[[str], None]) -> tuple[MatchSet, Split]:
+    """The matches of the recipe, and which of them are held out."""
+    from jobs.datasets import load_matches, split_by_match
+
+    recipe.check()
     on_step(f"reading {recipe.data}")
     matches = load_matches(recipe.data, recipe.title or None)
     for problem in matches.skipped:
         on_step(problem)
     matches = matches.of_years(since=recipe.since or None, until=recipe.until or None)
-    # The versions that ship count, too: a number means one model, wherever it lies.
-    roots = [store] if Path(store).resolve() == SHIPPED.resolve() else [store, SHIPPED]
-    models, name = ModelStore(*roots), name or f"tsstn-{matches.title}"
-    models.prepare(name, alias)
-    live = models.alias_state(name)
     split = split_by_match(matches, share=recipe.validation, seed=recipe.seed)
-    on_step(f"training on {len(split.train):,} matches, {split.train.frames:,} frames of {matches.title}")
+    won = split.train.won
+    if bool((won == won[0]).all()):
+        raise UsageProblem(
+            f"{matches.source}: camp {'A' if won[0] else 'B'} won all {len(split.train):,} matches to learn "
+            "from, which tells nothing of what decides; both outcomes are needed"
+        )
+    return matches, split
+
+
+def _store(store: Path | str) -> ModelStore:
+    """Versions that ship count, too: a number means one model, wherever it lies."""
+    from models.store import SHIPPED, ModelStore
+
+    return ModelStore(*([store] if Path(store).resolve() == SHIPPED.resolve() else [store, SHIPPED]))
+
+
+def _trained(
+    run: OpenRun,
+    recipe: WinTSSTN,
+    matches: MatchSet,
+    split: Split,
+    on_epoch: OnEpoch,
+    on_step: Callable[[str], None],
+) -> TrainResult:
+    """The run's training and what follows."""
+    from jobs.commit import code_commit
+    from models._registry import config_to_json
+
+    models, name, alias = _store(run.record.store), run.record.name, run.record.alias
+    live = models.alias_state(name)
+    verb = "going on" if run.record.resumed else "training"
+    on_step(
+        f"run {run.record.run}: {verb} on {len(split.train):,} matches, {split.train.frames:,} frames of "
+        f"{matches.title}"
+    )
     if len(split.train) < _FEW_MATCHES:
         on_step(f"so few say little about others: {_FEW_MATCHES} are a start, a thousand are better")
-    fitted = fit_here(split, recipe, on_epoch) if recipe.scaling.workers == 0 else fit_on_ray(split, recipe, on_epoch)
 
+    def noted(report: EpochReport) -> None:
+        run.epoch(report._asdict())
+        on_epoch(report)
+
+    fitted = _fit(run.folder, recipe, matches, split, noted)
+    validation = _rounded(fitted.best.validation)
     metrics = {
-        "validation": _rounded(fitted.best.validation),
+        "validation": validation,
         "validation_matches": len(split.held_out),
         "best_epoch": fitted.best.epoch,
         "train_s": round(fitted.reports[-1].elapsed_s, 1),
@@ -106,143 +217,49 @@ def train(
         code_version=code_version(),
         training_matches=matches.marks,
         parent="" if live is None else f"{name}@{live.version}",
-        recipe={"name": "win-tsstn", "config": asdict(recipe)},
+        recipe={"name": _RECIPE, "config": asdict(recipe)},
         commit=code_commit() or code_version(),
     )
+    run.registered(f"{manifest.name}@{manifest.version}")
     if alias is not None:
         models.set_alias(manifest.name, alias, manifest.version, why="trained with --alias")
-    return TrainResult(manifest, metrics, fitted.reports, fitted.best, len(split.train), split.train.frames)
-
-
-def fit_here(split: Split, recipe: WinTSSTN, on_epoch: OnEpoch) -> Fitted:
-    """Train in this process, without Ray."""
-    from jobs.fit_tsstn import fit
-
-    return fit(split.train, split.held_out, recipe, on_epoch=on_epoch)
-
-
-def fit_on_ray(split: Split, recipe: WinTSSTN, on_epoch: OnEpoch) -> Fitted:
-    """Train on Ray Train workers, on the cluster at RAY_ADDRESS or an own one on this machine.
-
-    Raises:
-        RuntimeError: a worker failed; the message is the worker's own.
-    """
-    from jobs.ray_session import ray_session
-
-    workers = recipe.scaling.workers
-    with _training_ray(ray_session, workers):
-        import ray
-        from ray.train import RunConfig, ScalingConfig
-        from ray.train.base_trainer import TrainingFailedError
-        from ray.train.torch import TorchTrainer
-        from ray.util.queue import Queue
-
-        reports = Queue(actor_options={"num_cpus": 0})
-        with tempfile.TemporaryDirectory(prefix="sightline-train-") as scratch:
-            trainer = TorchTrainer(
-                _train_worker,
-                train_loop_config={"split": ray.put(split), "recipe": recipe, "reports": reports},
-                scaling_config=ScalingConfig(num_workers=workers),
-                run_config=RunConfig(name="win-tsstn", storage_path=recipe.scaling.storage or scratch),
-            )
-            try:
-                with _forwarding(reports, on_epoch):
-                    result = trainer.fit()
-            except TrainingFailedError as failure:
-                raise RuntimeError(f"training failed: {failure}") from failure
-            finally:
-                reports.shutdown(force=True)
-            if result.checkpoint is None:
-                raise RuntimeError("training ended without a checkpoint: see the worker's log in Ray")
-            return _read_fitted(result.checkpoint)
-
-
-def _train_worker(config: dict[str, Any]) -> None:
-    """What each Ray Train worker runs; rank 0 reports, and hands its best weights over in the one checkpoint."""
-    import ray
-    import ray.train
-    from ray.train.torch import prepare_model
-
-    from jobs.fit_tsstn import fit
-
-    split, recipe, reports = ray.get(config["split"]), config["recipe"], config["reports"]
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
-    fitted = fit(
-        split.train,
-        split.held_out,
-        recipe,
-        on_epoch=reports.put if rank == 0 else lambda report: None,
-        rank=rank,
-        world=world,
-        # In two stages, and with a temporal net that does not look back, some parameters get no gradient.
-        wrap=lambda module: prepare_model(
-            module, move_to_device=False, parallel_strategy_kwargs={"find_unused_parameters": True}
-        ),
+    kept = {**validation, "best_epoch": fitted.best.epoch, "train_s": metrics["train_s"]}
+    run.done(kept, [report._asdict() for report in fitted.reports])
+    return TrainResult(
+        run=run.record.run,
+        store=run.record.store,
+        alias=alias,
+        manifest=manifest,
+        metrics=metrics,
+        reports=fitted.reports,
+        best=fitted.best,
+        matches=len(split.train),
+        frames=split.train.frames,
     )
-    metrics = {"epoch": fitted.best.epoch, **fitted.best.validation}
-    if rank != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        _write_fitted(fitted, Path(folder))
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
-def _write_fitted(fitted: Fitted, folder: Path) -> None:
-    import json
+def _fit(folder: Path, recipe: WinTSSTN, matches: MatchSet, split: Split, on_epoch: OnEpoch) -> Fitted:
+    """Train where the recipe says, with checkpoints in the run's folder or one of its name in that of the recipe."""
+    from jobs.checkpoints import Checkpoints
+    from jobs.fit_on_ray import fit_on_ray
+    from jobs.fit_tsstn import fit
 
-    from safetensors.torch import save_file
-
-    from models._registry import config_to_json
-
-    save_file(fitted.weights, folder / "weights.safetensors")
-    (folder / "config.json").write_text(json.dumps(config_to_json(fitted.config)), "utf-8")
-    (folder / "reports.json").write_text(json.dumps([report._asdict() for report in fitted.reports]), "utf-8")
-
-
-def _read_fitted(checkpoint: Any) -> Fitted:
-    import json
-
-    from safetensors.torch import load_file
-
-    from jobs.fit_tsstn import EpochReport, Fitted
-    from models._registry import config_from_json
-    from models.tsstn import TSSTNConfig
-
-    with checkpoint.as_directory() as folder:
-        reports = json.loads((Path(folder) / "reports.json").read_text("utf-8"))
-        config = config_from_json(json.loads((Path(folder) / "config.json").read_text("utf-8")))
-        assert isinstance(config, TSSTNConfig)  # as `_write_fitted` left it
-        weights = load_file(Path(folder) / "weights.safetensors")
-        return Fitted(config, weights, tuple(EpochReport(**report) for report in reports))
+    subject = _subject(recipe, matches.fingerprint)
+    if recipe.scaling.workers == 0:
+        return fit(split.train, split.held_out, recipe, on_epoch=on_epoch, checkpoints=Checkpoints(folder, subject))
+    if not recipe.scaling.storage:
+        return fit_on_ray(split, recipe, folder=folder, subject=subject, on_epoch=on_epoch)
+    shared = Path(recipe.scaling.storage) / folder.name
+    shared.mkdir(parents=True, exist_ok=True)
+    fitted = fit_on_ray(split, recipe, folder=shared, subject=subject, on_epoch=on_epoch)
+    shutil.rmtree(shared, ignore_errors=True)
+    return fitted
 
 
-@contextmanager
-def _training_ray(ray_session: Callable[..., Any], workers: int) -> Iterator[None]:
-    """The Ray that is connected already, else a session for as long as the training lasts."""
-    import ray
-
-    connected = ray.is_initialized()
-    with nullcontext() if connected else ray_session(None, logical_cpus=workers + 1, object_store_mb=512):
-        yield
-
-
-def _forwarding(reports: Any, on_epoch: OnEpoch) -> AbstractContextManager[None]:
-    """Hand what workers put into the queue to `on_epoch` while the body runs, and the rest after it."""
-    from ray.util.queue import Empty
-
-    def drain(over: threading.Event) -> None:
-        while True:
-            finishing = over.is_set()
-            try:
-                while True:
-                    on_epoch(reports.get(block=not finishing, timeout=0.2))
-            except Empty:
-                if finishing:
-                    return
-
-    return beside(drain, "train-reports")
+def _subject(recipe: WinTSSTN, fingerprint: str) -> str:
+    """Digest of what decides the weights: neither where it runs nor where the data lies."""
+    told = {name: value for name, value in asdict(recipe).items() if name not in ("data", "scaling")}
+    return hashlib.sha256(json.dumps([told, fingerprint], sort_keys=True).encode()).hexdigest()
 
 
 def user_store() -> str:

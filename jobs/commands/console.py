@@ -138,3 +138,19 @@ def writable_file(path: Path | None, option: str) -> None:
         raise UsageProblem(f"{option} {path}: there is no folder {folder}; make it first")
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise UsageProblem(f"{option} {path}: not writable; choose another place")
+
+
+def made_folder(folder: Path | None, option: str) -> Path | None:
+    """The folder of a page, made if need be, before the work and not after it.
+
+    Raises:
+        UsageProblem: it cannot be made, or its page not be written.
+    """
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageProblem(f"{option} {folder}: cannot be made a folder: {error.strerror}") from error
+    writable_file(folder / "index.html", option)
+    return folder

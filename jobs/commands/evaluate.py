@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.console import Data, Since, Title, Until, loaded, say, writable_file
-from jobs.errors import Exit, UsageProblem
+from jobs.commands.console import Data, Since, Title, Until, loaded, made_folder, say, writable_file
+from jobs.errors import Exit
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure a win model, or make every table about it anew.")
 
@@ -58,7 +58,7 @@ def win(
     from jobs.report.tables import print_report
     from jobs.trials import cores
 
-    folder = _made_folder(report, "--report")
+    folder = made_folder(report, "--report")
     writable_file(json_file, "--json")
     writable_file(card, "--card")
     names = None if baselines is None else [name for name in baselines.split(",") if name not in ("", "none")]
@@ -110,7 +110,7 @@ def reproduce(
     from jobs.reproduce import reproduce as reproduce_all
     from jobs.trials import cores
 
-    folder = _made_folder(report, "--report")
+    folder = made_folder(report, "--report")
     figures = reproduce_all(data_root, workers=cores() if workers is None else workers, on_step=say)
     if folder is not None:
         write_json(folder / "report.json", figures)
@@ -122,15 +122,3 @@ def reproduce(
     for line in gate_lines(figures["gates"]):
         typer.echo(line)
     raise typer.Exit(Exit.OK if figures["passed"] else Exit.FAILED)
-
-
-def _made_folder(folder: Path | None, option: str) -> Path | None:
-    """The folder, made if need be, before the work and not after it."""
-    if folder is None:
-        return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageProblem(f"{option} {folder}: cannot be made a folder: {error.strerror}") from error
-    writable_file(folder / "index.html", option)
-    return folder

@@ -285,10 +285,9 @@ def _check_words(words: tuple[str, ...]) -> None:
         raise UsageProblem("--help does nothing by itself; leave it out")
     context = command.make_context(path.strip(), rest)
     if words[0] == "train":
-        from jobs.train import RECIPES
+        from jobs.commands.train import chosen_recipe
 
-        if (recipe := context.params["recipe"]) not in RECIPES:
-            raise UsageProblem(f"no recipe {recipe!r}; there are: {', '.join(sorted(RECIPES))}")
+        chosen_recipe(context.params["recipe"], context.params["data"])
 
 
 def _submitter(jobs: str | None, settings: Settings) -> Submitter:

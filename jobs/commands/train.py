@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.console import AsJson, Data, Since, Title, Until, emit_json, loaded
+from jobs.commands.console import AsJson, Since, Title, Until, emit_json, loaded
 from jobs.errors import UsageProblem
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from jobs.fit_tsstn import EpochReport
-    from jobs.train import OnEpoch
+    from jobs.recipes.win_tsstn import WinTSSTN
+    from jobs.train import OnEpoch, TrainResult
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="win-tsstn, or win-tsstn-simulated for thousands of matches that know every group.")
-    ],
-    data: Data,
+        str | None,
+        typer.Argument(help="win-tsstn, or win-tsstn-simulated for thousands of matches that know every group."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="A Riot timeline, OpenDota tables, a gold table (file or folder), a set of `sightline dataset build`, "
+            "or simulator:lol?matches=4000."
+        ),
+    ] = None,
     title: Title = None,
     since: Since = None,
     until: Until = None,
@@ -30,14 +40,23 @@ def train(
     store: Annotated[
         str | None, typer.Option(metavar="DIR", help="Another model store, folder or URL, than that of the settings.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Of Ray Train; 0 trains in this process.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Of Ray Train; 0 trains in this process. Default: 1.")
+    ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change the recipe. Repeatable.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with this run, which was cut short, as it was asked for; see `sightline runs ls`.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the recipe and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model and store it as a new version.
+    """Train a model and store it as a new version. The run is kept: see `sightline runs`.
 
     Example: sightline train win-tsstn --data gold.parquet --until 2015 --alias live
     """
@@ -46,45 +65,91 @@ def train(
     from rich.console import Console
     from rich.pretty import Pretty
 
-    from jobs.intervals import MEASURES
     from jobs.recipes.overrides import with_overrides
-    from jobs.train import RECIPES
+    from jobs.train import resume as resume_run
     from jobs.train import train as train_recipe
 
-    if recipe not in RECIPES:
-        raise UsageProblem(f"no recipe {recipe!r}; there are: {', '.join(sorted(RECIPES))}")
-    chosen = replace(RECIPES[recipe], data=data, title=title or "", since=since or 0, until=until or 0)
-    chosen = with_overrides(replace(chosen, scaling=replace(chosen.scaling, workers=workers)), changes or ())
+    console = Console(stderr=True)
+    if resume is not None:
+        given = (recipe, data, title, since, until, name, alias, store, workers, changes)
+        if any(each is not None for each in given) or dry_run:
+            raise UsageProblem(
+                "--resume goes on with what was asked for then: give no recipe, and no option but --json"
+            )
+        with _progress(console) as on_epoch:
+            result = resume_run(resume, runs=loaded().settings.home / "runs", on_epoch=on_epoch, on_step=console.log)
+        _tell(console, result, as_json)
+        return
+    chosen = chosen_recipe(recipe, data)
+    chosen = replace(chosen, title=title or "", since=since or 0, until=until or 0)
+    scaling = chosen.scaling if workers is None else replace(chosen.scaling, workers=workers)
+    chosen = with_overrides(replace(chosen, scaling=scaling), changes or ())
+    chosen.check()
     if dry_run:
         emit_json(asdict(chosen)) if as_json else Console().print(Pretty(chosen, expand_all=True))
         return
-    store = store or loaded().settings.models.store
-    console = Console(stderr=True)
+    settings = loaded().settings
+    store = store or settings.models.store
     with _progress(console) as on_epoch:
-        result = train_recipe(chosen, store=store, name=name, alias=alias, on_epoch=on_epoch, on_step=console.log)
+        result = train_recipe(
+            chosen,
+            store=store,
+            runs=settings.home / "runs",
+            name=name,
+            alias=alias,
+            on_epoch=on_epoch,
+            on_step=console.log,
+        )
+    _tell(console, result, as_json)
+
+
+def chosen_recipe(recipe: str | None, data: str | None) -> WinTSSTN:
+    """The recipe of this name, on this data.
+
+    Raises:
+        UsageProblem: there is none of this name, or either is missing.
+    """
+    from jobs.train import RECIPES
+
+    there = ", ".join(sorted(RECIPES))
+    if recipe is None:
+        raise UsageProblem(f"name a recipe, one of {there}, or a run to go on with: --resume RUN")
+    if recipe not in RECIPES:
+        raise UsageProblem(f"no recipe {recipe!r}; there are: {there}")
+    if data is None:
+        raise UsageProblem("say what to learn from: --data PATH, or --data 'simulator:lol?matches=4000'")
+    return replace(RECIPES[recipe], data=data)
+
+
+def _tell(console: Console, result: TrainResult, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from jobs.intervals import MEASURES
+
     manifest, best = result.manifest, result.best
     figures = ", ".join(f"{figure} {best.validation[figure]:.4f}" for figure in MEASURES)
     console.print(
         f"kept epoch {best.epoch} of {len(result.reports)} in {result.reports[-1].elapsed_s:.0f} s: {figures}"
     )
-    moved = f", {manifest.name}@{alias} now means it" if alias else ""
-    console.print(f"stored {manifest.name}@{manifest.version} in {store}{moved}", soft_wrap=True)
+    moved = f", {manifest.name}@{result.alias} now means it" if result.alias else ""
+    console.print(f"stored {manifest.name}@{manifest.version} in {result.store}{moved}", soft_wrap=True)
     if as_json:
-        emit_json({**asdict(manifest), "store": store, "matches": result.matches, "metrics": result.metrics})
+        told = {"run": result.run, "store": result.store, "matches": result.matches, "metrics": result.metrics}
+        emit_json({**asdict(manifest), **told})
 
 
 @contextmanager
-def _progress(console: Any) -> Iterator[OnEpoch]:
-    """A progress bar over the epochs, with the loss and the time left; one line an epoch where no terminal watches."""
+def _progress(console: Console) -> Iterator[OnEpoch]:
+    """A bar over the epochs, with the loss, the rate and the time left; one line an epoch where no terminal watches."""
     if not console.is_terminal:
         yield lambda report: console.print(
             f"epoch {report.epoch}/{report.epochs}: {_epoch_words(report)}", soft_wrap=True
         )
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+    with Progress(*columns, console=console) as progress:
         bar = progress.add_task("…", total=None, visible=False)
 
         def show(report: EpochReport) -> None:
@@ -95,4 +160,16 @@ def _progress(console: Any) -> Iterator[OnEpoch]:
 
 
 def _epoch_words(report: EpochReport) -> str:
-    return f"loss {report.train_loss:.4f}, validation log-loss {report.validation['log_loss']:.4f}"
+    return (
+        f"loss {report.train_loss:.4f}, validation log-loss {report.validation['log_loss']:.4f}, "
+        f"{report.matches_per_s:,.0f} matches/s, {_left(report.left_s)} left"
+    )
+
+
+def _left(left_s: float) -> str:
+    """Seconds as a person says them: 45 s, 3 min 05 s, 2 h 10 min."""
+    whole = round(left_s)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest_s = divmod(whole, 60)
+    return f"{minutes} min {rest_s:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -23,6 +23,32 @@ def with_overrides(config: C, assignments: Iterable[str]) -> C:
             raise UsageProblem(f"--set {assignment}: write it as path.to.field=value")
         config = _set(config, path.split("."), text, assignment)
     return config
+
+
+def restored(config: C, values: Mapping[str, Any], where: str) -> C:
+    """A copy of `config` with the values of its fields that were written as JSON; the others stay.
+
+    Args:
+        config: of the wanted kind.
+        values: by field, nested as the dataclass is.
+        where: they stand, for messages.
+
+    Raises:
+        UsageProblem: no such field (the message lists those there are), or a value of another type.
+    """
+    known = {each.name: getattr(config, each.name) for each in fields(config)}  # type: ignore[arg-type] # is a dataclass
+    changed: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise UsageProblem(f"{where}: no field {name!r} in a recipe; there are {', '.join(known)}")
+        old = known[name]
+        if is_dataclass(old) and isinstance(value, Mapping):
+            changed[name] = restored(old, value, f"{where}: {name}")
+        elif type(value) is type(old) or (isinstance(old, float) and type(value) is int):
+            changed[name] = type(old)(value) if isinstance(old, float) else value
+        else:
+            raise UsageProblem(f"{where}: {name} must be a {type(old).__name__}, not {value!r}")
+    return replace(config, **changed)  # type: ignore[type-var] # is a dataclass
 
 
 def _set(config: Any, path: list[str], text: str, assignment: str) -> Any:

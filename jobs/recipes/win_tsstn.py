@@ -30,9 +30,11 @@ match knows, every lead speaks for the side that has it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+from jobs.errors import UsageProblem
 from models.layers.heroes import LineUp, hero_classes
 from models.tsstn import TSSTNConfig
 from streaming.features.catalogue import title_spec
@@ -93,11 +95,13 @@ class Thinning:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Where to train: `workers` of Ray Train, 0 for this very process; `storage` is a folder that all nodes share."""
+    """Where to train: `workers` of Ray Train, 0 for this very process; `storage` is a folder that all nodes share, for
+    checkpoints, by default that of the run."""
 
     workers: int = 1
     threads: int = 1
     storage: str = ""
+    restarts: int = 3  # from the last checkpoint, where workers are lost
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,30 @@ class WinTSSTN:
     optim: Optim = field(default_factory=Optim)
     thinning: Thinning = field(default_factory=Thinning)
     scaling: Scaling = field(default_factory=Scaling)
+
+    def check(self) -> None:
+        """Raises UsageProblem where a number makes no sense; the message names it."""
+        optim, scaling = self.optim, self.scaling
+        for name, whole, least in (
+            ("optim.batch_matches", optim.batch_matches, 1),
+            ("optim.epochs", optim.epochs, 1),
+            ("optim.patience", optim.patience, 1),
+            ("scaling.workers", scaling.workers, 0),
+            ("scaling.threads", scaling.threads, 1),
+            ("scaling.restarts", scaling.restarts, 0),
+        ):
+            if whole < least:
+                raise UsageProblem(f"{name}={whole}: must be at least {least}")
+        for name, number in (
+            ("optim.lr", optim.lr),
+            ("optim.lr_end", optim.lr_end),
+            ("optim.weight_decay", optim.weight_decay),
+            ("optim.clip_norm", optim.clip_norm),
+        ):
+            if not 0 <= number < math.inf:
+                raise UsageProblem(f"{name}={number}: must be a finite number, not below 0")
+        if not 0 < self.validation < 1:
+            raise UsageProblem(f"validation={self.validation}: must lie between 0 and 1")
 
 
 SIMULATED = WinTSSTN(

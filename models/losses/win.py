@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,23 +12,28 @@ from torch import Tensor, nn
 from models.tsstn import WinEstimate
 
 
-def win_loss(logits: Tensor, won: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean cross-entropy in nats. logits, weight (B, T); won (B,), 1 if camp A won, else 0."""
+def win_loss(logits: Tensor, won: Tensor, weight: Tensor, total: Tensor | None = None) -> Tensor:
+    """Weighted mean cross-entropy in nats. logits, weight (B, T); won (B,), 1 if camp A won, else 0.
+
+    `total`, here and below, is what to divide by in place of the sum of these weights: see `TSSTNLoss.forward`.
+    """
     target = won[:, None].expand_as(logits)
     nats = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (nats * weight).sum() / weight.sum()
+    return (nats * weight).sum() / (weight.sum() if total is None else total)
 
 
-def weight_roughness(weights: Tensor, frame_weight: Tensor) -> Tensor:
+def weight_roughness(weights: Tensor, frame_weight: Tensor, total: Tensor | None = None) -> Tensor:
     """Mean change of the group weights between two frames, Σ_g |w_t - w_(t-1)|. weights (B, T, G)."""
     moved = (weights[:, 1:] - weights[:, :-1]).abs().sum(dim=-1)
-    return (moved * frame_weight[:, 1:]).sum() / frame_weight[:, 1:].sum().clamp(min=1e-12)
+    total = frame_weight[:, 1:].sum() if total is None else total
+    return (moved * frame_weight[:, 1:]).sum() / total.clamp(min=1e-12)
 
 
-def entropy_shortfall(weights: Tensor, frame_weight: Tensor, *, floor: float) -> Tensor:
+def entropy_shortfall(weights: Tensor, frame_weight: Tensor, *, floor: float, total: Tensor | None = None) -> Tensor:
     """Mean of max(0, floor - H(w)) in nats: looking at one group only explains nothing. weights (B, T, G)."""
     entropy: Tensor = -torch.special.xlogy(weights, weights.clamp(min=1e-12)).sum(dim=-1)
-    return ((floor - entropy).clamp(min=0) * frame_weight).sum() / frame_weight.sum()
+    total = frame_weight.sum() if total is None else total
+    return ((floor - entropy).clamp(min=0) * frame_weight).sum() / total
 
 
 def frame_weights(mask: Tensor, *, per_match: bool) -> Tensor:
@@ -59,15 +65,27 @@ class TSSTNLoss(nn.Module):
         self.score, self.roughness, self.entropy, self.floor = score, roughness, entropy, floor
         self.log_kappa = nn.Parameter(torch.zeros(groups))
 
-    def forward(self, estimate: WinEstimate, won: Tensor, weight: Tensor) -> NamedLosses:
-        """Losses of whole matches: estimate (B, T, ...), won (B,), weight (B, T)."""
-        win = win_loss(estimate.logits, won, weight)
+    def forward(
+        self,
+        estimate: WinEstimate,
+        won: Tensor,
+        weight: Tensor,
+        totals: Callable[[Tensor], Tensor] = lambda own: own,
+    ) -> NamedLosses:
+        """Losses of whole matches: estimate (B, T, ...), won (B,), weight (B, T).
+
+        Each part is a sum over a sum of weights. Where matches of one batch lie on several workers, which average their
+        gradients, `totals` gives for these sums (3,) their mean over the workers: then the average of the workers'
+        losses is the loss of the whole batch, however unequal the shares.
+        """
         alone = estimate.scores * self.log_kappa.exp()  # (B, T, G)
+        known = (estimate.weights > 0) * weight[..., None]
+        frames, scored, moves = totals(torch.stack([weight.sum(), known.sum(), weight[:, 1:].sum()]))
         target = won[:, None, None].expand_as(alone)
         nats = F.binary_cross_entropy_with_logits(alone, target, reduction="none")
-        known = (estimate.weights > 0) * weight[..., None]
-        score = (nats * known).sum() / known.sum().clamp(min=1e-12)
-        roughness = weight_roughness(estimate.weights, weight)
-        entropy = entropy_shortfall(estimate.weights, weight, floor=self.floor)
+        win = win_loss(estimate.logits, won, weight, frames)
+        score = (nats * known).sum() / scored.clamp(min=1e-12)
+        roughness = weight_roughness(estimate.weights, weight, moves)
+        entropy = entropy_shortfall(estimate.weights, weight, floor=self.floor, total=frames)
         total = win + self.score * score + self.roughness * roughness + self.entropy * entropy
         return NamedLosses(total, win, score, roughness, entropy)

@@ -17,8 +17,10 @@ import httpx
 import psutil
 import pytest
 
+from jobs.runs.folder import all_runs
 from jobs.schedule.ray_jobs import RayJobs
 from jobs.schedule.submitter import SubmitterAway
+from models.store import ModelStore
 from streaming import topics
 from streaming.codec import Encoder, PackagedRegistry, load_schema
 from streaming.kafka.admin import ensure_topics
@@ -85,6 +87,34 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def submit(
+    cluster: str, environment: dict[str, str], options: list[str], words: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """`ray job submit --working-dir . -- WORDS`, as soon as the cluster takes jobs."""
+    command = [
+        RAY, "job", "submit", "--address", cluster, "--working-dir", ".",
+        "--runtime-env-json", json.dumps({"env_vars": environment}), *options, "--", *words,
+    ]  # fmt: skip
+    deadline = time.monotonic() + 180
+    while True:  # the dashboard answers before the agent that takes jobs does
+        submitted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+        if "No available agent" not in submitted.stderr or time.monotonic() > deadline:
+            return submitted
+        time.sleep(0.5)
+
+
+def test_a_submitted_training_stores_its_model(cluster: str, tmp_path: Path) -> None:
+    words = ["python", "-m", "jobs.train", "win-tsstn", "--data", "simulator:lol?matches=20&seed=1", "--name", "mine"]
+    small = ["--set", "optim.epochs=2", "--set", "sizes.hidden=4", "--workers", "2"]
+    submitted = submit(cluster, {"SIGHTLINE_HOME": str(tmp_path)}, [], [*words, *small])
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    assert "epoch 2/2" in submitted.stdout
+    stored = ModelStore(tmp_path / "models").load("mine@1")
+    ((_, record),) = all_runs(tmp_path / "runs")
+    assert record is not None and (record.state, record.model) == ("done", "mine@1")
+    assert record.recipe["scaling"]["workers"] == 2 and stored.manifest.data_fingerprint == record.data["fingerprint"]
+
+
 def test_a_submitted_job_answers_from_a_clean_cluster(cluster: str, tmp_path: Path) -> None:
     broker = EmbeddedBroker(tmp_path / "kafka")
     sources: list[KafkaSource] = []
@@ -99,17 +129,8 @@ def test_a_submitted_job_answers_from_a_clean_cluster(cluster: str, tmp_path: Pa
         publisher.close()
 
         environment = {"SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "SIGHTLINE_HOME": str(tmp_path)}
-        submit = [
-            RAY, "job", "submit", "--address", cluster, "--working-dir", ".", "--no-wait",
-            "--runtime-env-json", json.dumps({"env_vars": environment}), "--submission-id", "win",
-            "--", "python", "-m", "jobs.run", "win-prediction",
-        ]  # fmt: skip
-        deadline = time.monotonic() + 180
-        while True:  # the dashboard answers before the agent that takes jobs does
-            submitted = subprocess.run(submit, cwd=ROOT, capture_output=True, text=True, timeout=120)
-            if "No available agent" not in submitted.stderr or time.monotonic() > deadline:
-                break
-            time.sleep(0.5)
+        words = ["python", "-m", "jobs.run", "win-prediction"]
+        submitted = submit(cluster, environment, ["--no-wait", "--submission-id", "win"], words)
         assert submitted.returncode == 0, submitted.stdout + submitted.stderr
 
         insights = KafkaSource(kafka, "match.insights", "reader")

@@ -39,7 +39,7 @@ COMMANDS = [
     ["schedule", "manifests"],
     ["models", "ls"], ["models", "show"], ["models", "diff"], ["models", "promote"], ["models", "rollback"],
     ["models", "gc"], ["evaluate", "win"], ["evaluate", "reproduce"],
-    ["dataset", "build"], ["dataset", "show"],
+    ["dataset", "build"], ["dataset", "show"], ["runs", "ls"], ["runs", "show"], ["runs", "compare"],
 ]  # fmt: skip
 
 

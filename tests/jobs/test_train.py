@@ -25,6 +25,15 @@ SMALL = with_overrides(
     WinTSSTN(data=SOURCE),
     ["optim.epochs=3", "optim.batch_matches=16", "sizes.hidden=8", "sizes.state=8", "scaling.workers=0"],
 )
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Runs are kept there."""
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
 GROUPS = {"gold": ("gold", "xp"), "kill": ("kills",), "form": ("form",)}
 
 
@@ -152,7 +161,7 @@ def test_a_model_learns_the_heroes_of_its_training_matches() -> None:
 
 
 def test_train_stores_a_version_that_says_where_it_comes_from(tmp_path: Path) -> None:
-    result = train(SMALL, store=tmp_path, name="mine", alias="live")
+    result = train(SMALL, store=tmp_path, runs=tmp_path / "runs", name="mine", alias="live")
     stored = ModelStore(tmp_path).load("mine@live")
     assert stored.manifest == result.manifest and stored.version == "1"
     assert stored.manifest.title == "lol"
@@ -168,8 +177,10 @@ def test_train_stores_a_version_that_says_where_it_comes_from(tmp_path: Path) ->
 def test_a_ray_train_worker_gives_the_same_weights_as_this_process(tmp_path: Path) -> None:
     epochs: list[int] = []
     recipe = replace(SMALL, scaling=replace(SMALL.scaling, workers=1))
-    ours = train(SMALL, store=tmp_path / "here")
-    theirs = train(recipe, store=tmp_path / "ray", on_epoch=lambda report: epochs.append(report.epoch))
+    ours = train(SMALL, store=tmp_path / "here", runs=tmp_path / "runs")
+    theirs = train(
+        recipe, store=tmp_path / "ray", runs=tmp_path / "runs", on_epoch=lambda report: epochs.append(report.epoch)
+    )
     assert epochs == [1, 2, 3]
     assert theirs.manifest.sha256["weights.safetensors"] == ours.manifest.sha256["weights.safetensors"]
 

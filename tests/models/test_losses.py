@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.losses import TSSTNLoss, entropy_shortfall, frame_weights, weight_roughness, win_loss
 from models.tsstn import WinEstimate
@@ -49,3 +51,35 @@ def test_total_is_the_weighted_sum_of_the_parts() -> None:
     assert parts.score.item() == pytest.approx(math.log(2))  # the second group is not known: its score is not judged
     assert parts.roughness.item() == 0 and parts.entropy.item() == pytest.approx(0.5)
     assert parts.total.item() == pytest.approx(1.3 * math.log(2) + 0.01 * 0.5)
+
+
+@given(seed=st.integers(0, 10_000), cut=st.integers(1, 4), per_match=st.booleans())
+@settings(max_examples=30)
+def test_the_mean_loss_of_shares_is_that_of_the_whole_batch_however_unequal(
+    seed: int, cut: int, per_match: bool
+) -> None:
+    chance = torch.Generator().manual_seed(seed)
+    loss = TSSTNLoss(3)
+    mask = torch.arange(6) < torch.randint(1, 7, (5, 1), generator=chance)
+    known = torch.rand(5, 6, 3, generator=chance) < 0.6
+    weights = torch.rand(5, 6, 3, generator=chance) * known
+    weights = weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-9)
+    scores = torch.rand(5, 6, 3, generator=chance) * 2 - 1
+    estimate = WinEstimate(scores.sum(dim=2), scores, weights, scores)
+    won, frame = (torch.rand(5, generator=chance) < 0.5).float(), frame_weights(mask, per_match=per_match)
+    shares = [slice(None, cut), slice(cut, None)]
+    own: list[torch.Tensor] = []
+
+    def noted(sums: torch.Tensor) -> torch.Tensor:
+        own.append(sums)
+        return sums
+
+    def part(share: slice) -> WinEstimate:
+        return WinEstimate(*(column[share] for column in estimate))
+
+    for share in shares:
+        loss(part(share), won[share], frame[share], noted)
+    mean = torch.stack(own).mean(dim=0)
+    halves = [loss(part(share), won[share], frame[share], lambda _: mean) for share in shares]
+    for of_shares, whole in zip(zip(*halves, strict=True), loss(estimate, won, frame), strict=True):
+        torch.testing.assert_close(torch.stack(of_shares).mean(), whole)

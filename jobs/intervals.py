@@ -82,6 +82,19 @@ def judge(
     }
 
 
+def ece_of_noise(frames: Frames, probs: Floats) -> Floats:
+    """Calibration error that these matches would show of a predictor without any, (`RESAMPLES`,).
+
+    ECE is a sum of absolute values, so that luck makes it grow too: by how much, tell the gaps of resamples less the
+    gaps of the frames themselves (a centred bootstrap).
+
+    Args:
+        frames: what is judged; at least one.
+        probs: (N,) P(A wins).
+    """
+    return _gaps(frames, probs, resample_counts(frames.matches, RESAMPLES, seed=0), centre=1.0)
+
+
 def resample_counts(matches: int, resamples: int, seed: int) -> Floats:
     """How often each match is drawn in each resample, (R, B); every row sums to B."""
     chance = np.random.default_rng(seed)
@@ -114,11 +127,16 @@ def _brier(frames: Frames, p: Floats, counts: Floats) -> Floats:
 
 
 def _ece(frames: Frames, p: Floats, counts: Floats) -> Floats:
+    return _gaps(frames, p, counts, centre=0.0)
+
+
+def _gaps(frames: Frames, p: Floats, counts: Floats, *, centre: float) -> Floats:
+    """Sum of the absolute gaps of all bins, (R,); `centre` times the gaps of the frames themselves is taken off."""
     slot = np.minimum((p * ECE_BINS).astype(np.int64), ECE_BINS - 1)
     gap = _histogram(frames, slot, ECE_BINS, p - frames.won)
     total = counts @ _sums(frames, np.ones_like(p))
     with np.errstate(invalid="ignore"):
-        out: Floats = np.abs(counts @ gap).sum(axis=1) / total
+        out: Floats = np.abs((counts - centre) @ gap).sum(axis=1) / total
     return out
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jobs.intervals import Frames, Judged, judge
+from jobs.intervals import Frames, ece_of_noise, judge
+from models.metrics import ece
 from models.verdict import Reason, Verdict
 
 Floats = npt.NDArray[np.float64]
 
 CANDIDATE, LIVE = "candidate", "live"
+_SURE = 0.95
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Bounds:
 
     Attributes:
         matches: the fewest that say anything; intervals over fewer are too narrow to be trusted.
-        ece: the most that the expected calibration error may be, as of `models.metrics.ece`, less what the bootstrap
-            finds to be its bias: noise alone makes it 0.04 on 200 matches.
+        ece: the most that the expected calibration error may be, as of `models.metrics.ece`, on a window so long that
+            luck does not exceed it; on a shorter one, the most is what luck stays below in 95 of 100 windows, as of
+            `jobs.intervals.ece_of_noise`: 0.11 on 200 matches, where the truth itself shows 0.08.
         slowdown: the most time that an answer may take, in times of the live model's.
     """
 
@@ -68,23 +71,33 @@ def quality(frames: Frames, candidate: Floats, live: Floats | None, bounds: Boun
     rival = np.full_like(candidate, frames.won.mean()) if live is None else live
     whose = "the base rate" if live is None else "the live model"
     judged = judge(frames, {CANDIDATE: candidate, LIVE: rival}, measures=("log_loss", "ece"))
-    nats, ece = (judged[LIVE].difference(judged[CANDIDATE], measure) for measure in ("log_loss", "ece"))
+    nats, gap = (judged[LIVE].difference(judged[CANDIDATE], measure) for measure in ("log_loss", "ece"))
     _, _, nats_high = nats or (math.nan,) * 3
-    _, ece_low, _ = ece or (math.nan,) * 3
+    _, gap_low, _ = gap or (math.nan,) * 3
     found = [
         Reason(f"log-loss minus that of {whose}, upper end of the 95 % interval, below", nats_high, 0.0, nats_high < 0),
-        at_most("expected calibration error, less its bias, at most", _unbiased_ece(judged[CANDIDATE]), bounds.ece),
+        calibration(frames, candidate, bounds),
     ]
     if live is not None:
         found.append(
-            at_most("calibration error minus that of the live model, lower end of the 95 % interval, at most", ece_low)
+            at_most("calibration error minus that of the live model, lower end of the 95 % interval, at most", gap_low)
         )
     return found
 
 
-def _unbiased_ece(judged: Judged) -> float:
-    """A sum of absolute values grows with noise, in resamples as much as in the window: what they add is taken off."""
-    return max(0.0, 2 * judged.values["ece"] - float(judged.samples["ece"].mean()))
+def calibration(frames: Frames, candidate: Floats, bounds: Bounds) -> Reason:
+    """Calibrated, as far as these matches can tell?
+
+    Args:
+        frames: N frames of B matches.
+        candidate: (N,) P(A wins).
+        bounds: see there.
+    """
+    by_luck = float(np.quantile(ece_of_noise(frames, candidate), _SURE))
+    criterion = "expected calibration error, at most"
+    if by_luck > bounds.ece:
+        criterion += f" (asked {bounds.ece:g}; luck makes more of it on {frames.matches:,} matches)"
+    return at_most(criterion, ece(candidate, frames.won), max(bounds.ece, by_luck))
 
 
 def pace(what: str, candidate_s: Sequence[float], live_s: Sequence[float] | None, bounds: Bounds) -> Reason:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,7 @@ from models.verdict import Verdict
 LAX = Bounds(matches=2, ece=1.0, slowdown=1.2)
 
 
-def one_frame_each(won: npt.ArrayLike) -> Frames:
+def one_frame_each(won: Sequence[float] | npt.NDArray[Any]) -> Frames:
     return Frames(np.array(won, np.float64), np.arange(len(won)), len(won))
 
 

@@ -70,9 +70,9 @@ def run_pipeline(name: str, settings: Settings) -> None:
 
 def _run_win_prediction(settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
     if settings.pipeline.runner == "continuous":
-        from jobs.run_continuous import run_continuously
+        from jobs.run_continuous import processes_for, run_continuously
 
-        run_continuously("win-prediction", settings, stopping)
+        run_continuously("win-prediction", settings, stopping, processes_for(settings))
     else:
         _run_by_micro_batch("win-prediction", settings, stopping, shared=shared)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -28,12 +28,30 @@ log = logging.getLogger(__name__)
 Described = list[dict[str, Any]]
 """Every model, as `LocalPredict.describe` has it."""
 
+_WORKER_IMPORTS = ("torch", "serve.win", "streaming.pipelines.win_prediction", "streaming.runners.worker")
 _WORKER_START_UP_S = 8.0  # a process, joining the group, and the state of the partitions it takes
 
 
-def run_continuously(name: str, settings: Settings, stopping: threading.Event) -> None:
+def processes_for(settings: Settings) -> list[Any]:
+    """Of the first workers, to be started before all else: their way to the first answer is the longest."""
+    from streaming.runners.continuous import standby
+
+    return standby(_fewest(settings), _WORKER_IMPORTS)
+
+
+def _fewest(settings: Settings) -> int:
+    return settings.pipeline.min_workers or settings.pipeline.workers
+
+
+def run_continuously(name: str, settings: Settings, stopping: threading.Event, processes: Sequence[Any] = ()) -> None:
     """Until it is time to stop. Whether the models can be loaded is found out here, while the workers start, so that
     one that is missing ends the run.
+
+    Args:
+        name: of the pipeline.
+        settings: all of them.
+        stopping: set when it is time.
+        processes: of `processes_for`.
 
     Raises:
         UsageProblem: more workers than the pipeline can have.
@@ -55,8 +73,7 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
             f"pipeline.workers is {settings.pipeline.workers}, but the state of {name} belongs to all partitions "
             f"(stages {', '.join(pipeline.shared)}): one worker reads them"
         )
-    fewest = settings.pipeline.min_workers or settings.pipeline.workers
-    runner = ContinuousRunner(make_worker(pipeline, settings, kafka), fewest)
+    runner = ContinuousRunner(make_worker(pipeline, settings, kafka), _fewest(settings), standby=processes)
     registry = settings.registry.open()
 
     def starting() -> str:

@@ -7,14 +7,15 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import httpx
 
 from streaming.codec._schema import Schema, UnusableSchema
 from streaming.codec.registry import RegistryUnavailable, UnknownSchema, load_schema
 from streaming.topics import TOPICS
+
+if TYPE_CHECKING:
+    import httpx
 
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _MAX_ANSWER_BYTES = 2 << 20
@@ -27,6 +28,8 @@ _NOT_FOUND = (40401, 40402, 40403)  # subject, version, schema
 def _trusted() -> ssl.SSLContext:
     """The certificates that are trusted: reading them takes ten times as long as an answer, and noise on a topic asks
     for many schemas."""
+    import httpx  # here and below: only runs with a registry of their own need it
+
     return httpx.create_ssl_context()
 
 
@@ -113,6 +116,8 @@ class ConfluentRegistry:
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """The JSON object that the registry answers with."""
+        import httpx
+
         headers = {"Accept": f"{_CONTENT_TYPE}, application/json", "Content-Type": _CONTENT_TYPE}
         deadline = time.monotonic() + 2 * self._timeout_s  # httpx's time-outs are per read, not for the whole answer
         try:

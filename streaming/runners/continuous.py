@@ -9,19 +9,22 @@ changelog. Workers come and go while it runs (`scale`). A pipeline that shares s
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from streaming.runners.flow import Clock
 from streaming.runners.progress import Progress
-from streaming.runners.worker import Worker
+
+if TYPE_CHECKING:  # a process that waits for its worker loads nothing before it is told what
+    from streaming.runners.flow import Clock
+    from streaming.runners.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,10 @@ _REPORT_S = 0.5
 _STOP_S = 20.0
 _RESTART_PAUSES_S = (0.0, 0.5, 2.0, 5.0)
 
-MakeWorker = Callable[[int, Progress], Worker]
+CPUS_PER_WORKER = 0.25
+"""Logical; a worker mostly waits for the log."""
+
+MakeWorker = Callable[[int, Progress], "Worker"]
 """(number, where it keeps its counters) to a worker. Travels to the worker's process, and is called there; workers of
 different numbers have different transactional ids, those of the same number the same one."""
 
@@ -64,20 +70,48 @@ class _Told(Progress):
 
 
 class _Actor:
-    """A worker in its process."""
+    """A process for one worker. Its start takes seconds, most of them imports, and so it may come before the worker."""
 
-    def __init__(self, make: MakeWorker, number: int) -> None:
+    def __init__(self) -> None:
         self._told = _Told(time.time_ns() // 1_000_000)
-        self._worker = make(number, self._told)
+        self._worker: Worker | None = None
+        self._is_stopped = False
 
-    def run(self) -> None:
-        self._worker.run()
+    def load(self, modules: Sequence[str]) -> None:
+        for module in modules:
+            importlib.import_module(module)
+
+    def run(self, make: MakeWorker, number: int) -> None:
+        self._worker = worker = make(number, self._told)
+        if not self._is_stopped:
+            worker.run()
 
     def stop(self) -> None:
-        self._worker.stop()
+        self._is_stopped = True
+        if self._worker is not None:
+            self._worker.stop()
 
     def news(self) -> tuple[list[News], frozenset[int]]:
-        return self._told.news(), self._worker.owned
+        return self._told.news(), frozenset() if self._worker is None else self._worker.owned
+
+
+def standby(count: int, modules: Sequence[str], *, cpus: float = CPUS_PER_WORKER) -> list[Any]:
+    """Processes for so many workers, which import these modules while the caller prepares what a worker needs.
+
+    Args:
+        count: how many.
+        modules: by name, in the order in which they are wanted.
+        cpus: logical, of each.
+    """
+    actors = [_started(cpus) for _ in range(count)]
+    for actor in actors:
+        actor.load.remote(modules)
+    return actors
+
+
+def _started(cpus: float) -> Any:
+    actor: Any = ray.remote(_Actor)
+    return actor.options(num_cpus=cpus, max_concurrency=3).remote()  # it runs, is asked, and is stopped
 
 
 @dataclass
@@ -97,7 +131,8 @@ class ContinuousRunner:
     Args:
         make: makes a worker, in its own process.
         workers: how many.
-        cpus_per_worker: logical; a worker mostly waits for the log.
+        standby: processes that are there already, for the first of them.
+        cpus_per_worker: logical.
         clock: milliseconds, UTC.
     """
 
@@ -106,14 +141,14 @@ class ContinuousRunner:
         make: MakeWorker,
         workers: int = 1,
         *,
-        cpus_per_worker: float = 0.25,
+        standby: Sequence[Any] = (),
+        cpus_per_worker: float = CPUS_PER_WORKER,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         if workers < 1:
             raise ValueError(f"a runner needs 1 worker or more, not {workers}")
         self._make, self._wanted = make, workers
-        actor: Any = ray.remote(_Actor)
-        self._remote = actor.options(num_cpus=cpus_per_worker, max_concurrency=3)  # it runs, is asked, and is stopped
+        self._standby, self._cpus_per_worker = list(standby), cpus_per_worker
         self._running: dict[int, _Running] = {}
         self._leaving: list[_Running] = []
         self._deaths: dict[int, int] = {}
@@ -170,8 +205,8 @@ class ContinuousRunner:
         """Start who is missing, and ask who is too many to leave."""
         for number in range(self._wanted):
             if number not in self._running and time.monotonic() >= self._due.get(number, 0.0):
-                actor = self._remote.remote(self._make, number)
-                self._running[number] = _Running(number, actor, actor.run.remote())
+                actor = self._standby.pop() if self._standby else _started(self._cpus_per_worker)
+                self._running[number] = _Running(number, actor, actor.run.remote(self._make, number))
         for number in [number for number in self._running if number >= self._wanted]:
             running = self._running.pop(number)
             running.actor.stop.remote()

@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 from reference_harness import SEARCH_PATH, Bench, Received, bench, require_each_once
-from reference_workload import BEGINS, GROUP, MATCHES, continuous, run_until_sigterm
+from reference_process import BEGINS
+from reference_workload import GROUP, MATCHES
 
 from jobs.ray_session import ray_session
 from jobs.settings import RaySection
@@ -52,7 +53,7 @@ def restart() -> dict[str, Any]:
     with ray_session(None, logical_cpus=own.num_cpus, object_store_mb=own.object_store_mb):
         import ray
 
-        command = ["bench_recovery", "--workers", "1", "--ray-address", ray.get_runtime_context().gcs_address]
+        command = ["reference_process", "--workers", "1", "--ray-address", ray.get_runtime_context().gcs_address]
         with bench(command, matches=KEYS) as b:
             b.publish(KEYS)
             _start(b)
@@ -90,7 +91,7 @@ class Kill:
 
 
 def failover() -> dict[str, Any]:
-    with bench(["bench_recovery", "--workers", "2"]) as b:
+    with bench(["reference_process", "--workers", "2"]) as b:
         b.start_pipeline()
         b.publish(MATCHES)
         b.wait_for(MATCHES)
@@ -178,17 +179,8 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("restart", "failover"))
-    parser.add_argument("--bootstrap", help="be the process that is measured, on these brokers")
-    parser.add_argument("--workers", type=int, help="of it")
-    parser.add_argument("--ray-address", help="of its cluster; default: one of its own")
+    parser.add_argument("what", choices=("restart", "failover"))
     options = parser.parse_args()
-    if options.bootstrap:
-        kafka = KafkaSettings(bootstrap_servers=options.bootstrap)
-        run_until_sigterm(lambda: continuous(kafka, options.workers), options.ray_address)
-        return
-    if options.what is None:
-        parser.error("restart or failover?")
     result = restart() if options.what == "restart" else failover()
     sys.stdout.write(json.dumps({options.what: result}, indent=2) + "\n")
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from reference_harness import answered_after, bench, require_each_once
+from reference_process import run_until_sigterm
 from reference_workload import (
     ANSWERS,
     FRAMES,
@@ -29,7 +30,6 @@ from reference_workload import (
     ReferenceRegistry,
     continuous,
     micro_batch,
-    run_until_sigterm,
 )
 
 from jobs.signals import signals_set
@@ -42,10 +42,12 @@ from streaming.topics import state_topic
 def run_pipeline(bootstrap: str, workers: int, *, at_least_once: bool) -> None:
     kafka = KafkaSettings(bootstrap_servers=bootstrap)
 
-    def make() -> ContinuousRunner | MicroBatchRunner:
-        return continuous(kafka, workers, at_least_once=at_least_once) if workers else micro_batch(kafka)
+    def make(processes: list[Any]) -> ContinuousRunner | MicroBatchRunner:
+        if not workers:
+            return micro_batch(kafka)
+        return continuous(kafka, workers, standby=processes, at_least_once=at_least_once)
 
-    run_until_sigterm(make)
+    run_until_sigterm(make, workers)
 
 
 def run_by_hand(bootstrap: str) -> None:

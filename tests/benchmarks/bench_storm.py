@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 from reference_harness import Bench, Received, answered_after, bench, require_each_once
+from reference_process import run_until_sigterm
 from reference_workload import (
     FRAMES,
     ReferenceRegistry,
     continuous,
     frames,
     micro_batch,
-    run_until_sigterm,
 )
 
 from streaming.codec import ConfluentRegistry, Encoder, Schema, UnknownSchema, load_schema
@@ -227,10 +227,12 @@ def _require_letters(letters: Counter[tuple[str, str, str]], wanted: dict[str, i
 def run_pipeline(bootstrap: str, workers: int, registry_url: str) -> None:
     kafka, known = KafkaSettings(bootstrap_servers=bootstrap), StormRegistry(registry_url)
 
-    def make() -> ContinuousRunner | MicroBatchRunner:
-        return continuous(kafka, workers, registry=known) if workers else micro_batch(kafka, registry=known)
+    def make(processes: list[Any]) -> ContinuousRunner | MicroBatchRunner:
+        if not workers:
+            return micro_batch(kafka, registry=known)
+        return continuous(kafka, workers, standby=processes, registry=known)
 
-    run_until_sigterm(make)
+    run_until_sigterm(make, workers)
 
 
 def main() -> None:

@@ -9,22 +9,16 @@ pipeline's own process, as a plain stage; everything else is what `sightline run
 from __future__ import annotations
 
 import os
-import sys
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from jobs.ray_session import ray_session
-from jobs.run import Runner
-from jobs.settings import PipelineSection, RaySection
-from jobs.signals import signals_set
+from jobs.settings import PipelineSection
 from streaming.codec import Schema, SchemaRegistry, UnknownSchema, load_schema
 from streaming.kafka.admin import read_changelog
 from streaming.kafka.plain_sink import KafkaPlainSink
@@ -71,7 +65,6 @@ def reference_pipeline() -> Pipeline:
 
 
 GROUP = "reference"
-BEGINS = "the runner begins at"
 
 
 def micro_batch(
@@ -102,6 +95,7 @@ def continuous(
     workers: int,
     make_pipeline: Callable[[], Pipeline] = reference_pipeline,
     *,
+    standby: Sequence[Any] = (),
     at_least_once: bool = False,
     registry: SchemaRegistry | None = None,
 ) -> ContinuousRunner:
@@ -118,27 +112,7 @@ def continuous(
             progress=progress,
         )
 
-    return ContinuousRunner(make, workers)
-
-
-def run_until_sigterm(make_runner: Callable[[], Runner], address: str | None = None) -> None:
-    """In a process of its own, with the settings that `sightline run` has by default; `address` is that of a Ray
-    cluster, None starts one. Says when the runner begins, in s since 1970."""
-    ray_settings, stopping = RaySection(), threading.Event()
-    with (
-        ray_session(address, logical_cpus=ray_settings.num_cpus, object_store_mb=ray_settings.object_store_mb),
-        signals_set(stopping),
-    ):
-        runner = make_runner()
-
-        def stop() -> None:
-            stopping.wait()
-            runner.stop()
-
-        threading.Thread(target=stop, name="stop", daemon=True).start()
-        sys.stdout.write(f"{BEGINS} {time.time():.3f}\n")
-        sys.stdout.flush()
-        runner.run()
+    return ContinuousRunner(make, workers, standby=standby)
 
 
 def frames(first: int, count: int, set_at_ms: npt.NDArray[np.int64], matches: int = MATCHES) -> pl.DataFrame:

@@ -60,7 +60,7 @@ class ReleasedPredict(Protocol):
     def alerts(self) -> tuple[str, ...]:
         """Versions that were meant to take over and cannot, a sentence each."""
 
-    def __call__(self, title: str, request: Mapping[str, npt.NDArray[Any]], release: Release | None = None) -> Any:
+    def __call__(self, title: str, request: Mapping[str, npt.NDArray[Any]], release: Release) -> Any:
         """As `Predict`, by this release, loaded first where it is not.
 
         Raises:

@@ -154,6 +154,7 @@ class WinModel:
         }
         prediction: Prediction
         if isinstance(self._predict, ReleasedPredict):
+            assert release is not None
             prediction = self._predict(title, request, release)
         else:
             prediction = self._predict(title, request)

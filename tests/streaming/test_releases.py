@@ -35,8 +35,7 @@ class Holder:
     def alerts(self) -> tuple[str, ...]:
         return ("m@9 cannot take over",)
 
-    def __call__(self, title: str, request: Arrays, release: Release | None = None) -> Prediction:
-        assert release is not None
+    def __call__(self, title: str, request: Arrays, release: Release) -> Prediction:
         self.asked.append(release.exact)
         if release.exact in self.gone:
             raise ReleaseLost(release, "no such model")

@@ -256,8 +256,10 @@ def test_a_promotion_and_its_rollback_change_the_version_once_a_partition_and_no
     assert pipeline.terminate() == 0
 
     require_answered_once(kafka, events)
-    for turns in versions_by_partition(kafka):
-        assert turns == [str(old), str(new), str(old)]
+    told, whole = versions_by_partition(kafka), [str(old), str(new), str(old)]
+    assert whole in told
+    # A partition may have had no match in one of the three stretches.
+    assert all(any(turns == whole[a:b] for a in range(3) for b in range(a + 1, 4)) for turns in told), told
     entities = [key for part in admin.read_all(kafka, "sightline.control").values() for key in part.keys.to_pylist()]
     assert entities == [b"tsstn-lol@live"] * 2
 

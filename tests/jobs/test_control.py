@@ -20,7 +20,7 @@ MOVE = AliasMove("rollback", 4, 5, "ann@desk", "2026-11-22T12:00:00.000+00:00", 
 
 
 def settings_of(**kafka: Any) -> Settings:
-    return Settings(kafka=kafka)
+    return Settings.model_validate({"kafka": kafka})
 
 
 def test_without_a_kafka_nothing_is_said() -> None:

@@ -22,7 +22,8 @@ from streaming.topics import identity
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
-    from serve.win import Loading
+    from serve.releases import Following
+    from serve.win import ServePredict
     from serve.win_app import AppKeeper, WinApp
     from streaming.codec import SchemaRegistry
     from streaming.kafka.settings import KafkaSettings
@@ -79,6 +80,9 @@ def _run_win_prediction(settings: Settings, stopping: threading.Event, *, shared
 
 def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
     """Models load on the cluster while topics are prepared, state is restored and the first events are read."""
+    from jobs.control import control_followed
+    from serve.releases import Following
+    from serve.win import ServePredict
     from serve.win_app import AppKeeper, WinApp, app_name
     from streaming.kafka.source import KafkaSource
     from streaming.topics import MATCH_EVENTS
@@ -92,6 +96,8 @@ def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event
         gpus_per_replica=settings.serve.gpus_per_replica,
     )
     keeper = AppKeeper(app, on_failure=stopping.set)
+    served = ServePredict(keeper.loading, max_batch=settings.serve.max_batch)
+    predict = Following(served, settings.models.store_roots, settings.models.titles)
 
     def check() -> None:
         if keeper.failure is not None:
@@ -107,11 +113,17 @@ def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event
                 return "" if keeper.loading.done() and restored.is_set() else keeper.waits_for or "restoring the state"
 
             with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
-                runner = _runner(name, settings, kafka, registry, source, keeper.loading, restored)
-                told = Told(name, source, registry, cluster=lambda: _cluster(keeper), starting=starting, check=check)
-                with autoscaled(_autoscaler(settings, runner.progress, app, keeper)):
+                runner = _runner(name, settings, kafka, registry, source, predict, restored)
+                told = Told(
+                    name, source, registry, cluster=lambda: _cluster(served, keeper), starting=starting, check=check
+                )
+                with (
+                    control_followed(kafka, predict.nudge),
+                    autoscaled(_autoscaler(settings, runner.progress, app, keeper)),
+                ):
                     run_and_tell(runner, told, kafka, stopping)
     finally:
+        predict.close()
         keeper.stop(delete=shared)
     check()
 
@@ -210,10 +222,9 @@ def _runner(
     kafka: KafkaSettings,
     registry: SchemaRegistry,
     source: KafkaSource,
-    loading: Loading,
+    predict: Following,
     restored: threading.Event,
 ) -> MicroBatchRunner:
-    from serve.win import ServePredict
     from streaming.changelog import Lanes
     from streaming.insights.narrator import Narrator
     from streaming.kafka.admin import read_changelog
@@ -221,7 +232,6 @@ def _runner(
     from streaming.runners.epoch import ReadLimits
     from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
 
-    predict = ServePredict(loading, max_batch=settings.serve.max_batch)
     pipeline = win_prediction(predict, Narrator(settings.insights.wording))
 
     def changelog() -> Lanes:
@@ -278,10 +288,9 @@ def _autoscaler(settings: Settings, progress: Progress, app: WinApp, keeper: App
     return Autoscaler(policy, progress, ready=lambda: keeper.state.replicas, scale=app.scale, what="replicas")
 
 
-def _cluster(keeper: AppKeeper) -> dict[str, Any]:
+def _cluster(served: ServePredict, keeper: AppKeeper) -> dict[str, Any]:
     """Every model that answers, and what there is to answer with."""
-    handle = keeper.loading.result(0) if keeper.loading.done() else None
-    return cluster_facts([] if handle is None else handle.describe.remote().result(timeout_s=5), keeper.state.replicas)
+    return cluster_facts(served.describe(), keeper.state.replicas)
 
 
 def cluster_facts(described: Sequence[Mapping[str, Any]], replicas: int) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event, p
         ModelNotFoundError, BrokenModelError: the models cannot be loaded.
         others: as `jobs.run.run_pipeline`.
     """
+    from serve.releases import Following
     from serve.win import LocalPredict
     from streaming.insights.narrator import Narrator
     from streaming.kafka.source import KafkaSource
@@ -66,7 +67,8 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event, p
     from streaming.topics import MATCH_EVENTS
 
     kafka, store = settings.kafka.connection(), settings.models.store
-    predict = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir())
+    local = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir(), fall_back=True)
+    predict = Following(local, settings.models.store_roots, settings.models.titles)
     pipeline = win_prediction(predict, Narrator(settings.insights.wording))
     if settings.pipeline.workers > 1 and pipeline.shared:
         raise UsageProblem(
@@ -76,17 +78,20 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event, p
     runner = ContinuousRunner(make_worker(pipeline, settings, kafka), _fewest(settings), standby=processes)
     registry = settings.registry.open()
 
+    def cluster() -> dict[str, Any]:
+        return cluster_facts(predict.describe() if _are_loaded(models) else [], len(runner.actors))
+
     def starting() -> str:
         return "" if any(runner.owned.values()) else "starting the workers"
 
-    with _loading(predict.describe, stopping) as models:
+    with closing(predict), _loading(predict.describe, stopping) as models:
         if prepare_topics(kafka, name, stopping):
             with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
                 told = Told(
                     name,
                     source,
                     registry,
-                    cluster=lambda: cluster_facts(_found(models), len(runner.actors)),
+                    cluster=cluster,
                     starting=starting,
                     check=lambda: _raise_failure(models),
                 )
@@ -110,9 +115,9 @@ def _loading(describe: Callable[[], Described], stopping: threading.Event) -> It
         yield models
 
 
-def _found(models: Future[Described]) -> Described:
-    """What is known of them by now."""
-    return models.result() if models.done() and models.exception() is None else []
+def _are_loaded(models: Future[Described]) -> bool:
+    """Whether they could be loaded, as far as is known by now."""
+    return models.done() and models.exception() is None
 
 
 def _raise_failure(models: Future[Described]) -> None:

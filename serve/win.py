@@ -6,6 +6,7 @@ three processes. Scale is replicas; batching is the caller's, who has whole poll
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import threading
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from models.store import SHIPPED, BrokenModelError, ModelNotFoundError, ModelStore
+from serve.releases import releases_of
 from streaming.features.catalogue import FORM
 from streaming.pipeline import DependencyUnavailable
 from streaming.pipelines.win_prediction import STATE_FLOATS, Arrays, Prediction
@@ -30,12 +33,22 @@ Loading: TypeAlias = "Future[DeploymentHandle[Any]]"
 """The handle, once the models are loaded."""
 
 _LOADING_S = 0.5
+_PREPARED_S = 60.0
+_HELD = 3  # versions of a title: the one that answers, the one before, to which a rollback leads, and one to come
 
 
 class WinReplica:
     """One replica. Weights load inside it, never in the caller."""
 
-    def __init__(self, store: str, models: Mapping[str, str], device: str, *, store_must_exist: bool = False) -> None:
+    def __init__(
+        self,
+        store: str,
+        models: Mapping[str, str],
+        device: str,
+        *,
+        store_must_exist: bool = False,
+        fall_back: bool = False,
+    ) -> None:
         """Load every title's model: from the store, else from those that ship with Sightline, wherever those lie here.
 
         Args:
@@ -43,32 +56,60 @@ class WinReplica:
             models: title to reference, such as {"lol": "tsstn-lol@live"}.
             device: "cpu" or "cuda".
             store_must_exist: it is there where the pipeline was started, so without it here other weights would answer.
+            fall_back: where what an alias means cannot serve, load what it meant before. For those whom calls tell by
+                which version to answer: one that starts meanwhile must not be missing beside those that answer on.
 
         Raises:
             ModelNotFoundError, BrokenModelError: a model cannot be loaded; the message says which and what to do.
         """
-        from models.store import SHIPPED, ModelNotFoundError
-        from serve.predictors.win import load_win_predictor  # torch loads here, inside the replica
-
         if store_must_exist and not Path(store).is_dir():
             raise ModelNotFoundError(
                 f"the model store {store} is not there on {platform.node()}: put it where every node finds it under "
                 "the same path (setting models.store)"
             )
-        roots = (store, str(SHIPPED))
-        self._predictors: dict[str, WinPredictor] = {
-            title: load_win_predictor(roots, reference, device) for title, reference in models.items()
-        }
+        self._device = device
+        self._roots = (store, str(SHIPPED))
         self._lock = threading.Lock()
+        # By title and NAME@VERSION, what was loaded or asked for last at the end. Replaced, never changed.
+        self._held: dict[tuple[str, str], WinPredictor] = {}
+        for title, reference in models.items():
+            self._load_first(title, reference, fall_back)
 
-    def predict(self, title: str, request: dict[str, npt.NDArray[Any]]) -> Reply:
-        """The answer for N frames of one title; arrays as in `streaming.pipelines.win_prediction.Predict`."""
-        predictor = self._predictors.get(title)
-        if predictor is None:
-            raise KeyError(f"no model for title {title!r}; this replica serves {', '.join(sorted(self._predictors))}")
+    def prepare(self, title: str, exact: str) -> None:
+        """Load NAME@VERSION beside what answers, and see that it can. What was asked for longest ago goes.
+
+        Raises:
+            ModelNotFoundError, BrokenModelError: it cannot be loaded, is of another title, or does not call a level
+                match even.
+        """
+        predictor = self._loaded(title, exact)
+        with self._lock:
+            self._touch(title, predictor)
+
+    async def prepare_beside(self, title: str, exact: str) -> None:
+        """As `prepare`, while other calls are answered."""
+        await asyncio.to_thread(self.prepare, title, exact)
+
+    def predict(self, title: str, request: dict[str, npt.NDArray[Any]], exact: str = "") -> Reply:
+        """The answer for N frames of one title; arrays as in `streaming.pipelines.win_prediction.Predict`.
+
+        Args:
+            title: of the matches.
+            request: the frames.
+            exact: NAME@VERSION to answer by, loaded first if it is not; "" for the newest here.
+
+        Raises:
+            KeyError: there is no model for the title.
+            ModelNotFoundError, BrokenModelError: as `prepare`.
+        """
+        newest = self._newest()
+        if title not in newest:
+            raise KeyError(f"no model for title {title!r}; this replica serves {', '.join(sorted(newest))}")
+        predictor = self._loaded(title, exact) if exact else newest[title]
         state = predictor.state_floats
         padded = request["hidden"]
         with self._lock:
+            self._touch(title, predictor)
             reply = dict(predictor.predict({**request, "hidden": padded[:, :state]}))
         hidden = np.zeros((len(padded), STATE_FLOATS), np.float32)
         hidden[:, :state] = reply["hidden"]
@@ -90,7 +131,7 @@ class WinReplica:
                 "trained_on": predictor.info.trained_on,
                 "broken": predictor.broken,
             }
-            for title, predictor in sorted(self._predictors.items())
+            for title, predictor in sorted(self._newest().items())
         ]
 
     def check_health(self) -> None:
@@ -99,21 +140,74 @@ class WinReplica:
         Raises:
             RuntimeError: a title's model cannot answer, or does not call a level match even.
         """
-        for title, predictor in self._predictors.items():
-            features = np.zeros((1, len(predictor.features)), np.float32)
-            # Without form, so that nothing is known of a home advantage.
-            features[0, [name == FORM for name in predictor.features]] = np.nan
-            reply = self.predict(
-                title,
-                {
-                    "features": features,
-                    "clock_s": np.zeros(1, np.float32),
-                    "match": np.zeros(1, np.int64),
-                    "hidden": np.zeros((1, STATE_FLOATS), np.float32),
-                },
-            )
-            if not abs(float(reply["logit"][0])) < 1e-3:
-                raise RuntimeError(f"title {title}: a level match has logit {float(reply['logit'][0]):.4f}, not 0")
+        for title, predictor in self._newest().items():
+            with self._lock:
+                _check_even(title, predictor)
+
+    def _load_first(self, title: str, reference: str, fall_back: bool) -> None:
+        failure: Exception | None = None
+        for release in releases_of(ModelStore(*self._roots), reference):
+            try:
+                self.prepare(title, release.exact)
+                return
+            except (ModelNotFoundError, BrokenModelError) as broken:
+                failure = failure or broken
+            if not fall_back:
+                break
+        assert failure is not None
+        raise failure
+
+    def _loaded(self, title: str, exact: str) -> WinPredictor:
+        from serve.predictors.win import load_win_predictor  # torch loads here, inside the replica
+
+        predictor = self._held.get((title, exact))
+        if predictor is None:
+            predictor = load_win_predictor(self._roots, exact, self._device)
+            _check_serves(title, predictor)
+        return predictor
+
+    def _newest(self) -> dict[str, WinPredictor]:
+        """By title, what was loaded or asked for last."""
+        return {title: predictor for (title, _), predictor in self._held.items()}
+
+    def _touch(self, title: str, predictor: WinPredictor) -> None:
+        """Hold it as the last of its title, and no more than a few."""
+        exact = _exact(predictor)
+        others = {key: held for key, held in self._held.items() if key != (title, exact)}
+        mine = [key for key in others if key[0] == title]
+        for key in mine[: max(0, len(mine) + 1 - _HELD)]:
+            del others[key]
+        self._held = {**others, (title, exact): predictor}
+
+
+def _exact(predictor: WinPredictor) -> str:
+    return f"{predictor.info.name}@{predictor.info.version}"
+
+
+def _check_serves(title: str, predictor: WinPredictor) -> None:
+    """Raises BrokenModelError if it would not do for matches of this title."""
+    if predictor.info.title != title:
+        raise BrokenModelError(f"{_exact(predictor)} is for {predictor.info.title}, not {title}: name another model")
+    try:
+        _check_even(title, predictor)
+    except (RuntimeError, ValueError) as unfit:
+        raise BrokenModelError(f"{_exact(predictor)} does not answer as it must: {unfit}") from unfit
+
+
+def _check_even(title: str, predictor: WinPredictor) -> None:
+    """Raises RuntimeError if it does not call a level match even."""
+    features = np.zeros((1, len(predictor.features)), np.float32)
+    # Without form, so that nothing is known of a home advantage.
+    features[0, [name == FORM for name in predictor.features]] = np.nan
+    request: Arrays = {
+        "features": features,
+        "clock_s": np.zeros(1, np.float32),
+        "match": np.zeros(1, np.int64),
+        "hidden": np.zeros((1, predictor.state_floats), np.float32),
+    }
+    logit = float(predictor.predict(request)["logit"][0])
+    if not abs(logit) < 1e-3:
+        raise RuntimeError(f"title {title}: a level match has logit {logit:.4f}, not 0")
 
 
 class ServePredict:
@@ -125,32 +219,60 @@ class ServePredict:
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="predict")
 
-    def __call__(self, title: str, request: Arrays) -> Prediction:
-        """One prediction for all rows.
+    def __call__(self, title: str, request: Arrays, exact: str = "") -> Prediction:
+        """One prediction for all rows, by NAME@VERSION or by the newest.
 
         Raises:
             DependencyUnavailable: the models are still being loaded, no replica answered in time, or all are gone.
+            ModelNotFoundError, BrokenModelError: that version cannot be loaded.
         """
         pieces = cut_by_match(request, self._max_batch)
         if len(pieces) == 1:
-            return _prediction([self._call(title, request)], pieces, request)
-        replies = list(self._pool.map(lambda rows: self._call(title, _piece(request, *rows)), pieces))
+            return _prediction([self._call(title, request, exact)], pieces, request)
+        replies = list(self._pool.map(lambda rows: self._call(title, _piece(request, *rows), exact), pieces))
         return _prediction(replies, pieces, request)
 
-    def _call(self, title: str, request: Arrays) -> Reply:
+    def prepare(self, title: str, exact: str) -> None:
+        """Have every replica that runs load NAME@VERSION beside what it answers by; returns when all have. A replica
+        that starts later loads it when it is asked for it.
+
+        Raises:
+            DependencyUnavailable: as a call; or not all replicas answered in time.
+            ModelNotFoundError, BrokenModelError: it cannot be loaded by one of them.
+        """
+        handle = self._loaded()
         try:
-            handle = self._loading.result(_LOADING_S)
+            done = handle.broadcast("prepare_beside", title, exact).results(timeout_s=_PREPARED_S)
+        except Exception as away:
+            _raise_own(away)
+            raise DependencyUnavailable(f"model for {title}: {first_line(away)}") from away
+        if not done:
+            raise DependencyUnavailable(f"model for {title}: no replica runs")
+
+    def describe(self) -> list[dict[str, Any]]:
+        """As `WinReplica.describe`, of any replica; nothing while the models are being loaded."""
+        if not self._loading.done():
+            return []
+        described: list[dict[str, Any]] = self._loaded().describe.remote().result(timeout_s=5)
+        return described
+
+    def _loaded(self) -> DeploymentHandle[Any]:
+        try:
+            return self._loading.result(_LOADING_S)
         except TimeoutError:
             raise DependencyUnavailable("the models are being loaded into Ray Serve") from None
+
+    def _call(self, title: str, request: Arrays, exact: str) -> Reply:
+        handle = self._loaded()
+        by = (exact,) if exact else ()
         try:
-            return handle.predict.remote(title, dict(request)).result(timeout_s=self._timeout_s)  # type: ignore[no-any-return]
+            return handle.predict.remote(title, dict(request), *by).result(timeout_s=self._timeout_s)  # type: ignore[no-any-return]
         except Exception as away:
-            if not _is_away(away):
-                raise
-            cause = getattr(away, "cause", None)
-            if isinstance(cause, KeyError | ValueError):
-                raise cause from away
+            _raise_own(away, LookupError, ValueError)
             raise DependencyUnavailable(f"model for {title}: {first_line(away)}") from away
+
+
+_Made = tuple[str, dict[str, str], str, bool, bool]
 
 
 class LocalPredict:
@@ -160,20 +282,33 @@ class LocalPredict:
     Args: as of `WinReplica`.
     """
 
-    def __init__(self, store: str, models: Mapping[str, str], device: str = "cpu", *, store_must_exist: bool) -> None:
-        self._made = (store, dict(models), device, store_must_exist)
-        self._replica: WinReplica | None = None
+    def __init__(
+        self,
+        store: str,
+        models: Mapping[str, str],
+        device: str = "cpu",
+        *,
+        store_must_exist: bool,
+        fall_back: bool = False,
+    ) -> None:
+        self.__setstate__((store, dict(models), device, store_must_exist, fall_back))
 
-    def __getstate__(self) -> tuple[str, dict[str, str], str, bool]:
+    def __getstate__(self) -> _Made:
         return self._made
 
-    def __setstate__(self, made: tuple[str, dict[str, str], str, bool]) -> None:
-        self._made, self._replica = made, None
+    def __setstate__(self, made: _Made) -> None:
+        self._made: _Made = made
+        self._replica: WinReplica | None = None
+        self._loading = threading.Lock()
 
-    def __call__(self, title: str, request: Arrays) -> Prediction:
-        """One prediction for all rows."""
-        reply = self._loaded().predict(title, dict(request))
+    def __call__(self, title: str, request: Arrays, exact: str = "") -> Prediction:
+        """One prediction for all rows, by NAME@VERSION or by the newest."""
+        reply = self._loaded().predict(title, dict(request), exact)
         return _prediction([reply], [], request)
+
+    def prepare(self, title: str, exact: str) -> None:
+        """As `WinReplica.prepare`."""
+        self._loaded().prepare(title, exact)
 
     def describe(self) -> list[dict[str, Any]]:
         """As `WinReplica.describe`.
@@ -184,10 +319,11 @@ class LocalPredict:
         return self._loaded().describe()
 
     def _loaded(self) -> WinReplica:
-        if self._replica is None:
-            store, models, device, must_exist = self._made
-            self._replica = WinReplica(store, models, device, store_must_exist=must_exist)
-        return self._replica
+        with self._loading:  # a watch and the stage may come at once
+            if self._replica is None:
+                store, models, device, must_exist, fall_back = self._made
+                self._replica = WinReplica(store, models, device, store_must_exist=must_exist, fall_back=fall_back)
+            return self._replica
 
 
 def first_line(error: BaseException) -> str:
@@ -195,11 +331,17 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _is_away(failure: Exception) -> bool:
-    from ray.exceptions import RayError
+def _raise_own(failure: Exception, *kinds: type[Exception]) -> None:
+    """Raise what a replica itself has raised, if it is of these kinds, or of any where none is given; and what does not
+    come from Ray at all. Else it is that something is away."""
+    from ray.exceptions import RayError, RayTaskError
     from ray.serve.exceptions import RayServeException  # all of Serve: only where it is in use
 
-    return isinstance(failure, RayError | RayServeException | TimeoutError)
+    if not isinstance(failure, RayError | RayServeException | TimeoutError):
+        raise failure
+    cause = failure.cause if isinstance(failure, RayTaskError) else None
+    if isinstance(cause, kinds or Exception) and not isinstance(cause, RayServeException):
+        raise cause from failure
 
 
 Piece = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # rows of the request, rows of its hidden

@@ -114,7 +114,11 @@ class WinApp:
         )(WinReplica)
         ray_serve.start(proxy_location="Disabled")
         app = deployment.bind(
-            self._store, self._models, "cuda" if self._gpus else "cpu", store_must_exist=Path(self._store).is_dir()
+            self._store,
+            self._models,
+            "cuda" if self._gpus else "cpu",
+            store_must_exist=Path(self._store).is_dir(),
+            fall_back=True,
         )
         _run_many(
             [RunTarget(app, name=self._name, route_prefix=None, external_scaler_enabled=True)],

@@ -15,7 +15,8 @@ worker; one that was not is shared by all partitions.
 Nothing here expires by itself: when a key has had its time is for its stage to say, by event time of its partition, so
 that it is said of the same row in every cut of the stream. Matches go when they close or fall silent (`match_fold`,
 `threads`), windows at their horizon (`streaming.windows`), results when they join their base, patches when enough
-matches came after them (`settling`, `guard`). What stays for good is a row a partition, a title and a team.
+matches came after them (`settling`, `guard`). What stays for good is a row a partition, a title, a team, and a title
+in a partition.
 `StateLimits` is for what none of this foresaw.
 """
 

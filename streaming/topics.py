@@ -37,6 +37,8 @@ PIPELINE_STATUS = Topic(
     "sightline.status", key="pipeline", schema="pipeline-status", event_time="time_ms", partitions=1, compacted=True
 )
 
+CONTROL = Topic("sightline.control", key="entity", schema="control", event_time="time_ms", partitions=1, compacted=True)
+
 
 def state_topic(pipeline: str) -> Topic:
     """The compacted changelog of one pipeline's keyed state: `streaming.changelog` says what lies there."""
@@ -49,4 +51,11 @@ def identity(pipeline: str) -> str:
     return f"sightline.{pipeline}"
 
 
-TOPICS = (MATCH_EVENTS, MATCH_EVENTS.dead_letters, MATCH_EVENTS.dead_letter_marks, MATCH_INSIGHTS, PIPELINE_STATUS)
+TOPICS = (
+    MATCH_EVENTS,
+    MATCH_EVENTS.dead_letters,
+    MATCH_EVENTS.dead_letter_marks,
+    MATCH_INSIGHTS,
+    PIPELINE_STATUS,
+    CONTROL,
+)

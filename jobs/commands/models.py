@@ -135,7 +135,7 @@ def promote(
     move = promote_version(
         _store(assignments), model, alias=alias, expect=expect_current, verdict=found, force=force, reason=reason
     )
-    _tell_move(model.partition("@")[0], alias, move, as_json)
+    _tell_move(model.partition("@")[0], alias, move, as_json, assignments)
 
 
 @models.command()
@@ -154,7 +154,7 @@ def rollback(
     from models.store import rollback as roll_back
 
     move = roll_back(_store(assignments), name, alias=alias, expect=expect_current, reason=reason)
-    _tell_move(name, alias, move, as_json)
+    _tell_move(name, alias, move, as_json, assignments)
 
 
 @models.command()
@@ -197,9 +197,14 @@ def _store(assignments: list[str] | None) -> ModelStore:
     return ModelStore(*loaded(assignments).settings.models.store_roots)
 
 
-def _tell_move(name: str, alias: str, move: AliasMove | None, as_json: bool) -> None:
+def _tell_move(name: str, alias: str, move: AliasMove | None, as_json: bool, assignments: list[str] | None) -> None:
+    """To pipelines that run, and to the person."""
     from dataclasses import asdict
 
+    from jobs.control import announce
+
+    if move is not None and (state := _store(assignments).alias_state(name, alias)) is not None:
+        announce(loaded(assignments).settings, name, alias, move, state.moves)
     if as_json:
         emit_json({"name": name, "alias": alias, "moved": move is not None, **({} if move is None else asdict(move))})
     elif move is None:

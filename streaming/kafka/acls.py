@@ -14,7 +14,7 @@ from itertools import groupby
 from streaming.kafka.dead_letter_queue import transactional_id
 from streaming.kafka.sink import commits_group
 from streaming.pipeline import Pipeline
-from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, TOPICS, identity, state_topic
+from streaming.topics import CONTROL, MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, TOPICS, identity, state_topic
 
 ROLES = ("run", "gateway", "feed", "operator")
 TOPIC, GROUP, TRANSACTIONAL_ID = "topic", "group", "transactional-id"
@@ -37,7 +37,8 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
     """What each of `ROLES` needs of one pipeline, and nothing that it could do without.
 
     run: `sightline run`, where the topics are there already; to let it create them, let it do what an operator does.
-    gateway: `sightline gateway`. feed: whoever sends the events. operator: `sightline topics` and `sightline dlq`.
+    gateway: `sightline gateway`. feed: whoever sends the events. operator: `sightline topics`, `sightline dlq`, and
+    promotions by `sightline models`.
     """
     source, letters, marks = pipeline.source, pipeline.source.dead_letters, pipeline.source.dead_letter_marks
     state, name, replay = state_topic(pipeline.name), identity(pipeline.name), transactional_id(pipeline.source)
@@ -48,6 +49,7 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
         Right(TOPIC, state.name, "Read", "state, restored at the start"),
         Right(TOPIC, state.name, "Write", "state"),
         Right(TOPIC, PIPELINE_STATUS.name, "Write", "how it is, once a second"),
+        Right(TOPIC, CONTROL.name, "Read", "promotions, as soon as they are made"),
         Right(GROUP, name, "Read", "where to go on"),
         Right(TRANSACTIONAL_ID, name, "Write", "all of this in one transaction"),
         Right(TRANSACTIONAL_ID, f"{name}.2", "Write", "the same in turns, by the continuous runner"),
@@ -62,6 +64,7 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
         Right(TOPIC, marks.name, "Read", "what was done about letters"),
         Right(TOPIC, marks.name, "Write", "dlq replay, skip"),
         Right(TOPIC, source.name, "Write", "dlq replay"),
+        Right(TOPIC, CONTROL.name, "Write", "models promote, rollback"),
         Right(GROUP, commits_group(replay), "Read", "a note in each transaction of dlq"),
         Right(TRANSACTIONAL_ID, replay, "Write", "dlq replay, skip: once each"),
     ]

@@ -5,6 +5,7 @@ match.events ─► validate ─► fold* (frames on the game clock, form) ─�
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,8 @@ from streaming.features.match_fold import MatchFold
 from streaming.features.runs import Bools, Ints
 from streaming.features.threads import THREAD_LAYOUT, Threads
 from streaming.insights.narrator import Narrator
-from streaming.pipeline import Pipeline
+from streaming.pipeline import DependencyUnavailable, Facts, Pipeline
+from streaming.releases import RELEASE_TEXTS, InService, Release, ReleasedPredict, ReleaseLost
 from streaming.state import Column, StateTable
 
 BROKEN = "contributions-broken"
@@ -57,10 +59,14 @@ Predict = Callable[[str, Arrays], Prediction]
 clock_s (N,) float32; match (N,) int64, row of hidden, rows of one match in time order; hidden (M, STATE_FLOATS)
 float32; heroes (M, 2) of str, the names of camp A's and of camp B's heroes joined by line breaks, "" where unknown.
 A frame's answer must not depend on which other matches are asked for with it.
-Raises `streaming.pipeline.DependencyUnavailable` while the model cannot be reached."""
+Raises `streaming.pipeline.DependencyUnavailable` while the model cannot be reached.
+
+One that is a `streaming.releases.ReleasedPredict` is told which version of the model to answer by."""
 
 _TOLERANCE = 1e-4
 _UNSCORABLE = "Unscorable: the model gave no finite answer"
+
+log = logging.getLogger(__name__)
 
 
 class WinModel:
@@ -68,48 +74,90 @@ class WinModel:
 
     A frame without a finite answer leaves with a `_reject`, and is as if it had never been: the match's next frame goes
     on from the state before it.
+
+    Where the model has releases, a batch is answered by one for each title and partition, named with every call; the
+    state says which, so that neither a restart nor another worker goes back to an earlier one. Recurrent state means
+    nothing to other weights than those that made it: a match that is on while they change begins it anew, from zeros,
+    and that, too, is said by the state alone (`release` of the match).
     """
 
     name = "model"
 
-    def __init__(self, predict: Predict) -> None:
+    def __init__(self, predict: Predict | ReleasedPredict) -> None:
         self._predict = predict
 
     def new_state(self) -> StateTable:
-        """Recurrent state per match; a new thread (`streaming.features.threads`) starts from zeros."""
-        layout = {**THREAD_LAYOUT, "hidden": Column(np.float32, (STATE_FLOATS,))}
+        """Recurrent state per match; a new thread (`streaming.features.threads`) starts from zeros. And the release of
+        each title and partition."""
+        layout = {
+            **THREAD_LAYOUT,
+            "hidden": Column(np.float32, (STATE_FLOATS,)),
+            **{name: Column(str) for name in RELEASE_TEXTS},
+            "moves": Column(np.int64),
+        }
         return StateTable(self.name, layout, partitioned=True)
+
+    def facts(self, state: StateTable) -> Facts:
+        """An alert for every version that was meant to take over and cannot."""
+        return Facts(alerts=self._predict.alerts() if isinstance(self._predict, ReleasedPredict) else ())
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """Match frames to the same frames with logit, p, scores, weights, contributions and the model's name."""
         if rows.is_empty():
             return _Answers(0).beside(rows)
         threads = Threads.of(rows, state)
-        batch = _Batch.of(rows, threads, state["hidden"][state.slots(threads.ids)])
-        for now in threads.waves(threads.begins | batch.another_line_up):
-            for title in batch.titles:
-                self._ask(title, now[batch.title[now] == title], batch)
+        batch, turns = self._answered(rows, threads, state)
         # Only now, when no call can fail any more:
-        state["hidden"][state.slots(threads.ids)] = batch.hidden
+        slots = state.slots(threads.ids)
+        state["hidden"][slots] = batch.hidden
+        if turns is not None:
+            state["release"][slots] = turns.exact(threads)
+            turns.note(state)
         threads.remember(state)
         return batch.answers.beside(rows)
 
-    def _ask(self, title: str, now: Ints, batch: _Batch) -> None:
+    def _answered(self, rows: pl.DataFrame, threads: Threads, state: StateTable) -> tuple[_Batch, _Turns | None]:
+        """All frames, each title's of a partition by one release."""
+        lost: set[Release] = set()
+        while True:
+            batch = _Batch.of(rows, threads, state["hidden"][state.slots(threads.ids)])
+            turns = None
+            if isinstance(self._predict, ReleasedPredict):
+                turns = _Turns.of(threads, state, self._predict, lost)
+                batch.begins[threads.order[threads.heads]] |= turns.of_other_weights(threads, state)
+            try:
+                for now in threads.waves(threads.begins | batch.another_line_up):
+                    for title in batch.titles:
+                        chosen = now[batch.title[now] == title]
+                        for release, its in turns.apart(chosen) if turns is not None else ((None, chosen),):
+                            self._ask(title, its, batch, release)
+            except ReleaseLost as gone:
+                if gone.release in lost:  # nor can the one that is offered in its place
+                    raise DependencyUnavailable(str(gone)) from gone
+                log.warning("a release that answered can be had no more; the one offered now takes over: %s", gone)
+                lost.add(gone.release)
+                continue
+            return batch, turns
+
+    def _ask(self, title: str, now: Ints, batch: _Batch, release: Release | None) -> None:
         """Have these frames of one title answered, a stretch of one thread per match."""
         if not len(now):
             return
         matches, first, index = np.unique(batch.match[now], return_index=True, return_inverse=True)
         batch.hidden[matches[batch.begins[now[first]]]] = 0.0
-        prediction = self._predict(
-            title,
-            {
-                "features": batch.features(title)[now],
-                "clock_s": batch.clock_s[now],
-                "match": index,
-                "hidden": batch.hidden[matches],
-                "heroes": batch.heroes[now[first]],
-            },
-        )
+        request: Arrays = {
+            "features": batch.features(title)[now],
+            "clock_s": batch.clock_s[now],
+            "match": index,
+            "hidden": batch.hidden[matches],
+            "heroes": batch.heroes[now[first]],
+        }
+        prediction: Prediction
+        if isinstance(self._predict, ReleasedPredict):
+            assert release is not None
+            prediction = self._predict(title, request, release)
+        else:
+            prediction = self._predict(title, request)
         good = _is_finite(prediction)
         unspoilt: Bools = np.asarray(np.isfinite(prediction.hidden).all(axis=1))
         unspoilt[index[~good]] = False
@@ -120,7 +168,51 @@ class WinModel:
         batch.hidden[matches[unspoilt]] = prediction.hidden[unspoilt]
         # One frame that cannot be answered must not take those after it along, nor may it matter how batches are cut.
         for frame in _one_by_one(now[~settled], batch.match):
-            self._ask(title, frame, batch)
+            self._ask(title, frame, batch, release)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """The release that answers each frame of a batch, N frames of M matches."""
+
+    in_service: dict[tuple[str, int], Release]  # by title and partition
+    releases: list[Release]
+    of_frame: Ints  # (N,) index into them
+
+    @classmethod
+    def of(cls, threads: Threads, state: StateTable, predict: ReleasedPredict, lost: set[Release]) -> _Turns:
+        """As the state and what is offered now decide; a lost one gives way to what is offered."""
+        pairs = list(zip(threads.marks["title"].tolist(), threads.marks["partition"].tolist(), strict=True))
+        offered = {title: predict.offered(title) for title in dict.fromkeys(title for title, _ in pairs)}
+        service, chosen = InService(state), {}
+        for title, partition in dict.fromkeys(pairs):
+            release = service.next(title, partition, offered[title])
+            chosen[title, partition] = offered[title] if release in lost else release
+        releases = list(dict.fromkeys(chosen.values()))
+        number = {pair: releases.index(release) for pair, release in chosen.items()}
+        return cls(chosen, releases, np.array([number[pair] for pair in pairs], dtype=np.int64))
+
+    def apart(self, rows: Ints) -> Iterator[tuple[Release, Ints]]:
+        """These rows by release."""
+        for number in np.unique(self.of_frame[rows]).tolist():
+            yield self.releases[number], rows[self.of_frame[rows] == number]
+
+    def exact(self, threads: Threads) -> npt.NDArray[np.object_]:
+        """(M,) the weights that answered each match's last frame."""
+        return np.array([self.releases[number].exact for number in self.of_frame[threads.last].tolist()], dtype=object)
+
+    def of_other_weights(self, threads: Threads, state: StateTable) -> Bools:
+        """(M,) matches whose state is known to be of other weights than those that answer their next frame."""
+        made_by = state["release"][state.slots(threads.ids)]
+        now = [self.releases[number].exact for number in self.of_frame[threads.order[threads.heads]].tolist()]
+        differs: Bools = (made_by != "") & (made_by != np.array(now, dtype=object))
+        return differs
+
+    def note(self, state: StateTable) -> None:
+        """They have answered."""
+        service = InService(state)
+        for (title, partition), release in self.in_service.items():
+            service.note(title, partition, release)
 
 
 @dataclass(slots=True)
@@ -146,7 +238,7 @@ class _Batch:
         return cls(
             rows=rows,
             match=threads.match,
-            begins=threads.begins,
+            begins=threads.begins.copy(),
             title=threads.marks["title"],
             titles=list(dict.fromkeys(threads.marks["title"])),
             clock_s=rows["clock_s"].to_numpy().astype(np.float32),
@@ -219,7 +311,7 @@ def _one_by_one(rows: Ints, match: Ints) -> Iterator[Ints]:
         rows = np.delete(rows, first)
 
 
-def win_prediction(predict: Predict, narrator: Narrator | None = None) -> Pipeline:
+def win_prediction(predict: Predict | ReleasedPredict, narrator: Narrator | None = None) -> Pipeline:
     """Match events in, one explained win probability per match and frame out."""
     return Pipeline(
         name="win-prediction",

@@ -31,7 +31,16 @@ from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
 from streaming.pipeline import Pipeline
 from streaming.records import Header, Records
-from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, TOPICS, identity, state_topic
+from streaming.topics import (
+    CONTROL,
+    MATCH_EVENTS,
+    MATCH_INSIGHTS,
+    PIPELINE_STATUS,
+    TOPICS,
+    Topic,
+    identity,
+    state_topic,
+)
 from streaming.transport import AccessDenied, Output, TransportUnavailable
 from tests.secured_broker import MTLS, SCRAM, Authority, SecuredBroker, principal, wait_for
 
@@ -66,7 +75,7 @@ def seed(broker: SecuredBroker) -> None:
     what is empty does not notice."""
     headers: list[list[Header]] = [[(f"{STREAMS}topic", MATCH_EVENTS.name.encode())]] * 2
     letters = Records.of([b"k", b"k"], [b"v", b"v"], headers=headers)
-    topics = (MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS)
+    topics = (MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, CONTROL)
     with closing(KafkaSink(broker.super_user, "seed", "seed", MATCH_EVENTS.name)) as sink:
         sink.open()
         sink.commit(
@@ -106,11 +115,16 @@ def answers(settings: KafkaSettings) -> None:
         )
         assert source.committed()[fetched.range.partition] == fetched.range.end
     publishes(settings, PIPELINE_STATUS.name)
+    reads(settings, CONTROL)
 
 
 def shows(settings: KafkaSettings) -> None:
     """What `sightline gateway` does."""
-    for topic in (MATCH_INSIGHTS, MATCH_EVENTS, PIPELINE_STATUS):
+    reads(settings, MATCH_INSIGHTS, MATCH_EVENTS, PIPELINE_STATUS)
+
+
+def reads(settings: KafkaSettings, *topics: Topic) -> None:
+    for topic in topics:
         with closing(KafkaSource(settings, topic.name, "")) as source:
             start = source.committed()
             assert source.end_offsets().keys() == start.keys()
@@ -130,11 +144,12 @@ def publishes(settings: KafkaSettings, topic: str) -> None:
 
 
 def operates(settings: KafkaSettings) -> None:
-    """What `sightline topics` and `sightline dlq` do."""
+    """What `sightline topics`, `sightline dlq` and promotions do."""
     ensure_topics(settings, ALL_TOPICS)
     queue = DeadLetterQueue(settings, MATCH_EVENTS)
     first, second, *_ = (x for x in queue.letters() if x.done is None and x.topic == MATCH_EVENTS.name)
     assert queue.replay([first]) == queue.skip([second]) == 1
+    publishes(settings, CONTROL.name)
 
 
 WORK: dict[str, Callable[[KafkaSettings], None]] = {

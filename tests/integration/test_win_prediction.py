@@ -7,6 +7,7 @@ Its broker is killed, stopped and started under it; KAFKA_AWAY_S says for how lo
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -19,7 +20,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
+from jobs import cli
+from models.store import SHIPPED, ModelStore
 from streaming import topics
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
 from streaming.features.match_fold import fold_events
@@ -215,6 +219,85 @@ def test_every_frame_is_answered_once_across_a_kill_a_poison_record_and_a_stop(
     headers = dict((dead.headers or [[]])[0])
     assert headers["__streams.errors.topic"] == b"match.events"
     assert headers["sightline.pipeline"] == b"win-prediction"
+
+
+def test_a_promotion_and_its_rollback_change_the_version_once_a_partition_and_no_frame_is_missed(
+    kafka: KafkaSettings,
+    start: Callable[[], Pipeline],
+    source_of: Opener,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS", kafka.bootstrap_servers)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    source = source_of("match.events", "sightline.win-prediction")
+    events = simulate("lol", matches=8, seed=5).events.sort("event_time_ms", maintain_order=True)
+    fifth = events.height // 5
+    parts = [events[number * fifth : None if number == 4 else (number + 1) * fifth] for number in range(5)]
+    store = ModelStore(tmp_path / "models", SHIPPED)
+    old, new = store.resolve("tsstn-lol")[1], save_another(store)
+    store.set_alias("tsstn-lol", "live", old)
+
+    pipeline = start()
+    publish(kafka, parts[0])
+    wait_for(caught_up(source), pipeline)
+    assert {version for turns in versions_by_partition(kafka) for version in turns} == {str(old)}
+    assert cli.main(["models", "promote", f"tsstn-lol@{new}", "--force", "--reason", "a test"]) == 0
+    wait_for(says(kafka, lambda last: version_of(last) == str(new)), pipeline)
+    publish(kafka, parts[1])
+    wait_for(caught_up(source), pipeline)
+    assert cli.main(["models", "rollback", "tsstn-lol"]) == 0
+    wait_for(says(kafka, lambda last: version_of(last) == str(old)), pipeline)
+    publish(kafka, parts[2])
+    wait_for(caught_up(source), pipeline)
+    pipeline.kill()
+
+    broken = save_another(store)
+    (tmp_path / "models" / "tsstn-lol" / str(broken) / "weights.safetensors").write_bytes(b"torn")
+    store.set_alias("tsstn-lol", "live", broken)
+    pipeline = start()
+    publish(kafka, parts[3])
+    wait_for(says(kafka, lambda last: any(f"tsstn-lol@{broken}" in alert for alert in last["alerts"])), pipeline)
+    publish(kafka, parts[4])
+    wait_for(caught_up(source), pipeline)
+    assert pipeline.terminate() == 0
+
+    require_answered_once(kafka, events)
+    told, whole = versions_by_partition(kafka), [str(old), str(new), str(old)]
+    assert whole in told
+    # A partition may have had no match in one of the three stretches.
+    assert all(any(turns == whole[a:b] for a in range(3) for b in range(a + 1, 4)) for turns in told), told
+    entities = [key for part in admin.read_all(kafka, "sightline.control").values() for key in part.keys.to_pylist()]
+    assert entities == [b"tsstn-lol@live"] * 2
+
+
+def save_another(store: ModelStore) -> int:
+    """A new version of the lol model, with the weights that ship a little turned."""
+    shipped = ModelStore(SHIPPED).load("tsstn-lol@live")
+    network = shipped.build()
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights *= 1.01
+    words = dict.fromkeys(("trained_on", "data_fingerprint", "code_version"), "a test")
+    return store.save("tsstn-lol", network, shipped.config, metrics={}, title="lol", **words).version
+
+
+def versions_by_partition(kafka: KafkaSettings) -> list[list[str]]:
+    """The versions that answered each partition of the source, one after another."""
+    answers = read_all(kafka, "match.insights", "match-insights").sort("source_partition", "source_offset", "frame")
+    return [
+        [version for version, _ in itertools.groupby(part["model_version"].to_list())]
+        for part in answers.partition_by("source_partition")
+    ]
+
+
+def says(kafka: KafkaSettings, what: Callable[[dict[str, Any]], bool]) -> Callable[[], bool]:
+    """Whether the pipeline says so of itself in its last status."""
+    return lambda: what(read_all(kafka, "sightline.status", "pipeline-status").sort("time_ms").row(-1, named=True))
+
+
+def version_of(status: dict[str, Any]) -> str:
+    return next((str(model["version"]) for model in status["models"] if model["title"] == "lol"), "")
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ def test_a_run_reads_its_source_and_its_state_and_writes_what_it_makes() -> None
         "Read on topic sightline.state.win-prediction",
         "Write on topic sightline.state.win-prediction",
         "Write on topic sightline.status",
+        "Read on topic sightline.control",
         "Read on group sightline.win-prediction",
         "Write on transactional-id sightline.win-prediction",
         "Write on transactional-id sightline.win-prediction.2",
@@ -53,7 +54,7 @@ def test_no_role_is_given_what_includes_what_it_has_already() -> None:
 def test_a_pipeline_has_no_right_to_what_is_anothers() -> None:
     for role in ("run", "feed"):
         mine, others = (said(rights(pipeline)[role]) for pipeline in (STORE, WIN))
-        common = {"Write on topic sightline.status"} if role == "run" else set()
+        common = {"Write on topic sightline.status", "Read on topic sightline.control"} if role == "run" else set()
         assert {text for text in mine & others if not text.startswith("Describe")} == common
     assert "Read on topic person.sightings" in said(rights(STORE)["run"])
     assert "Read on group sightline.store" in said(rights(STORE)["run"])

@@ -1,0 +1,61 @@
+"""`sightline.control`: a move of an alias is told to whoever follows, and nothing hangs on whether it could be."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.control import announce, control_followed
+from jobs.settings import Settings
+from models.store.aliases import AliasMove
+from streaming.codec import Decoder, PackagedRegistry
+from streaming.kafka.admin import ensure_topics, read_all
+from streaming.kafka.settings import KafkaSettings
+from streaming.topics import CONTROL
+
+MOVE = AliasMove("rollback", 4, 5, "ann@desk", "2026-11-22T12:00:00.000+00:00", "worse")
+
+
+def settings_of(**kafka: Any) -> Settings:
+    return Settings.model_validate({"kafka": kafka})
+
+
+def test_without_a_kafka_nothing_is_said() -> None:
+    assert not announce(settings_of(), "m", "live", MOVE, 3)
+
+
+def test_a_kafka_that_is_away_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
+    assert not announce(settings_of(bootstrap_servers="127.0.0.1:9"), "m", "live", MOVE, 3)
+    called = threading.Event()
+    with control_followed(KafkaSettings("127.0.0.1:9", unavailable_after_s=0.2), called.set):
+        wait_until(lambda: "sightline.control is not followed for now" in caplog.text)
+    assert not called.is_set()
+
+
+@pytest.mark.kafka
+def test_a_move_is_heard_by_who_follows(kafka: str) -> None:
+    ensure_topics(KafkaSettings(kafka), [CONTROL])
+    called = threading.Semaphore(0)
+    with control_followed(KafkaSettings(kafka), called.release):
+        assert called.acquire(timeout=60)  # once at the start: something may have come before
+        assert announce(settings_of(bootstrap_servers=kafka), "m", "live", MOVE, 3)
+        assert called.acquire(timeout=60)
+    (records,) = read_all(KafkaSettings(kafka), CONTROL.name).values()
+    assert CONTROL.schema is not None
+    said = Decoder(CONTROL.schema, PackagedRegistry()).decode(records).frame.row(-1, named=True)
+    assert records.keys.to_pylist()[-1] == b"m@live"
+    assert {name: said[name] for name in ("entity", "kind", "version", "moves", "who")} == {
+        "entity": "m@live", "kind": "rollback", "version": 4, "moves": 3, "who": "ann@desk",
+    }  # fmt: skip
+
+
+def wait_until(what: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(6_000):
+        if what():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not come about")

@@ -70,30 +70,54 @@ def perform(
     return Result(scenario.name, runner, seed, injected, verdict, failure, time.monotonic() - began, delivery)
 
 
+_WORDS = ("scenario", "runner", "on trial", "injected")
+_COUNTS = ("records", "lost", "doubled", "repeated", "out of order", "s")
+
+
 def table(results: Sequence[Result]) -> Table:
     """For a terminal."""
-    made = Table("scenario", "runner", "on trial", "injected", title="Failure lab")
-    for column in ("records", "lost", "doubled", "repeated", "out of order", "s"):
+    made = Table(*_WORDS, title="Failure lab")
+    for column in _COUNTS:
         made.add_column(column, justify="right")
     made.add_column("verdict")
     for result in results:
-        verdict = result.verdict or Verdict(0)
-        lost, doubled = verdict.lost + verdict.letters_lost, verdict.doubled + verdict.altered + verdict.letters_wrong
-        # What comes again is allowed where delivery is at least once, and counted as doubled where it is not.
-        repeated = f"{verdict.repeated:,}" if result.delivery == AT_LEAST_ONCE else ""
-        cells = [f"{verdict.records:,}", f"{lost:,}", f"{doubled:,}", repeated, f"{verdict.disordered:,}"]
-        colour = "green" if result.holds else "red"
-        word = "holds" if result.holds else "BROKEN"
-        made.add_row(
-            result.scenario,
-            result.runner,
-            result.delivery.replace("_", " "),
-            result.injected,
-            *cells,
-            f"{result.seconds:.0f}",
-            f"[{colour}]{word}[/]",
-        )
+        colour, word = ("green", "holds") if result.holds else ("red", "BROKEN")
+        made.add_row(*cells(result), f"[{colour}]{word}[/]")
     return made
+
+
+def markdown(results: Sequence[Result], seed: int, *, long: bool) -> str:
+    """For a file that people read."""
+    form, broken = "long" if long else "short", [result for result in results if not result.holds]
+    lines = [
+        "# Failure lab",
+        "",
+        f"Made by `make chaos`, seed {seed}, the {form} form: {len(results)} trials, {len(broken)} broken.",
+        "Each breaks a running pipeline under load; then every input must have one answer, or one dead letter, in the",
+        "order of its key, by a state that is that of a clean run. `repeated` is what came again where delivery is at",
+        "least once, byte for byte the same.",
+        "",
+        "| " + " | ".join((*_WORDS, *_COUNTS, "verdict")) + " |",
+        "|" + " --- |" * len(_WORDS) + " ---: |" * len(_COUNTS) + " --- |",
+        *("| " + " | ".join((*cells(result), result.words)).replace("\n", " ") + " |" for result in results),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cells(result: Result) -> list[str]:
+    """One line of a table, all but the verdict."""
+    verdict = result.verdict or Verdict(0)
+    lost, doubled = verdict.lost + verdict.letters_lost, verdict.doubled + verdict.altered + verdict.letters_wrong
+    # What comes again is allowed where delivery is at least once, and counted as doubled where it is not.
+    repeated = f"{verdict.repeated:,}" if result.delivery == AT_LEAST_ONCE else ""
+    return [
+        result.scenario,
+        result.runner,
+        result.delivery.replace("_", " "),
+        result.injected,
+        *(f"{verdict.records:,}", f"{lost:,}", f"{doubled:,}", repeated, f"{verdict.disordered:,}"),
+        f"{result.seconds:.0f}",
+    ]
 
 
 def lines(results: Iterable[Result]) -> list[dict[str, object]]:

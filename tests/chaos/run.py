@@ -46,6 +46,7 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help="more rounds, more records")
     parser.add_argument("--list", action="store_true", help="say what there is")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there: docs/failure-lab.md")
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 150)
     if options.list:
@@ -73,7 +74,7 @@ def play(console: object, options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from jobs.ray_session import ray_session
-    from tests.chaos.experiment import Result, lines, perform, table
+    from tests.chaos.experiment import Result, lines, markdown, perform, table
     from tests.chaos.lab import LabBroker
 
     assert isinstance(console, Console)
@@ -110,6 +111,8 @@ def play(console: object, options: argparse.Namespace) -> int:
     if options.json is not None:
         report = {"seed": options.seed, "long": options.long, "results": lines(results)}
         options.json.write_text(json.dumps(report, indent=2) + "\n")
+    if options.markdown is not None:
+        options.markdown.write_text(markdown(results, options.seed, long=options.long))
     return 0 if all(result.holds for result in results) else 1
 
 

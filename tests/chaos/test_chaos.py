@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.chaos.experiment import Result, lines, perform, table
+from tests.chaos.experiment import Result, lines, markdown, perform, table
 from tests.chaos.lab import BOTH, CONTINUOUS, MICRO_BATCH, Lab, LabBroker
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenarios import SCENARIOS, Scenario
@@ -96,6 +96,9 @@ def test_the_table_says_which_guarantee_was_on_trial_and_what_came_again() -> No
     assert rows[0][2:] == ["at least once", "", "5", "0", "0", "1,234", "0", "1", "holds"]
     assert rows[1][2:] == ["at least once", "", "5", "0", "2", "3", "0", "1", "BROKEN"]
     assert [line["delivery"] for line in lines([allowed])] == [AT_LEAST_ONCE]
+    told_as_text = markdown([allowed, altered], 7, long=True)
+    assert "seed 7, the long form: 2 trials, 1 broken" in told_as_text
+    assert f"| s | {CONTINUOUS} | at least once |  | 5 | 0 | 2 | 3 | 0 | 1 | BROKEN: 2 altered |" in told_as_text
 
 
 def test_every_scenario_says_what_it_does() -> None:

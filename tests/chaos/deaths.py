@@ -72,8 +72,9 @@ def two_drivers(lab: Lab) -> None:
         lab.inject("second driver")
         with lab.running() as second:
             while first.failure is None:
+                more = lab.some_more()  # than before the feed, whoever is how fast
                 lab.stream.feed(50)
-                second.wait_for(lab.some_more())
+                second.wait_for(more)
             assert isinstance(first.failure, Fenced), repr(first.failure)
             first.join()
             lab.stream.feed(200)
@@ -179,8 +180,9 @@ def epochs_turn_over(lab: Lab) -> None:
 
     with mock.patch.object(micro_batch, "batches", spied), lab.running(epoch_s=1.0, workers=2) as run:
         while len(begun) < lab.pick(5, 30):
+            more = lab.some_more()
             lab.stream.feed(60)
-            run.wait_for(lab.some_more())
+            run.wait_for(more)
             if len(begun) == 2 and not lab.injected:
                 lab.kill(lab.random.choice(lab.processes()), "read task")
         lab.inject(f"{len(begun)} epochs")

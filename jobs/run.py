@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobs.autoscaling import Autoscaler, autoscaled
@@ -80,7 +81,7 @@ def _run_win_prediction(settings: Settings, stopping: threading.Event, *, shared
 
 def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
     """Models load on the cluster while topics are prepared, state is restored and the first events are read."""
-    from jobs.control import control_followed
+    from jobs.control import follow_control
     from serve.releases import Following
     from serve.win import ServePredict
     from serve.win_app import AppKeeper, WinApp, app_name
@@ -97,7 +98,8 @@ def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event
     )
     keeper = AppKeeper(app, on_failure=stopping.set)
     served = ServePredict(keeper.loading, max_batch=settings.serve.max_batch)
-    predict = Following(served, settings.models.store_roots, settings.models.titles)
+    hints = partial(follow_control, kafka)
+    predict = Following(served, settings.models.store_roots, settings.models.titles, hints=hints)
 
     def check() -> None:
         if keeper.failure is not None:
@@ -117,10 +119,7 @@ def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event
                 told = Told(
                     name, source, registry, cluster=lambda: _cluster(served, keeper), starting=starting, check=check
                 )
-                with (
-                    control_followed(kafka, predict.nudge),
-                    autoscaled(_autoscaler(settings, runner.progress, app, keeper)),
-                ):
+                with autoscaled(_autoscaler(settings, runner.progress, app, keeper)):
                     run_and_tell(runner, told, kafka, stopping)
     finally:
         predict.close()

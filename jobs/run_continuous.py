@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
         ModelNotFoundError, BrokenModelError: the models cannot be loaded.
         others: as `jobs.run.run_pipeline`.
     """
+    from jobs.control import follow_control
     from serve.releases import Following
     from serve.win import LocalPredict
     from streaming.insights.narrator import Narrator
@@ -50,7 +52,8 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
 
     kafka, store = settings.kafka.connection(), settings.models.store
     local = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir(), fall_back=True)
-    predict = Following(local, settings.models.store_roots, settings.models.titles)
+    hints = partial(follow_control, kafka)
+    predict = Following(local, settings.models.store_roots, settings.models.titles, hints=hints)
     pipeline = win_prediction(predict, Narrator(settings.insights.wording))
     if settings.pipeline.workers > 1 and pipeline.shared:
         raise UsageProblem(
@@ -67,7 +70,7 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
     def starting() -> str:
         return "" if any(runner.owned.values()) else "starting the workers"
 
-    with closing(predict), _loading(predict.describe, stopping) as models:
+    with closing(predict), _loading(local.describe, stopping) as models:
         if prepare_topics(kafka, name, stopping):
             with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
                 told = Told(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.autoscaling import Autoscaler, autoscaled
 from jobs.errors import UsageProblem
-from jobs.run import Told, cluster_facts, prepare_topics, run_and_tell, sink_of
+from jobs.run import Told, cluster_facts, definition_of, prepare_topics, run_and_tell, sink_of
 from streaming.topics import identity
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
     from serve.win import LocalPredict
     from streaming.insights.narrator import Narrator
     from streaming.kafka.source import KafkaSource
-    from streaming.pipelines.win_prediction import win_prediction
     from streaming.runners.continuous import ContinuousRunner
     from streaming.topics import MATCH_EVENTS
 
@@ -54,7 +53,7 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event) -
     local = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir(), fall_back=True)
     hints = partial(follow_control, kafka)
     predict = Following(local, settings.models.store_roots, settings.models.titles, hints=hints)
-    pipeline = win_prediction(predict, Narrator(settings.insights.wording))
+    pipeline = definition_of(name)(predict, Narrator(settings.insights.wording))
     if settings.pipeline.workers > 1 and pipeline.shared:
         raise UsageProblem(
             f"pipeline.workers is {settings.pipeline.workers}, but the state of {name} belongs to all partitions "

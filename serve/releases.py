@@ -133,7 +133,8 @@ class ReleaseWatch:
             try:
                 self._look_at(title, reference)
             except (DependencyUnavailable, StoreUnavailableError, OSError) as away:
-                self._tell(f"{reference} is not followed for now: {away}")
+                if title in self.offered or not isinstance(away, DependencyUnavailable):  # else it is still starting
+                    self._tell(f"{reference} is not followed for now: {away}")
         self._looked.set()
 
     def _look_at(self, title: str, reference: str) -> None:

@@ -122,14 +122,22 @@ def test_what_cannot_serve_raises_an_alert_and_is_tried_again_only_when_the_alia
 
 
 @pytest.mark.parametrize("passing", [DependencyUnavailable("no replica runs"), StoreUnavailableError("no route")])
-def test_what_is_away_for_now_is_tried_again_without_an_alert(store: ModelStore, passing: Exception) -> None:
+def test_what_is_away_for_now_is_tried_again_without_an_alert(
+    store: ModelStore, passing: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     prepared = Prepared()
     watch = watch_of(store, prepared)
+    prepared.refuses[f"{NAME}@1"] = DependencyUnavailable("still starting")
+    watch.look()
+    assert (watch.offered, caplog.messages) == ({}, [])
+    prepared.refuses.clear()
     watch.look()
     go(store, 2)
     prepared.refuses[f"{NAME}@2"] = passing
-    watch.look()
+    for _ in range(2):
+        watch.look()
     assert (watch.offered["lol"].version, watch.alerts()) == (1, ())
+    assert caplog.messages == [f"{LIVE} is not followed for now: {passing}"]
     prepared.refuses.clear()
     watch.look()
     assert watch.offered["lol"].version == 2

@@ -4,7 +4,8 @@ wrong version.
     python tests/benchmarks/bench_swap.py
 
 2,000 events/s over 200 live matches, each of which gets an answer. Latency is taken for a while before the moves, and
-from the moment on at which each is given as a person gives it, by a process of its own. Prints JSON.
+from the moment on at which each is given, as a person gives it, by a process of its own, until some seconds after that
+has ended. Prints JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import numpy as np
 import polars as pl
 from bench_pipeline import MATCHES, Bench, bench
 
-from jobs.measure import InsightMeter
 from models.store import SHIPPED, ModelStore
 from streaming.codec import Decoder, PackagedRegistry
 from streaming.kafka.admin import read_all
@@ -33,8 +33,8 @@ from streaming.topics import MATCH_EVENTS
 
 NAME = "tsstn-lol"
 TURNS = ("old", "new", "old")
-_UNDER_WAY_S = 2.0  # of the load, before the command
-_AROUND_S = 8.0  # from the command on: it takes two or three to be obeyed
+_STEP_S = 2.0  # of load, which is made and sent so much at a time
+_AFTERWARDS_S = 6.0  # of load, after the command: long enough for it to be obeyed
 
 
 def swap(events_per_s: float, seconds: float) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def swap(events_per_s: float, seconds: float) -> dict[str, Any]:
             environment = {"SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": b.kafka.bootstrap_servers}
             environment["SIGHTLINE_MODELS__STORE"] = folder
             promoted = _Command(["promote", f"{NAME}@{new}", "--force", "--reason", "bench"], environment)
-            during = _loaded(b, events_per_s, _UNDER_WAY_S + _AROUND_S, promoted)
+            during = _loaded_around(promoted, b, events_per_s)
             rolled_back = _Command(["rollback", NAME], environment)
-            back = _loaded(b, events_per_s, _UNDER_WAY_S + _AROUND_S, rolled_back)
+            back = _loaded_around(rolled_back, b, events_per_s)
             time.sleep(1.0)  # an answer too many would come now
             answers = _answers(b.kafka)
             answered = answers.select("source_partition", "source_offset").n_unique()
@@ -83,29 +83,38 @@ def swap(events_per_s: float, seconds: float) -> dict[str, Any]:
 
 
 class _Command:
-    """`sightline models …`, given in mid-load."""
+    """`sightline models …`."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
         self._arguments, self._environment = arguments, environment
         self.began_ms = 0.0
 
-    def give(self, meter: InsightMeter) -> None:
-        time.sleep(_UNDER_WAY_S)
-        meter.forget_latency()
+    def give(self) -> None:
         self.began_ms = time.time() * 1e3
         command = [sys.executable, "-m", "jobs.cli", "models", *self._arguments]
         subprocess.run(command, env={**os.environ, **self._environment}, check=True, stdout=subprocess.DEVNULL)
 
 
-def _loaded(b: Bench, events_per_s: float, seconds: float, command: _Command | None = None) -> dict[str, float | None]:
+def _loaded(b: Bench, events_per_s: float, seconds: float) -> dict[str, float | None]:
     b.meter.forget_latency()
-    given = threading.Thread(target=command.give, args=(b.meter,)) if command is not None else None
-    if given is not None:
-        given.start()
     b.load(events_per_s, seconds)
+    return _measured(b)
+
+
+def _loaded_around(command: _Command, b: Bench, events_per_s: float) -> dict[str, float | None]:
+    """Under load before the command, while it is obeyed, and afterwards; latency from the command on."""
+    b.load(events_per_s, _STEP_S)
+    given = threading.Thread(target=command.give)
+    b.meter.forget_latency()
+    given.start()
+    while given.is_alive():
+        b.load(events_per_s, _STEP_S)
+    b.load(events_per_s, _AFTERWARDS_S)
+    return _measured(b)
+
+
+def _measured(b: Bench) -> dict[str, float | None]:
     b.flush()
-    if given is not None:
-        given.join()
     b.wait_for(b.sent)
     return b.meter.measured().percentiles()
 

@@ -37,7 +37,7 @@ def save_turned(store: ModelStore, by: float = 1.01) -> int:
     network = shipped.build()
     with torch.no_grad():
         for weights in network.parameters():
-            weights *= by
+            weights.mul_(by)
     words: dict[str, Any] = dict.fromkeys(("trained_on", "data_fingerprint", "code_version"), "a test")
     return store.save("tsstn-lol", network, shipped.config, metrics={}, title="lol", **words).version
 

@@ -23,6 +23,7 @@ from jobs.commands import (
     replay,
     runs,
     schedule,
+    shadow,
     soak,
     tokens,
     train,
@@ -59,6 +60,7 @@ app.command()(train.train)
 app.add_typer(runs.runs, name="runs")
 app.add_typer(evaluate.evaluate, name="evaluate")
 models.models.command()(gate.gate)
+models.models.command()(shadow.shadow)
 app.add_typer(models.models, name="models")
 app.add_typer(schedule.schedule, name="schedule")
 app.command()(config.config)

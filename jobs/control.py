@@ -10,14 +10,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from typing import TYPE_CHECKING
-
-from jobs.threads import beside
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
-    from models.store import AliasMove
+    from models.store import AliasMove, ModelStore
     from streaming.kafka.settings import KafkaSettings
     from streaming.kafka.source import KafkaSource
 
@@ -57,25 +55,28 @@ def announce(settings: Settings, name: str, alias: str, move: AliasMove, moves: 
         return False
 
 
-def control_followed(kafka: KafkaSettings, nudge: Callable[[], None]) -> AbstractContextManager[None]:
-    """Within the body `nudge` is called whenever something new lies on `sightline.control`."""
+def announce_move(settings: Settings, store: ModelStore, name: str, alias: str, move: AliasMove) -> bool:
+    """`announce`, with what the store says of the alias now."""
+    state = store.alias_state(name, alias)
+    return state is not None and announce(settings, name, alias, move, state.moves)
 
-    def work(over: threading.Event) -> None:
-        from streaming.kafka.source import KafkaSource
-        from streaming.topics import CONTROL
 
-        said = ""
-        while not over.is_set():
-            try:
-                with closing(KafkaSource(kafka, CONTROL.name, "")) as source:
-                    _follow(source, nudge, over)
-            except Exception as failure:  # whatever it is: aliases are looked at without it
-                if (why := str(failure)) != said:
-                    log.warning("%s is not followed for now: %s", CONTROL.name, why)
-                    said = why
-                over.wait(_RETRY_S)
+def follow_control(kafka: KafkaSettings, nudge: Callable[[], None], over: threading.Event) -> None:
+    """Until `over` is set, call `nudge` whenever something new lies on `sightline.control`. Nothing that goes wrong
+    ends it."""
+    from streaming.kafka.source import KafkaSource
+    from streaming.topics import CONTROL
 
-    return beside(work, "control")
+    said = ""
+    while not over.is_set():
+        try:
+            with closing(KafkaSource(kafka, CONTROL.name, "")) as source:
+                _follow(source, nudge, over)
+        except Exception as failure:  # whatever it is: aliases are looked at without it
+            if (why := str(failure)) != said:
+                log.warning("%s is not followed for now: %s", CONTROL.name, why)
+                said = why
+            over.wait(_RETRY_S)
 
 
 def _follow(source: KafkaSource, nudge: Callable[[], None], over: threading.Event) -> None:

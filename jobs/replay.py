@@ -120,9 +120,10 @@ class _NewTopic:
         from streaming.kafka.admin import ensure_topics
         from streaming.kafka.sink import KafkaSink
         from streaming.kafka.source import KafkaSource
-        from streaming.topics import TOPICS, state_topic
+        from streaming.topics import TOPICS, shadow_of, state_topic
 
-        if name in {topic.name for topic in (*TOPICS, state_topic(pipeline.name))}:
+        states = (state_topic(pipeline.name), state_topic(shadow_of(pipeline.name)))
+        if name in {topic.name for topic in (*TOPICS, *states)}:
             raise UsageProblem(f"--to-topic {name}: it is a live one; name a new one")
         ensure_topics(kafka, [replace(pipeline.sink, name=name)])
         with closing(KafkaSource(kafka, name, "")) as written:

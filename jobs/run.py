@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobs.autoscaling import Autoscaler, autoscaled
 from jobs.ray_session import ray_session
 from jobs.signals import signals_set
 from jobs.threads import beside
-from streaming.topics import identity
+from streaming.topics import identity, is_shadow, shadow_of
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from serve.win import ServePredict
     from serve.win_app import AppKeeper, WinApp
     from streaming.codec import SchemaRegistry
+    from streaming.insights.narrator import Narrator
     from streaming.kafka.settings import KafkaSettings
     from streaming.kafka.source import KafkaSource
+    from streaming.pipeline import Pipeline
     from streaming.runners.micro_batch import MicroBatchRunner
     from streaming.runners.progress import Progress
     from streaming.transport import Fetched, Sink
@@ -35,17 +38,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PIPELINES = ("win-prediction",)
+"""Each of which may have a shadow."""
 
 _KAFKA_PATIENCE_S = 60.0
 _RETRY_S = 0.2
 _REPLICA_START_UP_S = 15.0  # a process, torch and the weights, and until `AppKeeper` looks again
 
 
-def run_pipeline(name: str, settings: Settings) -> None:
+def run_pipeline(name: str, settings: Settings, candidate: str | None = None) -> None:
     """Run one pipeline until SIGTERM or SIGINT; everything under way is finished or left untouched on the log.
+
+    Args:
+        name: of `PIPELINES`.
+        settings: its models among them.
+        candidate: NAME@ALIAS or NAME@VERSION; then not the pipeline itself is run but its shadow, by this model.
 
     Raises:
         KeyError: no pipeline of that name.
+        UsageProblem: not a candidate; see `jobs.shadow.candidate.shadowed`.
         TransportUnavailable: Kafka did not answer for a minute.
         AccessDenied: Kafka does not let us in, or do something that the run needs.
         TopicMissing: a topic cannot be created.
@@ -55,6 +65,10 @@ def run_pipeline(name: str, settings: Settings) -> None:
     """
     if name not in PIPELINES:
         raise KeyError(f"no pipeline {name!r}; there are: {', '.join(PIPELINES)}")
+    if candidate is not None:
+        from jobs.shadow.candidate import shadowed
+
+        name, settings = shadow_of(name), shadowed(settings, candidate)
     stopping = threading.Event()
     where = "starting Ray" if settings.ray.address is None else f"connecting to Ray at {settings.ray.address}"
     log.info(where, extra={"step": "process"})
@@ -66,21 +80,28 @@ def run_pipeline(name: str, settings: Settings) -> None:
         ) as shared,
         signals_set(stopping),  # after Ray's start, which sets handlers of its own
     ):
-        _run_win_prediction(settings, stopping, shared=shared)
+        _run_win_prediction(name, settings, stopping, shared=shared)
 
 
-def _run_win_prediction(settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
+def _run_win_prediction(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
     if settings.pipeline.runner == "continuous":
         from jobs.run_continuous import processes_for, run_continuously
 
-        run_continuously("win-prediction", settings, stopping, processes_for(settings))
+        run_continuously(name, settings, stopping, processes_for(settings))
     else:
-        _run_by_micro_batch("win-prediction", settings, stopping, shared=shared)
+        _run_by_micro_batch(name, settings, stopping, shared=shared)
+
+
+def definition_of(name: str) -> Callable[[Following, Narrator], Pipeline]:
+    """The pipeline of this name, or the shadow, given its models and its words."""
+    from streaming.pipelines.win_prediction import win_prediction, win_prediction_shadow
+
+    return win_prediction_shadow if is_shadow(name) else win_prediction
 
 
 def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
     """Models load on the cluster while topics are prepared, state is restored and the first events are read."""
-    from jobs.control import control_followed
+    from jobs.control import follow_control
     from serve.releases import Following
     from serve.win import ServePredict
     from serve.win_app import AppKeeper, WinApp, app_name
@@ -97,7 +118,8 @@ def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event
     )
     keeper = AppKeeper(app, on_failure=stopping.set)
     served = ServePredict(keeper.loading, max_batch=settings.serve.max_batch)
-    predict = Following(served, settings.models.store_roots, settings.models.titles)
+    hints = partial(follow_control, kafka)
+    predict = Following(served, settings.models.store_roots, settings.models.titles, hints=hints)
 
     def check() -> None:
         if keeper.failure is not None:
@@ -117,10 +139,7 @@ def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event
                 told = Told(
                     name, source, registry, cluster=lambda: _cluster(served, keeper), starting=starting, check=check
                 )
-                with (
-                    control_followed(kafka, predict.nudge),
-                    autoscaled(_autoscaler(settings, runner.progress, app, keeper)),
-                ):
+                with autoscaled(_autoscaler(settings, runner.progress, app, keeper)):
                     run_and_tell(runner, told, kafka, stopping)
     finally:
         predict.close()
@@ -228,11 +247,10 @@ def _runner(
     from streaming.changelog import Lanes
     from streaming.insights.narrator import Narrator
     from streaming.kafka.admin import read_changelog
-    from streaming.pipelines.win_prediction import win_prediction
     from streaming.runners.epoch import ReadLimits
     from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
 
-    pipeline = win_prediction(predict, Narrator(settings.insights.wording))
+    pipeline = definition_of(name)(predict, Narrator(settings.insights.wording))
 
     def changelog() -> Lanes:
         found = read_changelog(kafka, name)

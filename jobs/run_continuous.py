@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.autoscaling import Autoscaler, autoscaled
 from jobs.errors import UsageProblem
-from jobs.run import Told, cluster_facts, prepare_topics, run_and_tell, sink_of
+from jobs.run import Told, cluster_facts, definition_of, prepare_topics, run_and_tell, sink_of
 from streaming.topics import identity
 
 if TYPE_CHECKING:
@@ -58,18 +59,19 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event, p
         ModelNotFoundError, BrokenModelError: the models cannot be loaded.
         others: as `jobs.run.run_pipeline`.
     """
+    from jobs.control import follow_control
     from serve.releases import Following
     from serve.win import LocalPredict
     from streaming.insights.narrator import Narrator
     from streaming.kafka.source import KafkaSource
-    from streaming.pipelines.win_prediction import win_prediction
     from streaming.runners.continuous import ContinuousRunner
     from streaming.topics import MATCH_EVENTS
 
     kafka, store = settings.kafka.connection(), settings.models.store
     local = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir(), fall_back=True)
-    predict = Following(local, settings.models.store_roots, settings.models.titles)
-    pipeline = win_prediction(predict, Narrator(settings.insights.wording))
+    hints = partial(follow_control, kafka)
+    predict = Following(local, settings.models.store_roots, settings.models.titles, hints=hints)
+    pipeline = definition_of(name)(predict, Narrator(settings.insights.wording))
     if settings.pipeline.workers > 1 and pipeline.shared:
         raise UsageProblem(
             f"pipeline.workers is {settings.pipeline.workers}, but the state of {name} belongs to all partitions "
@@ -84,7 +86,7 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event, p
     def starting() -> str:
         return "" if any(runner.owned.values()) else "starting the workers"
 
-    with closing(predict), _loading(predict.describe, stopping) as models:
+    with closing(predict), _loading(local.describe, stopping) as models:
         if prepare_topics(kafka, name, stopping):
             with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
                 told = Told(

@@ -37,6 +37,10 @@ Raises:
 """
 
 
+Hints = Callable[[Callable[[], None], threading.Event], None]
+"""(nudge, over): call `nudge` whenever an alias may have moved, until `over` is set. Has a thread to itself."""
+
+
 class Holder(Protocol):
     """Whatever has models loaded: `serve.win.ServePredict`, `serve.win.LocalPredict`."""
 
@@ -129,7 +133,8 @@ class ReleaseWatch:
             try:
                 self._look_at(title, reference)
             except (DependencyUnavailable, StoreUnavailableError, OSError) as away:
-                self._tell(f"{reference} is not followed for now: {away}")
+                if title in self.offered or not isinstance(away, DependencyUnavailable):  # else it is still starting
+                    self._tell(f"{reference} is not followed for now: {away}")
         self._looked.set()
 
     def _look_at(self, title: str, reference: str) -> None:
@@ -191,22 +196,39 @@ class ReleaseWatch:
             self._wake.wait(self._period_s if is_whole else min(_SOON_S, self._period_s))
 
 
+_Made = tuple[Holder, tuple[str, ...], dict[str, str], Hints | None, float]
+
+
 class Following:
     """A holder's models as aliases move: `streaming.releases.ReleasedPredict`. Watches from the first use on, wherever
-    that is, so that it travels light."""
+    that is, so that it travels light.
+
+    Args:
+        holder: has the models.
+        roots: of the model store.
+        references: title to NAME@ALIAS or NAME@VERSION.
+        hints: as `Hints`; None for none. Travels along.
+        period_s: between two looks without a hint.
+    """
 
     def __init__(
-        self, holder: Holder, roots: Sequence[str], references: Mapping[str, str], *, period_s: float = _PERIOD_S
+        self,
+        holder: Holder,
+        roots: Sequence[str],
+        references: Mapping[str, str],
+        *,
+        hints: Hints | None = None,
+        period_s: float = _PERIOD_S,
     ) -> None:
-        self._made = (holder, tuple(roots), dict(references), period_s)
-        self._watch: ReleaseWatch | None = None
-        self._starting = threading.Lock()
+        self.__setstate__((holder, tuple(roots), dict(references), hints, period_s))
 
-    def __getstate__(self) -> tuple[Holder, tuple[str, ...], dict[str, str], float]:
+    def __getstate__(self) -> _Made:
         return self._made
 
-    def __setstate__(self, made: tuple[Holder, tuple[str, ...], dict[str, str], float]) -> None:
-        self._made, self._watch, self._starting = made, None, threading.Lock()
+    def __setstate__(self, made: _Made) -> None:
+        self._made: _Made = made
+        self._watch: ReleaseWatch | None = None
+        self._over, self._starting = threading.Event(), threading.Lock()
 
     def offered(self, title: str) -> Release:
         """The release that is loaded and warm wherever the holder has models.
@@ -248,12 +270,9 @@ class Following:
         self._watching()
         return described
 
-    def nudge(self) -> None:
-        """An alias has moved."""
-        self._watching().nudge()
-
     def close(self) -> None:
         """Watch no more."""
+        self._over.set()
         with self._starting:
             if self._watch is not None:
                 self._watch.stop()
@@ -261,9 +280,12 @@ class Following:
     def _watching(self) -> ReleaseWatch:
         with self._starting:
             if self._watch is None:
-                holder, roots, references, period_s = self._made
+                holder, roots, references, hints, period_s = self._made
                 self._watch = ReleaseWatch(roots, references, holder.prepare, period_s=period_s)
                 self._watch.start()
+                if hints is not None:
+                    about = (self._watch.nudge, self._over)
+                    threading.Thread(target=hints, args=about, name="hints", daemon=True).start()
             return self._watch
 
     @staticmethod

@@ -104,6 +104,7 @@ class Pipeline:
     counted_flags: tuple[str, ...] = ()  # flags of answers that an operator wants counted
     former_stages: tuple[str, ...] = ()  # names of stages it had once, whose state may still lie on its changelog
     shedding: NewestFirst | None = None  # what becomes of records when more come than can be answered; None: they wait
+    dead_letters: bool = True  # whether it writes down what it cannot accept; else it only counts it
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]

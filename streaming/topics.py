@@ -33,6 +33,9 @@ class Topic:
 
 MATCH_EVENTS = Topic("match.events", key="match_id", schema="match-events", event_time="event_time_ms")
 MATCH_INSIGHTS = Topic("match.insights", key="match_id", schema="match-insights", event_time="event_time_ms")
+MATCH_INSIGHTS_SHADOW = Topic(
+    "match.insights.shadow", key="match_id", schema="match-insights", event_time="event_time_ms"
+)
 PIPELINE_STATUS = Topic(
     "sightline.status", key="pipeline", schema="pipeline-status", event_time="time_ms", partitions=1, compacted=True
 )
@@ -51,11 +54,25 @@ def identity(pipeline: str) -> str:
     return f"sightline.{pipeline}"
 
 
+_SHADOW = "-shadow"
+
+
+def shadow_of(pipeline: str) -> str:
+    """Name of the pipeline that answers the same source by a candidate, for nobody but who compares the two."""
+    return f"{pipeline}{_SHADOW}"
+
+
+def is_shadow(pipeline: str) -> bool:
+    """Whether nobody waits for what this pipeline says."""
+    return pipeline.endswith(_SHADOW)
+
+
 TOPICS = (
     MATCH_EVENTS,
     MATCH_EVENTS.dead_letters,
     MATCH_EVENTS.dead_letter_marks,
     MATCH_INSIGHTS,
+    MATCH_INSIGHTS_SHADOW,
     PIPELINE_STATUS,
     CONTROL,
 )

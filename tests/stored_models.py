@@ -11,7 +11,7 @@ import torch
 
 from models._registry import config_to_json
 from models.baselines import FrameMLPConfig
-from models.store import Manifest, ModelStore
+from models.store import SHIPPED, Manifest, ModelStore
 from models.verdict import Reason, Verdict
 
 SMALL = FrameMLPConfig(features=1, hidden=2)
@@ -29,6 +29,17 @@ def save_small(store: ModelStore, name: str = "m", seed: int = 0, **words: Any) 
         "created": datetime(2026, 1, 2, tzinfo=UTC),
     }
     return store.save(name, SMALL.build(), config_to_json(SMALL), **{**given, **words})
+
+
+def save_turned(store: ModelStore, by: float = 1.01) -> int:
+    """A new version of the lol model: the weights that ship, times so much."""
+    shipped = ModelStore(SHIPPED).load("tsstn-lol@live")
+    network = shipped.build()
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.mul_(by)
+    words: dict[str, Any] = dict.fromkeys(("trained_on", "data_fingerprint", "code_version"), "a test")
+    return store.save("tsstn-lol", network, shipped.config, metrics={}, title="lol", **words).version
 
 
 def verdict(*, passed: bool = True, against: str = "m@1") -> Verdict:

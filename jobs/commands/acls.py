@@ -36,6 +36,7 @@ def acls(
             "the subject, such as run=User:CN=sightline-run.",
         ),
     ] = None,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Of its shadow: `sightline run --shadow`.")] = False,
     shell: Annotated[bool, typer.Option("--shell", help="Print kafka-acls.sh lines.")] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Grant them; you must be an administrator there.")] = False,
     brokers: Brokers = None,
@@ -45,13 +46,13 @@ def acls(
     """List the least rights that each role needs on Kafka, or grant them.
 
     run is `sightline run` (with topics that exist), gateway is `sightline gateway`, feed is whoever sends events,
-    operator uses `sightline topics` and `sightline dlq`.
+    operator uses `sightline topics`, `sightline dlq` and `sightline models`.
 
     Example: sightline topics acls win-prediction --role run --principal User:analytics --shell
     """
     from streaming.kafka.acls import ROLES, commands, rights
     from streaming.kafka.granting import grant
-    from streaming.pipelines.win_prediction import win_prediction
+    from streaming.pipelines.win_prediction import win_prediction, win_prediction_shadow
 
     known_pipeline(pipeline)
     if shell and as_json:
@@ -60,7 +61,7 @@ def acls(
         raise UsageProblem(f"--role {min(unknown)}: unknown; there are: {', '.join(ROLES)}")
     principals = _principals(principal or (), ROLES)
     settings = kafka_settings(assignments, brokers)
-    needed = rights(win_prediction(_never_asked))
+    needed = rights((win_prediction_shadow if shadow else win_prediction)(_never_asked))
     chosen = {name: needed[name] for name in ROLES if not role or name in role}
     if apply:
         for name, its in chosen.items():

@@ -15,6 +15,7 @@ from jobs.commands.console import (
     Until,
     emit_json,
     emit_table,
+    kafka_settings,
     loaded,
     made_folder,
     say,
@@ -56,6 +57,7 @@ def gate(
 
     Example: sightline models gate tsstn-lol@candidate --data week-47 --promote
     """
+    from jobs.control import announce_move
     from jobs.files import write_json, write_text
     from jobs.gate.criteria import Bounds
     from jobs.gate.judge import judge_versions, judgement_report
@@ -86,6 +88,8 @@ def gate(
     if not as_json:
         _tell(judgement)
     move = None if alias is None or not judgement.verdict.passed else _promoted(store, judgement, alias)
+    if alias is not None and move is not None:
+        announce_move(kafka_settings(assignments, None), store, name, alias, move)
     if as_json:
         from dataclasses import asdict
 

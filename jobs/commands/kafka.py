@@ -22,6 +22,7 @@ from jobs.errors import Exit
 
 if TYPE_CHECKING:
     from streaming.kafka.broker import EmbeddedBroker
+    from streaming.topics import Topic
 
 kafka = typer.Typer(no_args_is_help=True, help="The embedded Apache Kafka: one real broker on this machine.")
 topics = typer.Typer(no_args_is_help=True, help="The topics of Sightline on your broker, or on the embedded one.")
@@ -83,12 +84,9 @@ def create(brokers: Brokers = None, as_json: AsJson = False, assignments: Assign
 
     Example: sightline topics create --brokers broker:9092
     """
-    from jobs.run import PIPELINES
     from streaming.kafka.admin import ensure_topics
-    from streaming.topics import TOPICS, state_topic
 
-    wanted = [*TOPICS, *(state_topic(pipeline) for pipeline in PIPELINES)]
-    report = ensure_topics(kafka_settings(assignments, brokers).kafka.connection(), wanted)
+    report = ensure_topics(kafka_settings(assignments, brokers).kafka.connection(), _every_topic())
     if as_json:
         emit_json(asdict(report))
     else:
@@ -103,13 +101,11 @@ def ls(brokers: Brokers = None, as_json: AsJson = False, assignments: Assignment
 
     Example: sightline topics ls --json
     """
-    from jobs.run import PIPELINES
     from streaming.kafka.source import KafkaSource
-    from streaming.topics import TOPICS, state_topic
 
     kafka = kafka_settings(assignments, brokers).kafka.connection()
     lines = []
-    for topic in [*TOPICS, *(state_topic(pipeline) for pipeline in PIPELINES)]:
+    for topic in _every_topic():
         source = KafkaSource(kafka, topic.name, "")
         try:
             begins, ends = source.beginning_offsets(), source.end_offsets()
@@ -125,6 +121,13 @@ def ls(brokers: Brokers = None, as_json: AsJson = False, assignments: Assignment
     else:
         rows = [(x["topic"], x["partitions"] if x["exists"] else "missing", x["positions"]) for x in lines]
         emit_table(("topic", "partitions", "positions"), rows)
+
+
+def _every_topic() -> list[Topic]:
+    from jobs.run import PIPELINES
+    from streaming.topics import TOPICS, shadow_of, state_topic
+
+    return [*TOPICS, *(state_topic(name) for pipeline in PIPELINES for name in (pipeline, shadow_of(pipeline)))]
 
 
 def _broker(home: Path | None, port: int | None) -> EmbeddedBroker:

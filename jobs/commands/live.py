@@ -76,9 +76,20 @@ def run(
     runner: Annotated[
         str | None, typer.Option(help="micro_batch (default; Ray Data and Serve) or continuous (milliseconds).")
     ] = None,
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="NAME@ALIAS or NAME@VERSION of a candidate: answer by it beside the pipeline that runs, into a topic "
+            "of its own, for `sightline models shadow`.",
+        ),
+    ] = None,
     assignments: Assignments = None,
 ) -> None:
     """Run a pipeline on your Kafka and Ray until SIGTERM or Ctrl-C; nothing is left half done.
+
+    A shadow has its own group, state and topic: the pipeline that runs does not notice it, where machines have room for
+    both. It begins at the earliest event that is still there.
 
     Example: sightline run win-prediction --brokers broker:9092 --ray-address auto
     """
@@ -93,7 +104,7 @@ def run(
     settings = kafka_settings(assignments, brokers, given)
     settings.kafka.connection()  # an address that is not set is said at once, not after Ray has started
     log_as_json(secrets=settings.secrets())
-    run_pipeline(pipeline, settings)
+    run_pipeline(pipeline, settings, shadow)
 
 
 def gateway(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.commands.console import AsJson, Assignments, emit_json, emit_table, loaded, say
+from jobs.commands.console import AsJson, Assignments, emit_json, emit_table, kafka_settings, loaded, say
 from jobs.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -201,10 +201,10 @@ def _tell_move(name: str, alias: str, move: AliasMove | None, as_json: bool, ass
     """To pipelines that run, and to the person."""
     from dataclasses import asdict
 
-    from jobs.control import announce
+    from jobs.control import announce_move
 
-    if move is not None and (state := _store(assignments).alias_state(name, alias)) is not None:
-        announce(loaded(assignments).settings, name, alias, move, state.moves)
+    if move is not None:
+        announce_move(kafka_settings(assignments, None), _store(assignments), name, alias, move)
     if as_json:
         emit_json({"name": name, "alias": alias, "moved": move is not None, **({} if move is None else asdict(move))})
     elif move is None:

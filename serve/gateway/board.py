@@ -17,7 +17,7 @@ from serve.gateway.pipelines import Pipelines
 from serve.gateway.rows import AnswerRow, Event, Heading
 from serve.gateway.schemas import GatewayOps, Health, MatchDetail, MatchSummary, Ops, Part, PipelineReport
 from serve.gateway.settings import GatewaySettings
-from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS
+from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, is_shadow
 
 Order = Literal["closest", "swing"]
 TOPICS = (MATCH_INSIGHTS.name, MATCH_EVENTS.name, PIPELINE_STATUS.name)
@@ -139,11 +139,12 @@ class Board:
             reasons.append(f"waiting for Kafka: {broker.text}")
         elif not broker.ready:
             reasons.append("reading the topics back after a start")
-        for report in self.pipelines.reports:
+        answering = self.pipelines.answering
+        for report in answering:
             newest_ms = self._newest_source_ms.get(report.source_topic, 0)
             if (trouble := self.pipelines.trouble(report, newest_ms, now_ms)) is not None:
                 reasons.append(trouble)
-        if not len(self.pipelines) and (waiting := self._unanswered(now_ms)):
+        if not answering and (waiting := self._unanswered(now_ms)):
             reasons.append(f"no pipeline has reported; events but no answer in {waiting} of the matches known")
         return Health(healthy=not reasons, reasons=reasons)
 
@@ -153,7 +154,7 @@ class Board:
         pipelines = self.pipelines.ops(self._newest_source_ms, now_ms, with_history=with_history)
         broker = self.broker.state()
         # Only a pipeline that still speaks can vouch for Ray and the replicas.
-        speaking = [row for row in pipelines if row.age_s <= self.settings.silent_s]
+        speaking = [row for row in pipelines if row.age_s <= self.settings.silent_s and not is_shadow(row.pipeline)]
         nodes = max((row.ray_nodes for row in speaking), default=0)
         replicas = sum(max(row.replicas, 0) for row in speaking)
         return Ops(
@@ -192,7 +193,7 @@ class Board:
         return match
 
     def _view(self, now_ms: int) -> PipelineView:
-        return pipeline_view(self.pipelines.reports, MATCH_EVENTS.name, now_ms)
+        return pipeline_view(self.pipelines.answering, MATCH_EVENTS.name, now_ms)
 
     def _judge(self, match_ids: Iterable[str], now_ms: int) -> None:
         view = self._view(now_ms)

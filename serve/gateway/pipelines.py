@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from serve.gateway.rows import Weights
 from serve.gateway.schemas import HistoryPoint, PipelineOps, PipelineReport
+from streaming.topics import is_shadow
 
 HISTORY_POINTS = 900  # 15 minutes at a report a second
 _PIPELINES_KEPT = 64
@@ -31,13 +32,15 @@ class Pipelines:
         self._stuck_s = stuck_s
         self._reported: dict[str, _Reported] = {}
 
-    def __len__(self) -> int:
-        return len(self._reported)
-
     @property
     def reports(self) -> list[PipelineReport]:
         """The newest of each."""
         return [reported.newest for reported in self._reported.values()]
+
+    @property
+    def answering(self) -> list[PipelineReport]:
+        """The newest of those that somebody waits for: how a shadow is says nothing of what is shown."""
+        return [report for report in self.reports if not is_shadow(report.pipeline)]
 
     def apply(self, reports: Iterable[PipelineReport]) -> None:
         """Take in reports, oldest first; one older than the newest known is passed over."""

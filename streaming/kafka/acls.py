@@ -14,7 +14,18 @@ from itertools import groupby
 from streaming.kafka.dead_letter_queue import transactional_id
 from streaming.kafka.sink import commits_group
 from streaming.pipeline import Pipeline
-from streaming.topics import CONTROL, MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, TOPICS, identity, state_topic
+from streaming.topics import (
+    CONTROL,
+    MATCH_EVENTS,
+    MATCH_INSIGHTS,
+    MATCH_INSIGHTS_SHADOW,
+    PIPELINE_STATUS,
+    TOPICS,
+    identity,
+    is_shadow,
+    shadow_of,
+    state_topic,
+)
 
 ROLES = ("run", "gateway", "feed", "operator")
 TOPIC, GROUP, TRANSACTIONAL_ID = "topic", "group", "transactional-id"
@@ -38,14 +49,14 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
 
     run: `sightline run`, where the topics are there already; to let it create them, let it do what an operator does.
     gateway: `sightline gateway`. feed: whoever sends the events. operator: `sightline topics`, `sightline dlq`, and
-    promotions by `sightline models`.
+    promotions and shadows by `sightline models`.
     """
     source, letters, marks = pipeline.source, pipeline.source.dead_letters, pipeline.source.dead_letter_marks
     state, name, replay = state_topic(pipeline.name), identity(pipeline.name), transactional_id(pipeline.source)
     run = [
         Right(TOPIC, source.name, "Read", "events"),
         Right(TOPIC, pipeline.sink.name, "Write", "answers"),
-        Right(TOPIC, letters.name, "Write", "events that cannot be accepted"),
+        *([Right(TOPIC, letters.name, "Write", "events that cannot be accepted")] * pipeline.dead_letters),
         Right(TOPIC, state.name, "Read", "state, restored at the start"),
         Right(TOPIC, state.name, "Write", "state"),
         Right(TOPIC, PIPELINE_STATUS.name, "Write", "how it is, once a second"),
@@ -65,13 +76,16 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
         Right(TOPIC, marks.name, "Write", "dlq replay, skip"),
         Right(TOPIC, source.name, "Write", "dlq replay"),
         Right(TOPIC, CONTROL.name, "Write", "models promote, rollback"),
+        Right(TOPIC, MATCH_INSIGHTS.name, "Read", "models shadow"),
+        Right(TOPIC, MATCH_INSIGHTS_SHADOW.name, "Read", "models shadow"),
         Right(GROUP, commits_group(replay), "Read", "a note in each transaction of dlq"),
         Right(TRANSACTIONAL_ID, replay, "Write", "dlq replay, skip: once each"),
     ]
     every = [*TOPICS, state]
     run += _to_look(run, [topic.name for topic in every])
-    operator += [Right(TOPIC, topic.name, "Create", "topics create") for topic in every]
-    operator += _to_look(operator, [topic.name for topic in every])
+    made = every if is_shadow(pipeline.name) else [*every, state_topic(shadow_of(pipeline.name))]
+    operator += [Right(TOPIC, topic.name, "Create", "topics create") for topic in made]
+    operator += _to_look(operator, [topic.name for topic in made])
     return {
         "run": tuple(sorted(run)),
         "gateway": tuple(sorted(gateway)),

@@ -321,3 +321,20 @@ def win_prediction(predict: Predict | ReleasedPredict, narrator: Narrator | None
         sink=topics.MATCH_INSIGHTS,
         counted_flags=(BROKEN, DEGRADED),
     )
+
+
+def win_prediction_shadow(predict: Predict | ReleasedPredict, narrator: Narrator | None = None) -> Pipeline:
+    """The same events answered by a candidate beside the live pipeline, on a topic of its own.
+
+    What it reads, keeps and writes is its own, so nothing that befalls it reaches the live one. Answers are the
+    candidate's whatever comes of it, without a guard; what cannot be accepted the live pipeline writes down.
+    """
+    return Pipeline(
+        name=topics.shadow_of("win-prediction"),
+        source=topics.MATCH_EVENTS,
+        transforms=TRANSFORMS,
+        stages=(MatchFold(), WinModel(predict), narrator or Narrator()),
+        sink=topics.MATCH_INSIGHTS_SHADOW,
+        counted_flags=(BROKEN,),
+        dead_letters=False,
+    )

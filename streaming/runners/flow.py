@@ -205,7 +205,7 @@ class Flow:
         ingest = rows["ingest_time_ms"].cast(_MS).to_physical().to_numpy() if is_timed else np.empty(0, np.int64)
         return Commit(
             answers=answers,
-            dead_letters=[self._dead_letters(part, now_ms) for part in rejected],
+            dead_letters=[self._dead_letters(part, now_ms) for part in rejected if self._pipeline.dead_letters],
             state=state,
             ranges=ranges,
             records=records,

@@ -3,7 +3,9 @@ wrong version.
 
     python tests/benchmarks/bench_swap.py
 
-2,000 events/s over 200 live matches. Latency is taken before the moves, and over the seconds around each. Prints JSON.
+2,000 events/s over 200 live matches, each of which gets an answer. Latency is taken for a while before the moves, and
+from the moment on at which each is given, as a person gives it, by a process of its own, until some seconds after that
+has ended. Prints JSON.
 """
 
 from __future__ import annotations
@@ -27,9 +29,12 @@ from models.store import SHIPPED, ModelStore
 from streaming.codec import Decoder, PackagedRegistry
 from streaming.kafka.admin import read_all
 from streaming.kafka.settings import KafkaSettings
+from streaming.topics import MATCH_EVENTS
 
 NAME = "tsstn-lol"
-_UNDER_WAY_S = 2.0  # of the load, before the command
+TURNS = ("old", "new", "old")
+_STEP_S = 2.0  # of load, which is made and sent so much at a time
+_AFTERWARDS_S = 6.0  # of load, after the command: long enough for it to be obeyed
 
 
 def swap(events_per_s: float, seconds: float) -> dict[str, Any]:
@@ -52,19 +57,24 @@ def swap(events_per_s: float, seconds: float) -> dict[str, Any]:
             environment = {"SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": b.kafka.bootstrap_servers}
             environment["SIGHTLINE_MODELS__STORE"] = folder
             promoted = _Command(["promote", f"{NAME}@{new}", "--force", "--reason", "bench"], environment)
-            during = _loaded(b, events_per_s, seconds, promoted)
+            during = _loaded_around(promoted, b, events_per_s)
             rolled_back = _Command(["rollback", NAME], environment)
-            back = _loaded(b, events_per_s, seconds, rolled_back)
+            back = _loaded_around(rolled_back, b, events_per_s)
             time.sleep(1.0)  # an answer too many would come now
             answers = _answers(b.kafka)
+            answered = answers.select("source_partition", "source_offset").n_unique()
+            turns = _turns(answers, {str(old): "old", str(new): "new"})
             return {
                 "events_per_s": events_per_s,
                 "events": b.sent,
-                "lost": b.sent - answers.select("source_partition", "source_offset").n_unique(),
-                "doubled": answers.height - answers.select("source_partition", "source_offset").n_unique(),
-                "without_version": answers.filter(pl.col("model_version") == "").height,
-                "versions_by_partition": _turns(answers),
+                "failed": sum(len(part) for part in read_all(b.kafka, MATCH_EVENTS.dead_letters.name).values()),
+                "lost": b.sent - answered,
+                "doubled": answers.height - answered,
+                "of_another_version": answers.filter(~pl.col("model_version").is_in([str(old), str(new)])).height,
+                "versions_by_partition": turns,
+                "once_a_partition": all(its == list(TURNS) for its in turns.values()),
                 "latency_ms": {"before": before, "promotion": during, "rollback": back},
+                "p99_times": {"promotion": _times(before, during), "rollback": _times(before, back)},
                 "first_answer_after_s": {
                     "promotion": _until_first(answers, str(new), promoted),
                     "rollback": _until_first(answers, str(old), rolled_back),
@@ -73,28 +83,38 @@ def swap(events_per_s: float, seconds: float) -> dict[str, Any]:
 
 
 class _Command:
-    """`sightline models …`, given in mid-load, as a person gives it."""
+    """`sightline models …`."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
         self._arguments, self._environment = arguments, environment
         self.began_ms = 0.0
 
     def give(self) -> None:
-        time.sleep(_UNDER_WAY_S)
         self.began_ms = time.time() * 1e3
         command = [sys.executable, "-m", "jobs.cli", "models", *self._arguments]
         subprocess.run(command, env={**os.environ, **self._environment}, check=True, stdout=subprocess.DEVNULL)
 
 
-def _loaded(b: Bench, events_per_s: float, seconds: float, command: _Command | None = None) -> dict[str, float | None]:
+def _loaded(b: Bench, events_per_s: float, seconds: float) -> dict[str, float | None]:
     b.meter.forget_latency()
-    given = threading.Thread(target=command.give) if command is not None else None
-    if given is not None:
-        given.start()
     b.load(events_per_s, seconds)
+    return _measured(b)
+
+
+def _loaded_around(command: _Command, b: Bench, events_per_s: float) -> dict[str, float | None]:
+    """Under load before the command, while it is obeyed, and afterwards; latency from the command on."""
+    b.load(events_per_s, _STEP_S)
+    given = threading.Thread(target=command.give)
+    b.meter.forget_latency()
+    given.start()
+    while given.is_alive():
+        b.load(events_per_s, _STEP_S)
+    b.load(events_per_s, _AFTERWARDS_S)
+    return _measured(b)
+
+
+def _measured(b: Bench) -> dict[str, float | None]:
     b.flush()
-    if given is not None:
-        given.join()
     b.wait_for(b.sent)
     return b.meter.measured().percentiles()
 
@@ -107,12 +127,18 @@ def _answers(kafka: KafkaSettings) -> pl.DataFrame:
     )
 
 
-def _turns(answers: pl.DataFrame) -> dict[int, list[str]]:
+def _turns(answers: pl.DataFrame, names: dict[str, str]) -> dict[int, list[str]]:
+    """The versions that answered each partition, one after another."""
     parts = answers.sort("source_partition", "source_offset").partition_by("source_partition")
+    versions = {int(part["source_partition"][0]): part["model_version"].to_list() for part in parts}
     return {
-        int(part.item(0, 0)): [version for version, _ in itertools.groupby(part["model_version"].to_list())]
-        for part in parts
+        partition: [names.get(version, version) for version, _ in itertools.groupby(said)]
+        for partition, said in versions.items()
     }
+
+
+def _times(before: dict[str, float | None], during: dict[str, float | None]) -> float:
+    return round((during["p99"] or float("nan")) / (before["p99"] or float("nan")), 2)
 
 
 def _until_first(answers: pl.DataFrame, version: str, command: _Command) -> float:
@@ -125,7 +151,7 @@ def _until_first(answers: pl.DataFrame, version: str, command: _Command) -> floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events-per-s", type=float, default=2_000)
-    parser.add_argument("--seconds", type=float, default=10, help="of each of the three measurements")
+    parser.add_argument("--seconds", type=float, default=30, help="of the measurement before the moves")
     options = parser.parse_args()
     sys.stdout.write(json.dumps({"swap": swap(options.events_per_s, options.seconds)}, indent=2) + "\n")
 

@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "latency": ["bench_pipeline.py", "latency"],
     "sustained": ["bench_pipeline.py", "sustained"],
     "memory": ["bench_pipeline.py", "memory"],
+    "swap": ["bench_swap.py"],
     "pages": ["bench_pages.py"],
     "reference_latency": ["bench_reference.py", "latency"],
     "reference_drain": ["bench_reference.py", "drain"],
@@ -105,7 +106,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     restore = results["restore"]["restore"]
     burst, storm = results["overload"]["overload"], results["storm"]["storm"]
     again, failover = results["restart"]["restart"], results["failover"]["failover"]
-    dataset = results["dataset"]["dataset"]
+    dataset, swap = results["dataset"]["dataset"], results["swap"]["swap"]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -121,6 +122,23 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             f"memory of all processes, {memory['minutes']:.0f} minutes at {memory['commits_per_s']:.0f} commits/s",
             "+10 MB",
             f"{memory['growth_mb']:+.1f} MB of {memory['before_mb']:,.0f} MB",
+        ),
+        (
+            f"promotion and rollback at {swap['events_per_s']:,.0f} events/s, answers failed / lost / doubled",
+            "0 / 0 / 0, each move changes the version once a partition",
+            f"{swap['failed']} / {swap['lost']} / {swap['doubled']}, "
+            + ("once" if swap["once_a_partition"] and not swap["of_another_version"] else "NOT once"),
+        ),
+        (
+            "the same, p99 before / from the promotion on / from the rollback on",
+            "1.5 times",
+            f"{swap['latency_ms']['before']['p99']:.0f} / {swap['latency_ms']['promotion']['p99']:.0f} / "
+            f"{swap['latency_ms']['rollback']['p99']:.0f} ms ({max(swap['p99_times'].values()):.2f} times)",
+        ),
+        (
+            "the same, from the command to the first answer, by the new version / by the old one again",
+            "5 s",
+            f"{swap['first_answer_after_s']['promotion']:.1f} / {swap['first_answer_after_s']['rollback']:.1f} s",
         ),
         (
             f"reference workload, {race['frames_per_s']:.0f} frames/s, set time to receipt, p50 / p99",

@@ -35,10 +35,12 @@ from streaming.topics import (
     CONTROL,
     MATCH_EVENTS,
     MATCH_INSIGHTS,
+    MATCH_INSIGHTS_SHADOW,
     PIPELINE_STATUS,
     TOPICS,
     Topic,
     identity,
+    shadow_of,
     state_topic,
 )
 from streaming.transport import AccessDenied, Output, TransportUnavailable
@@ -48,7 +50,7 @@ pytestmark = pytest.mark.kafka
 
 PIPELINE = Pipeline("win-prediction", source=MATCH_EVENTS, transforms=(), stages=(), sink=MATCH_INSIGHTS)
 STATE = state_topic(PIPELINE.name)
-ALL_TOPICS = [*TOPICS, STATE]
+ALL_TOPICS = [*TOPICS, STATE, state_topic(shadow_of(PIPELINE.name))]
 RIGHTS = rights(PIPELINE)
 POLL_S = 20.0
 
@@ -75,7 +77,7 @@ def seed(broker: SecuredBroker) -> None:
     what is empty does not notice."""
     headers: list[list[Header]] = [[(f"{STREAMS}topic", MATCH_EVENTS.name.encode())]] * 2
     letters = Records.of([b"k", b"k"], [b"v", b"v"], headers=headers)
-    topics = (MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, CONTROL)
+    topics = (MATCH_EVENTS, MATCH_INSIGHTS, MATCH_INSIGHTS_SHADOW, PIPELINE_STATUS, CONTROL)
     with closing(KafkaSink(broker.super_user, "seed", "seed", MATCH_EVENTS.name)) as sink:
         sink.open()
         sink.commit(
@@ -144,12 +146,13 @@ def publishes(settings: KafkaSettings, topic: str) -> None:
 
 
 def operates(settings: KafkaSettings) -> None:
-    """What `sightline topics`, `sightline dlq` and promotions do."""
+    """What `sightline topics`, `sightline dlq`, promotions and the report of a shadow do."""
     ensure_topics(settings, ALL_TOPICS)
     queue = DeadLetterQueue(settings, MATCH_EVENTS)
     first, second, *_ = (x for x in queue.letters() if x.done is None and x.topic == MATCH_EVENTS.name)
     assert queue.replay([first]) == queue.skip([second]) == 1
     publishes(settings, CONTROL.name)
+    reads(settings, MATCH_INSIGHTS, MATCH_INSIGHTS_SHADOW)
 
 
 WORK: dict[str, Callable[[KafkaSettings], None]] = {

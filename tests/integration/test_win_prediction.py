@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
 from jobs import cli
 from models.store import SHIPPED, ModelStore
@@ -35,6 +34,7 @@ from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.source import KafkaSource
 from streaming.simulators.match import simulate
 from streaming.transport import TransportUnavailable
+from tests.stored_models import save_turned
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -235,7 +235,7 @@ def test_a_promotion_and_its_rollback_change_the_version_once_a_partition_and_no
     fifth = events.height // 5
     parts = [events[number * fifth : None if number == 4 else (number + 1) * fifth] for number in range(5)]
     store = ModelStore(tmp_path / "models", SHIPPED)
-    old, new = store.resolve("tsstn-lol")[1], save_another(store)
+    old, new = store.resolve("tsstn-lol")[1], save_turned(store)
     store.set_alias("tsstn-lol", "live", old)
 
     pipeline = start()
@@ -252,7 +252,7 @@ def test_a_promotion_and_its_rollback_change_the_version_once_a_partition_and_no
     wait_for(caught_up(source), pipeline)
     pipeline.kill()
 
-    broken = save_another(store)
+    broken = save_turned(store)
     (tmp_path / "models" / "tsstn-lol" / str(broken) / "weights.safetensors").write_bytes(b"torn")
     store.set_alias("tsstn-lol", "live", broken)
     pipeline = start()
@@ -269,17 +269,6 @@ def test_a_promotion_and_its_rollback_change_the_version_once_a_partition_and_no
     assert all(any(turns == whole[a:b] for a in range(3) for b in range(a + 1, 4)) for turns in told), told
     entities = [key for part in admin.read_all(kafka, "sightline.control").values() for key in part.keys.to_pylist()]
     assert entities == [b"tsstn-lol@live"] * 2
-
-
-def save_another(store: ModelStore) -> int:
-    """A new version of the lol model, with the weights that ship a little turned."""
-    shipped = ModelStore(SHIPPED).load("tsstn-lol@live")
-    network = shipped.build()
-    with torch.no_grad():
-        for weights in network.parameters():
-            weights *= 1.01
-    words = dict.fromkeys(("trained_on", "data_fingerprint", "code_version"), "a test")
-    return store.save("tsstn-lol", network, shipped.config, metrics={}, title="lol", **words).version
 
 
 def versions_by_partition(kafka: KafkaSettings) -> list[list[str]]:

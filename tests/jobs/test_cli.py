@@ -38,7 +38,7 @@ COMMANDS = [
     ["schedule", "ls"], ["schedule", "next"], ["schedule", "run"], ["schedule", "trigger"], ["schedule", "history"],
     ["schedule", "manifests"],
     ["models", "ls"], ["models", "show"], ["models", "diff"], ["models", "promote"], ["models", "rollback"],
-    ["models", "gc"], ["models", "gate"], ["evaluate", "win"], ["evaluate", "reproduce"],
+    ["models", "gc"], ["models", "gate"], ["models", "shadow"], ["evaluate", "win"], ["evaluate", "reproduce"],
     ["dataset", "build"], ["dataset", "show"], ["runs", "ls"], ["runs", "show"], ["runs", "compare"],
 ]  # fmt: skip
 

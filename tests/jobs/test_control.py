@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
-from jobs.control import announce, control_followed
+from jobs.control import announce, follow_control
 from jobs.settings import Settings
+from jobs.threads import beside
 from models.store.aliases import AliasMove
 from streaming.codec import Decoder, PackagedRegistry
 from streaming.kafka.admin import ensure_topics, read_all
@@ -30,7 +32,7 @@ def test_without_a_kafka_nothing_is_said() -> None:
 def test_a_kafka_that_is_away_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
     assert not announce(settings_of(bootstrap_servers="127.0.0.1:9"), "m", "live", MOVE, 3)
     called = threading.Event()
-    with control_followed(KafkaSettings("127.0.0.1:9", unavailable_after_s=0.2), called.set):
+    with beside(partial(follow_control, KafkaSettings("127.0.0.1:9", unavailable_after_s=0.2), called.set), "control"):
         wait_until(lambda: "sightline.control is not followed for now" in caplog.text)
     assert not called.is_set()
 
@@ -39,7 +41,7 @@ def test_a_kafka_that_is_away_holds_nobody_up(caplog: pytest.LogCaptureFixture) 
 def test_a_move_is_heard_by_who_follows(kafka: str) -> None:
     ensure_topics(KafkaSettings(kafka), [CONTROL])
     called = threading.Semaphore(0)
-    with control_followed(KafkaSettings(kafka), called.release):
+    with beside(partial(follow_control, KafkaSettings(kafka), called.release), "control"):
         assert called.acquire(timeout=60)  # once at the start: something may have come before
         assert announce(settings_of(bootstrap_servers=kafka), "m", "live", MOVE, 3)
         assert called.acquire(timeout=60)

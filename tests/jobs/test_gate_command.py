@@ -39,6 +39,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
     """m@1 is wrong and live; m@2 is as it was trained."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIGHTLINE_CONFIG", "")
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SIGHTLINE_MODELS__STORE", str(tmp_path / "store"))
     monkeypatch.setattr(judge, "_ROUNDS", {1: 3, 512: 3})
     store = ModelStore(tmp_path / "store")

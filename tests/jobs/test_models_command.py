@@ -22,6 +22,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
     """Versions 1 to 3 of m; live means 1."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIGHTLINE_CONFIG", "")
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SIGHTLINE_MODELS__STORE", str(tmp_path / "store"))
     store = ModelStore(tmp_path / "store")
     for seed in range(3):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs import run
+from jobs.settings import Settings, load_settings
+from streaming.insights.narrator import Narrator
 from streaming.kafka import admin
 from streaming.kafka.admin import TopicsReport
 from streaming.kafka.settings import KafkaSettings
@@ -78,3 +82,23 @@ def test_a_signal_ends_the_wait_for_kafka(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_unknown_pipeline_is_refused_before_anything_starts() -> None:
     with pytest.raises(KeyError, match="win-prediction"):
         run.run_pipeline("win", None)  # type: ignore[arg-type]
+
+
+def test_with_a_candidate_the_shadow_is_run_and_not_the_pipeline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def note(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
+        asked.append((name, settings.models.titles["lol"]))
+
+    monkeypatch.setattr(run, "ray_session", lambda *_, **__: nullcontext(False))
+    monkeypatch.setattr(run, "_run_by_micro_batch", note)
+    settings = load_settings({"models.store": (str(tmp_path), "--set")}).settings
+    run.run_pipeline("win-prediction", settings)
+    run.run_pipeline("win-prediction", settings, "tsstn-lol@4")
+    assert asked == [("win-prediction", "tsstn-lol@live"), ("win-prediction-shadow", "tsstn-lol@4")]
+    pipelines = [run.definition_of(name)(None, Narrator()) for name, _ in asked]  # type: ignore[arg-type]
+    assert [(its.name, its.sink.name, its.dead_letters) for its in pipelines] == [
+        ("win-prediction", "match.insights", True), ("win-prediction-shadow", "match.insights.shadow", False),
+    ]  # fmt: skip

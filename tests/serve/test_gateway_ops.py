@@ -137,6 +137,24 @@ def test_health_is_about_progress(status, events_at_ms, reason) -> None:
     assert health.reasons == ([] if reason is None else [reason])
 
 
+def test_how_a_shadow_is_says_nothing_of_what_is_shown() -> None:
+    board = board_of()
+    failing = {"state": "waiting", "lag_s": 60.0, "events_per_s": 0, "answers_per_s": 0, "replicas": 5}
+    report(board, pipeline="win-prediction-shadow", **failing)
+    events_seen(board, T0_MS)
+    assert board.health(NOW_MS).reasons == ["no pipeline has reported; events but no answer in 1 of the matches known"]
+    ops = board.ops(COUNTS, NOW_MS)
+    assert {part.name: part.ok for part in ops.parts if part.name in ("ray", "replicas")} == {
+        "ray": None, "replicas": None,
+    }  # fmt: skip
+    assert [(row.pipeline, row.healthy) for row in ops.pipelines] == [("win-prediction-shadow", False)]
+    report(board, time_ms=NOW_MS - 1)
+    assert board.health(NOW_MS).healthy
+    board.tick(NOW_MS)
+    (match,) = board.summaries()
+    assert match.state == "live"
+
+
 def test_healthy_with_nothing_at_all_but_not_with_events_that_nobody_answers() -> None:
     board = board_of()
     assert board.health(NOW_MS).healthy

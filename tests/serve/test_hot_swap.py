@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ CONFIG = TSSTNConfig(groups=tuple(title_spec("lol").groups.items()), hidden=2, s
 def save(store: ModelStore, *, title: str = "lol", name: str = NAME, seed: int = 0) -> None:
     torch.manual_seed(seed)
     config = CONFIG if title == "lol" else TSSTNConfig(tuple(title_spec(title).groups.items()), hidden=2, state=3)
-    words = dict.fromkeys(("trained_on", "data_fingerprint", "code_version"), "")
+    words: dict[str, Any] = dict.fromkeys(("trained_on", "data_fingerprint", "code_version"), "")
     store.save(name, config.build(), config_to_json(config), metrics={}, title=title, **words)
 
 
@@ -121,14 +122,22 @@ def test_what_cannot_serve_raises_an_alert_and_is_tried_again_only_when_the_alia
 
 
 @pytest.mark.parametrize("passing", [DependencyUnavailable("no replica runs"), StoreUnavailableError("no route")])
-def test_what_is_away_for_now_is_tried_again_without_an_alert(store: ModelStore, passing: Exception) -> None:
+def test_what_is_away_for_now_is_tried_again_without_an_alert(
+    store: ModelStore, passing: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     prepared = Prepared()
     watch = watch_of(store, prepared)
+    prepared.refuses[f"{NAME}@1"] = DependencyUnavailable("still starting")
+    watch.look()
+    assert (watch.offered, caplog.messages) == ({}, [])
+    prepared.refuses.clear()
     watch.look()
     go(store, 2)
     prepared.refuses[f"{NAME}@2"] = passing
-    watch.look()
+    for _ in range(2):
+        watch.look()
     assert (watch.offered["lol"].version, watch.alerts()) == (1, ())
+    assert caplog.messages == [f"{LIVE} is not followed for now: {passing}"]
     prepared.refuses.clear()
     watch.look()
     assert watch.offered["lol"].version == 2
@@ -296,6 +305,34 @@ def test_a_worker_follows_its_alias_and_answers_by_the_release_it_is_told(
     assert following.offered("lol").moves == 3
 
 
+def test_a_hint_is_looked_into_at_once_wherever_the_models_are(store: ModelStore) -> None:
+    place = str(store.own)
+    local = LocalPredict(place, {"lol": LIVE}, store_must_exist=True, fall_back=True)
+    following = Following(local, [place], {"lol": LIVE}, hints=Hinting(), period_s=3_600.0)
+    there = pickle.loads(pickle.dumps(following))  # noqa: S301 - our own bytes
+    try:
+        eventually(lambda: is_offered(there, 1))
+        go(store, 2)
+        Hinting.said.set()
+        eventually(lambda: is_offered(there, 2))
+        assert not Hinting.ended.is_set()
+    finally:
+        there.close()
+    assert Hinting.ended.wait(60.0)
+
+
+class Hinting:
+    """Nudges once when it is told to, and stays to the end."""
+
+    said, ended = threading.Event(), threading.Event()
+
+    def __call__(self, nudge: Callable[[], None], over: threading.Event) -> None:
+        self.said.wait(60.0)
+        nudge()
+        over.wait(60.0)
+        self.ended.set()
+
+
 def is_offered(following: Following, version: int) -> bool:
     try:
         return following.offered("lol").version == version
@@ -341,7 +378,7 @@ class Replicas:
 
     def broadcast(self, method: str, *args: str) -> Result:
         assert method == "prepare_beside"
-        return Result([lambda r=replica: r.prepare(*args) for replica in self.replicas])
+        return Result([partial(replica.prepare, *args) for replica in self.replicas])
 
     @property
     def predict(self) -> Replicas:

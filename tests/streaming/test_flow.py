@@ -12,7 +12,7 @@ import pytest
 from streaming.changelog import Lanes
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
 from streaming.pipeline import DependencyUnavailable
-from streaming.pipelines.win_prediction import Arrays, Prediction, win_prediction
+from streaming.pipelines.win_prediction import Arrays, Prediction, win_prediction, win_prediction_shadow
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import Batch
 from streaming.runners.flow import Commit, Flow
@@ -116,6 +116,19 @@ def test_a_record_that_cannot_be_decoded_is_a_dead_letter_and_the_rest_is_answer
     assert reason.startswith("CorruptRecord: ")
     assert commit.answered > 10
     assert commit.offsets == {0: made[0].ranges[0].end}
+
+
+def test_a_shadow_says_what_the_live_one_would_and_writes_no_dead_letter() -> None:
+    made = batches(10_000, extra=b"\x00\x00\x00\x00\x01nonsense")
+    live = flow(lost_at(4)).process(made)
+    pipeline = win_prediction_shadow(lost_at(4))  # type: ignore[arg-type]
+    shadow = Flow(pipeline, PackagedRegistry(), clock=lambda: NOW_MS, reread=reread).process(made)
+    assert [out.topic for out in shadow.answers] == ["match.insights.shadow"]
+    assert answers([shadow]).equals(answers([live]))
+    assert {out.topic for out in shadow.state} == {"sightline.state.win-prediction-shadow"}
+    assert shadow.rejected == live.rejected and len(shadow.rejected) == 2
+    assert (len(live.dead_letters), shadow.dead_letters) == (2, [])
+    assert shadow.offsets == live.offsets
 
 
 def lost_at(*clocks_s: float) -> object:

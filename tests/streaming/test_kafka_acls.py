@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from streaming.kafka.acls import GROUP, ROLES, TOPIC, TRANSACTIONAL_ID, Right, commands, rights
 from streaming.pipeline import Pipeline
+from streaming.pipelines.win_prediction import win_prediction, win_prediction_shadow
 from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, Topic
 
 WIN = Pipeline("win-prediction", source=MATCH_EVENTS, transforms=(), stages=(), sink=MATCH_INSIGHTS)
@@ -29,6 +31,7 @@ def test_a_run_reads_its_source_and_its_state_and_writes_what_it_makes() -> None
         "Write on topic match.insights",
         "Write on topic match.events.dead-letters",
         "Describe on topic match.events.dead-letters.marks",
+        "Describe on topic match.insights.shadow",
         "Read on topic sightline.state.win-prediction",
         "Write on topic sightline.state.win-prediction",
         "Write on topic sightline.status",
@@ -37,6 +40,23 @@ def test_a_run_reads_its_source_and_its_state_and_writes_what_it_makes() -> None
         "Write on transactional-id sightline.win-prediction",
         "Write on transactional-id sightline.win-prediction.2",
     }
+
+
+def test_a_shadow_has_a_group_and_state_of_its_own_and_writes_nothing_that_is_live() -> None:
+    shadow, live = (said(rights(define(predict))["run"]) for define in (win_prediction_shadow, win_prediction))
+    assert {text for text in shadow - live if not text.startswith("Describe")} == {
+        "Write on topic match.insights.shadow",
+        "Read on topic sightline.state.win-prediction-shadow",
+        "Write on topic sightline.state.win-prediction-shadow",
+        "Read on group sightline.win-prediction-shadow",
+        "Write on transactional-id sightline.win-prediction-shadow",
+        "Write on transactional-id sightline.win-prediction-shadow.2",
+    }
+    assert {text for text in shadow & live if text.startswith("Write")} == {"Write on topic sightline.status"}
+
+
+def predict(*_: object) -> NoReturn:
+    raise AssertionError("a definition is only read")
 
 
 def test_who_shows_only_reads_and_who_feeds_only_writes() -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from streaming.simulators.store.cameras import NEAR_M, Camera
 from streaming.simulators.store.dolls import Pixels
@@ -34,6 +35,7 @@ _GOODS = np.array(
     np.float64,
 )  # fmt: skip
 _TEXELS_PER_M = 40
+_PITCH_M = 0.42  # from one board of a shelf to the next
 
 
 class Backdrop(NamedTuple):
@@ -64,11 +66,28 @@ class _Canvas:
             seen = _cut(seen, seen @ plane)
         if len(seen) < 3:
             return
-        centre = np.array([self._camera.width_px, self._camera.height_px]) / 2 - 0.5
-        fixed = np.round((seen[:, :2] / seen[:, 2:] * self._camera.focal_px + centre) * 16).astype(np.int32)
+        fixed = self._fixed(seen)
         cv2.fillConvexPoly(self.rgb, fixed, tuple(float(c) for c in colour), lineType=cv2.LINE_AA, shift=4)
         if box:
             cv2.fillConvexPoly(self.box, fixed, box, shift=4)
+
+    def fill_all(self, corners_m: Floats, colours: Floats) -> None:
+        """Paint many small pieces (N, corners, 3) in their colours (N, 3), in this order."""
+        seen = (corners_m - self._eye) @ self._camera.axes.T
+        sides: Flags = np.concatenate([seen @ self._planes.T, seen[..., 2:] - NEAR_M], axis=2) >= 0  # by plane
+        whole: Flags = np.all(sides, axis=(1, 2))
+        gone: Flags = ~np.all(np.any(sides, axis=1), axis=1)  # all corners beyond one plane
+        fixed = self._fixed(np.where(whole[:, None, None], seen, 1.0))
+        for piece in np.flatnonzero(~gone).tolist():
+            if whole[piece]:
+                cv2.fillConvexPoly(self.rgb, fixed[piece], colours[piece].tolist(), lineType=cv2.LINE_AA, shift=4)
+            else:
+                self.fill(corners_m[piece], colours[piece])
+
+    def _fixed(self, seen: Floats) -> npt.NDArray[np.int32]:
+        """Points before the camera as OpenCV's pixels with four bits behind the point."""
+        centre = np.array([self._camera.width_px, self._camera.height_px]) / 2 - 0.5
+        return np.round((seen[..., :2] / seen[..., 2:] * self._camera.focal_px + centre) * 16).astype(np.int32)
 
 
 def _cut(points: Floats, side: Floats) -> Floats:
@@ -125,8 +144,8 @@ def may_hide(plan: FloorPlan, camera: Camera, xy_m: Floats) -> Flags:
 
 def _behind_first(plan: FloorPlan, camera: Camera, boxes: list[int]) -> Iterator[int]:
     """Boxes in an order in which none is painted over one that hides it."""
-    corners = np.array([[(b.x0_m + b.x1_m) / 2, (b.y0_m + b.y1_m) / 2] for b in plan.boxes])
-    hides = may_hide(plan, camera, corners)
+    x0, y0, x1, y1, _ = plan.rectangles.T
+    hides = may_hide(plan, camera, np.stack([x0 + x1, y0 + y1], axis=1) / 2)
     np.fill_diagonal(hides, False)
     left = list(boxes)
     while left:
@@ -229,22 +248,23 @@ def _goods(
     canvas: _Canvas, a: Floats, b: Floats, length_m: float, height_m: float, light: float, rng: np.random.Generator
 ) -> None:
     """Boards of a shelf and what stands on them, from the bottom up."""
-    along = (b - a) / length_m
-    pitch_m = 0.42
-    for level in np.arange(0.12, height_m - 0.3, pitch_m):
-        a_in, b_in = a + along * 0.04, b - along * 0.04
-        canvas.fill(_upright(tuple(a_in), tuple(b_in), level, level + pitch_m - 0.05), np.array(_INSIDE) * light)
+    pieces: list[tuple[float, float, float, float, Floats]] = []  # from, to along the face; low, high; colour
+    for level in np.arange(0.12, height_m - 0.3, _PITCH_M).tolist():
+        pieces.append((0.04, length_m - 0.04, level, level + _PITCH_M - 0.05, np.array(_INSIDE)))
         at = 0.07
         while at < length_m - 0.3:
             run = min(length_m - 0.07 - at, float(rng.uniform(0.35, 1.1)))  # facings of one kind of goods
-            colour = _GOODS[rng.integers(len(_GOODS))] * rng.uniform(0.88, 1.05) * light
-            wide, tall = float(rng.uniform(0.12, 0.22)), float(rng.uniform(0.2, pitch_m - 0.09))
-            for start in np.arange(at, at + run - wide + 1e-9, wide):
-                left, right = a + along * start, a + along * (start + wide * 0.86)
-                canvas.fill(_upright(tuple(left), tuple(right), level, level + tall), colour.clip(0, 255))
-                canvas.fill(
-                    _upright(tuple(left), tuple(right), level + 0.3 * tall, level + 0.55 * tall),
-                    (colour + 0.55 * (245 - colour)).clip(0, 255),
-                )
+            colour = (_GOODS[rng.integers(len(_GOODS))] * rng.uniform(0.88, 1.05)).clip(0, 255)
+            wide, tall = float(rng.uniform(0.12, 0.22)), float(rng.uniform(0.2, _PITCH_M - 0.09))
+            for start in np.arange(at, at + run - wide + 1e-9, wide).tolist():
+                pieces.append((start, start + 0.86 * wide, level, level + tall, colour))
+                label = (start, start + 0.86 * wide, level + 0.3 * tall, level + 0.55 * tall)
+                pieces.append((*label, colour + 0.55 * (245 - colour)))
             at += run
-        canvas.fill(_upright(tuple(a), tuple(b), level - 0.05, level), np.array(_BOARD) * light)
+        pieces.append((0.0, length_m, level - 0.05, level, np.array(_BOARD)))
+    left, right, low, high = np.array([piece[:4] for piece in pieces]).T
+    along = (b - a) / length_m
+    corners = np.empty((len(pieces), 4, 3))
+    for corner, (reach, up) in enumerate(((left, low), (right, low), (right, high), (left, high))):
+        corners[:, corner, :2], corners[:, corner, 2] = a + along * reach[:, None], up
+    canvas.fill_all(corners, np.array([piece[4] for piece in pieces]) * light)

@@ -178,12 +178,12 @@ def hang_cameras(plan: FloorPlan, count: int, size_px: tuple[int, int] = (1280, 
     in_aisles = [place for pair in zip(ends["front"], ends["back"], strict=True) for place in pair]
     places = [
         ((w * 0.42, front_y + 1.6, 3.0), (2.6, d - 1.2)),  # the door
-        ((w - 6.2, d - 0.4, 2.9), (w - 2.4, front_y + 2.4)),  # checkouts
+        ((max(w - 6.2, 5.4), d - 0.4, 2.9), (w - 2.4, front_y + 2.4)),  # checkouts
         *in_aisles[:2],
         ((w - 0.4, front_y + 0.6, 3.0), (w * 0.6, front_y + 3.2)),  # the front, from the right
-        ((0.5, 0.5, 2.9), (w * 0.36, 2.6)),  # the back, from the left
+        ((0.5, 1.7, 2.9), (w * 0.36, 3.0)),  # the back, from the left
         *in_aisles[2:],
-        ((w - 0.5, 0.5, 2.9), (w * 0.64, 2.6)),
+        ((w - 0.5, 1.7, 2.9), (w * 0.64, 3.0)),
         ((0.4, front_y + 1.0, 3.0), (w * 0.4, front_y + 3.6)),
     ]
     if not 1 <= count <= len(places):

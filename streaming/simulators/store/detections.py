@@ -94,7 +94,7 @@ def detect(
         rng = np.random.default_rng([seed, 9, zlib.crc32(camera.camera_id.encode())])
         reports.append(_reported(seen.filter(camera_id=camera.camera_id), camera, errors, rng))
         reports.append(_made_up(camera, errors, rng, frames, fps, epoch_ms))
-    return pl.concat(reports).sort("camera_id", "frame", "score", descending=[False, False, True])
+    return pl.concat(reports).sort("camera_id", "frame", "score", descending=[False, False, True], maintain_order=True)
 
 
 def _reported(seen: pl.DataFrame, camera: Camera, errors: DetectorErrors, rng: np.random.Generator) -> pl.DataFrame:

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from streaming.simulators.store.cameras import Camera
 from streaming.simulators.store.plan import Flags, Floats
 from streaming.simulators.store.routes import Ints
 
-_HEIGHTS = np.array([0.04, 0.25, 0.5, 0.75, 0.96])  # of the person's height
-_ASIDE = np.array([-0.6, 0.0, 0.6])  # of half the width
-_HALF_WIDTH = 0.13  # of the height
+_HEIGHTS = np.array([0.03, 0.14, 0.28, 0.42, 0.56, 0.70, 0.82, 0.95])  # of the person's height
+_HALF_WIDTHS = np.array([0.045, 0.05, 0.055, 0.07, 0.085, 0.09, 0.085, 0.04])  # there, of the person's height
+_ASIDE = np.array([-0.67, 0.0, 0.67])  # of the half width: the middles of its thirds
+POINTS = len(_HEIGHTS) * len(_ASIDE)
 _FULL = 0.68  # of a box's width is the person in it, about
 _PAIRS_AT_ONCE = 400_000
 
 
 def body_points(camera: Camera, xy_m: Floats, height_m: Floats) -> Floats:
-    """15 points on each of N people who stand upright, spread over what faces the camera: (N, 15, 3) m."""
+    """Points on each of N people who stand upright, spread over what faces the camera: (N, POINTS, 3) m."""
     right = camera.axes[0]
-    aside = (_ASIDE[None, :] * _HALF_WIDTH * height_m[:, None])[:, None, :, None] * right
+    aside = (height_m[:, None, None] * _HALF_WIDTHS[:, None] * _ASIDE)[..., None] * right  # (N, heights, across, 3)
     centre = np.column_stack([xy_m, np.zeros(len(xy_m))])[:, None, None, :]
     up = np.zeros((len(xy_m), len(_HEIGHTS), 1, 3))
     up[:, :, 0, 2] = height_m[:, None] * _HEIGHTS
-    points: Floats = (centre + aside + up).reshape(len(xy_m), -1, 3)
+    points: Floats = (centre + aside + up).reshape(len(xy_m), POINTS, 3)
     return points
+
+
+def share_of_body(points: Flags) -> Floats:
+    """Which share of a body some of its points (N, POINTS) stand for, by the width of the body there: (N,)."""
+    weight = np.repeat(_HALF_WIDTHS, len(_ASIDE))
+    share: Floats = points @ (weight / weight.sum())
+    return share
 
 
 def behind_boxes(camera: Camera, points_m: Floats, rectangles: Floats) -> Flags:
@@ -66,8 +76,9 @@ def behind_people(frame: Ints, depth_m: Floats, boxes_px: Floats, points_px: Flo
     starts = np.searchsorted(frame, frame, side="left")
     ends = np.searchsorted(frame, frame, side="right")
     total = np.cumsum(ends - starts)
-    cuts = np.searchsorted(total, np.arange(0, total[-1] if len(total) else 0, _PAIRS_AT_ONCE))
-    for first, last in zip(cuts, [*cuts[1:], len(frame)], strict=True):
+    pairs = int(total[-1]) if len(total) else 0
+    cuts = np.searchsorted(total, np.arange(0, pairs, _PAIRS_AT_ONCE)).tolist()
+    for first, last in itertools.pairwise([*cuts, len(frame)]):
         rows = np.arange(first, last)
         sizes = (ends - starts)[rows]
         who = np.repeat(rows, sizes)

@@ -11,7 +11,7 @@ from streaming.simulators.store.bodies import Bodies, Joint, Poses, pose
 from streaming.simulators.store.cameras import Camera
 from streaming.simulators.store.dolls import View
 from streaming.simulators.store.identities import Identities
-from streaming.simulators.store.occlusion import behind_boxes, behind_people, body_points
+from streaming.simulators.store.occlusion import behind_boxes, behind_people, body_points, share_of_body
 from streaming.simulators.store.plan import Floats, FloorPlan
 from streaming.simulators.store.walks import STEP_S
 
@@ -141,7 +141,7 @@ def _seen_by(camera: Camera, plan: FloorPlan, people: Identities, positions: pl.
         "x_m",
         "y_m",
         *(pl.Series(name, cut[:, i]) for i, name in enumerate(("x0_px", "y0_px", "x1_px", "y1_px"))),
-        pl.Series("visible_share", 1.0 - hidden.mean(axis=1)),
+        pl.Series("visible_share", share_of_body(~hidden).clip(0.0, 1.0).round(3)),
     ).filter(pl.col("visible_share") > 0.0)
 
 

@@ -99,6 +99,39 @@ def test_outfits_differ_in_all_they_have() -> None:
     assert contrast.min() > 15  # a pattern can be seen
 
 
+def area(name: str, *values: float) -> list[int]:
+    """Pixels in the colour of the upper garment, magenta, on dolls whose outfits differ in one thing only."""
+    count = len(values)
+    same = OUTFITS.take(np.zeros(count, np.int64))
+    plain = replace(
+        same,
+        upper_rgb=np.tile([255.0, 0.0, 255.0], (count, 1)),
+        upper_second_rgb=np.tile([0.0, 255.0, 0.0], (count, 1)),
+        upper_pattern=np.zeros(count, np.int64),
+        sleeve=np.full(count, 2.0),
+        coat=np.zeros(count),
+    )
+    dressed = replace(plain, **{name: np.array(values, getattr(plain, name).dtype)})
+    areas = []
+    for row in range(count):
+        picture = draw_crops(PEOPLE.take(np.array([4])), dressed.take(np.array([row])), ONE_CAMERA, (PLAIN,), 2)[0]
+        red, green, blue = picture.transpose(2, 0, 1)
+        areas.append(int(((red > 150) & (green < 60) & (blue > 150)).sum()))
+    return areas
+
+
+def test_longer_garments_cover_more_and_patterns_share_the_cloth() -> None:
+    none, short, to_the_elbow, long = area("sleeve", 0.0, 0.6, 1.0, 2.0)
+    assert 0 < none < short < to_the_elbow < long
+    shirt, jacket, coat = area("coat", 0.0, 0.4, 0.9)
+    assert shirt < jacket < coat
+    plain, stripes, pinstripes, checks, dots = area("upper_pattern", 0, 1, 2, 3, 4)
+    for patterned in (stripes, checks):
+        assert 0.3 * plain < patterned < 0.7 * plain
+    assert stripes < dots < 0.95 * plain
+    assert stripes < pinstripes < 0.95 * plain
+
+
 def test_tones_by_hand() -> None:
     picture = np.full((1, 1, 3), 128, np.uint8)
     assert toned(picture, tone_table(PLAIN)).tolist() == [[[128, 128, 128]]]

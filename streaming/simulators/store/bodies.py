@@ -113,7 +113,7 @@ def _legs(body: Floats, people: Identities, poses: Poses, radii: Floats) -> None
     leg = people.leg * unit
     body[:, Joint.PELVIS, 2] = leg
     for side, (hip, knee, ankle, toe) in zip((1.0, -1.0), _LEGS, strict=True):
-        thigh = 0.42 * amplitude * side * np.sin(poses.gait_rad)
+        thigh = 0.37 * amplitude * side * np.sin(poses.gait_rad)
         bend = amplitude * (0.12 + 0.75 * np.maximum(0.0, side * np.cos(poses.gait_rad)))
         body[:, hip, 0] = side * people.hip * unit
         body[:, hip, 2] = leg

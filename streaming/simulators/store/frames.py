@@ -78,16 +78,18 @@ class FramePainter:
         if np.isnan(pixels).any():
             return
         size = (self._camera.width_px, self._camera.height_px)
-        x0, y0 = np.clip(np.floor(pixels.min(axis=0)) - 2, 0, size).astype(int)
-        x1, y1 = np.clip(np.ceil(pixels.max(axis=0)) + 2, 0, size).astype(int)
+        soft_px = max(0.8, float(np.ptp(pixels[:, 1])) / 12)
+        low, high = pixels.min(axis=0) - 3 * soft_px - 1, pixels.max(axis=0) + 3 * soft_px + 1
+        x0, y0 = np.clip(np.floor(low), 0, size).astype(int).tolist()
+        x1, y1 = np.clip(np.ceil(high), 0, size).astype(int).tolist()
         if x1 <= x0 or y1 <= y0:
             return
         shade = np.ones((y1 - y0, x1 - x0), np.float32)
         corners = np.round((pixels - (x0, y0) - 0.5) * 16).astype(np.int32)
         cv2.fillConvexPoly(shade, corners, _SHADOW, shift=4)
-        shade = np.asarray(cv2.GaussianBlur(shade, (0, 0), max(0.8, (y1 - y0) / 12)), np.float32)
+        shade = np.asarray(cv2.GaussianBlur(shade, (0, 0), soft_px), np.float32)
         shade[hides[self._backdrop.box[y0:y1, x0:x1]]] = 1.0
-        picture[y0:y1, x0:x1] = (picture[y0:y1, x0:x1] * shade[..., None]).astype(np.uint8)
+        picture[y0:y1, x0:x1] = np.round(picture[y0:y1, x0:x1] * shade[..., None]).astype(np.uint8)
 
 
 def _windows(view: View, camera: Camera) -> Ints:

@@ -189,6 +189,13 @@ def test_who_is_nearer_hides_who_is_behind() -> None:
     assert near == 1.0
     assert far < 0.2
     assert visible(room(), (5.0, 5.0), (9.0, 8.0)) == [1.0, 1.0]
+    reaching = standing((5.0, 5.0), (9.0, 5.5)).with_columns(
+        heading_rad=pl.lit(math.pi / 2), activity=pl.lit("browse", POSITIONS_SCHEMA["activity"]), time_s=pl.lit(1.7)
+    )
+    arm_only = sightings(room(), [LEVEL], draw_identities(2, seed=0), reaching).sort("visit")
+    near_box, far_box = (arm_only.row(visit, named=True) for visit in (0, 1))
+    assert near_box["x1_px"] > (far_box["x0_px"] + far_box["x1_px"]) / 2  # the arm reaches across
+    assert far_box["visible_share"] > 0.9
 
 
 def test_half_out_of_the_picture_is_half_seen() -> None:

@@ -162,7 +162,7 @@ def _torso_and_head(body: Floats, people: Identities, poses: Poses, radii: Float
     above(Joint.CHIN, top - crown - 0.052 * head, forwards=0.018 * head)
     above(Joint.NAPE, top - crown - (0.012 + 0.16 * people.hair) * head, forwards=-0.022 * head)
     for side, eye in ((1.0, Joint.EYE_R), (-1.0, Joint.EYE_L)):
-        above(eye, top - crown - 0.022 * head, side * 0.018 * head, 0.058 * head)
+        above(eye, top - crown - 0.022 * head, side * 0.018 * head, 0.048 * head)
 
 
 def _arms(body: Floats, people: Identities, poses: Poses) -> None:

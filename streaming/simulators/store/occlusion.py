@@ -14,7 +14,6 @@ _HEIGHTS = np.array([0.03, 0.14, 0.28, 0.42, 0.56, 0.70, 0.82, 0.95])  # of the 
 _HALF_WIDTHS = np.array([0.045, 0.05, 0.055, 0.07, 0.085, 0.09, 0.085, 0.04])  # there, of the person's height
 _ASIDE = np.array([-0.67, 0.0, 0.67])  # of the half width: the middles of its thirds
 POINTS = len(_HEIGHTS) * len(_ASIDE)
-_FULL = 0.68  # of a box's width is the person in it, about
 _PAIRS_AT_ONCE = 400_000
 
 
@@ -73,6 +72,9 @@ def behind_people(frame: Ints, depth_m: Floats, boxes_px: Floats, points_px: Flo
         points_px: on the person.
     """
     hidden = np.zeros(points_px.shape[:2], bool)
+    # What one covers is the width of the body, not of the box: that has an outstretched arm in it.
+    across = points_px[..., 0]
+    middle, half = across.mean(axis=1), np.ptp(across, axis=1) / 2 / _ASIDE[-1]
     starts = np.searchsorted(frame, frame, side="left")
     ends = np.searchsorted(frame, frame, side="right")
     total = np.cumsum(ends - starts)
@@ -93,9 +95,9 @@ def behind_people(frame: Ints, depth_m: Floats, boxes_px: Floats, points_px: Flo
             & (boxes_px[other, 3] > boxes_px[who, 1])
         )
         who, other = who[meet], other[meet]
-        x0, y0, x1, y1 = boxes_px[other].T
-        middle, half = (x0 + x1) / 2, _FULL * (x1 - x0) / 2
+        _, y0, _, y1 = boxes_px[other].T
         x, y = points_px[who, :, 0], points_px[who, :, 1]
-        covered = (np.abs(x - middle[:, None]) < half[:, None]) & (y > y0[:, None]) & (y < y1[:, None])
+        aside = np.abs(x - middle[other, None])
+        covered = (aside < half[other, None]) & (y > y0[:, None]) & (y < y1[:, None])
         np.logical_or.at(hidden, who, covered)
     return hidden

@@ -25,6 +25,7 @@ BEGIN, END = "<!-- benchmarks: made by `make bench` -->", "<!-- end of benchmark
 BENCHMARKS: dict[str, list[str]] = {
     "codec": ["bench_codec.py"],
     "model": ["bench_model.py"],
+    "dolls": ["bench_dolls.py"],
     "transport": ["bench_transport.py"],
     "startup": ["bench_startup.py"],
     "restore": ["bench_restore.py"],
@@ -107,6 +108,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     burst, storm = results["overload"]["overload"], results["storm"]["storm"]
     again, failover = results["restart"]["restart"], results["failover"]["failover"]
     dataset, swap = results["dataset"]["dataset"], results["swap"]["swap"]
+    dolls = results["dolls"]["dolls"]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -231,6 +233,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             "200,000 events/s",
             f"{dataset['events_per_s']:,} events/s",
         ),
+        ("paper dolls, crops of 64 × 128 px, one core", "2,000 crops/s", f"{dolls['crops_per_s']:,} crops/s"),
         ("demo, warm start to first insight", "30 s", f"{startup['first_insight_s']:.1f} s"),
         ("`sightline --help`", "0.5 s", f"{startup['help_s']:.2f} s"),
         (

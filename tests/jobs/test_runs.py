@@ -94,7 +94,7 @@ def test_a_training_that_was_cut_short_goes_on_to_the_same_model(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(SMALL, store=tmp_path / "models", runs=runs, name="mine", alias="live", on_epoch=cut)
+        train(SMALL, store=tmp_path / "models", runs=runs, name="mine", alias="live", force="the first", on_epoch=cut)
     ((run, left),) = all_runs(runs)
     assert left is not None and (left.state, left.reason, left.model) == ("interrupted", "interrupted", "")
     assert ModelStore(tmp_path / "models").names() == (), "nothing is half-registered"

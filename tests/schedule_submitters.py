@@ -30,7 +30,7 @@ def lasting(folder: Path) -> tuple[str, ...]:
 
 
 class MemoryJobs:
-    """Jobs that do nothing: `sleep` lasts; at the second look `GOOD` has succeeded, `REFUSED` is refused, and the others
+    """Jobs that do nothing: `sleep` lasts; at the second look `GOOD` has succeeded, `REFUSED` is refused, the others
     have failed."""
 
     def __init__(self) -> None:

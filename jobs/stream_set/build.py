@@ -185,9 +185,8 @@ def _finish(area: Staging, plan: Plan, tallies: dict[int, Tally], tasks: int) ->
     area.set.mkdir()
     sources: dict[Day, list[Path]] = {}
     for partition, tally in sorted(tallies.items()):
-        for name, found in sorted(tally.days.items()):
-            for day in found:
-                sources.setdefault(day, []).append(area.partition(partition) / name)
+        for name, day in sorted(tally.days.items()):
+            sources.setdefault(day, []).append(area.partition(partition) / name)
     days: list[DayDone] = []
     if sources:
         forms = settle({partition: read_ledger(area.partition(partition)) for partition in tallies})

@@ -1,4 +1,4 @@
-"""Which commit of the code is running."""
+"""Which version and which commit of the code is running."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import subprocess
 from pathlib import Path
 
 _LONGEST_S = 10.0
+
+
+def code_version() -> str:
+    """Version of this project; "source" where it runs from a folder that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("sightline")
+    except PackageNotFoundError:
+        return "source"
 
 
 def code_commit() -> str:

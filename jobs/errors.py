@@ -12,6 +12,7 @@ class Exit(IntEnum):
     FAILED = 1
     BAD_INPUT = 2  # also wrong usage and wrong settings
     UNAVAILABLE = 3  # Kafka, Ray, the registry or a model is not there
+    REFUSED = 4  # by a gate, or for want of its verdict: the same again is refused again
     INTERRUPTED = 130
 
 
@@ -63,7 +64,7 @@ _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("models.store.errors", "BrokenModelError", Exit.BAD_INPUT),
     ("models.store.errors", "BadReference", Exit.BAD_INPUT),
     ("models.store.errors", "AliasMovedError", Exit.FAILED),
-    ("models.store.errors", "NotApprovedError", Exit.FAILED),
+    ("models.store.errors", "NotApprovedError", Exit.REFUSED),
     ("models.verdict", "BadVerdict", Exit.BAD_INPUT),
     ("builtins", "FileNotFoundError", Exit.BAD_INPUT),
     ("builtins", "IsADirectoryError", Exit.BAD_INPUT),

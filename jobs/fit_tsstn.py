@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +22,8 @@ from jobs.checkpoints import (
     under,
 )
 from jobs.datasets import MatchSet, frame_outcomes
-from jobs.recipes.win_tsstn import Thinning, WinTSSTN
+from jobs.recipes.win_tsstn import WinTSSTN
+from jobs.thinning import FeaturePlan, thinned_batch
 from models.layers import at_clock
 from models.layers.heroes import LineUp
 from models.losses import TSSTNLoss, frame_weights
@@ -29,6 +31,8 @@ from models.metrics import accuracy, auc, brier, ece, log_loss
 from models.tsstn import CURVE_STEP_S, TSSTN, TSSTNConfig, WinEstimate
 
 _EVALUATED_AT_ONCE = 256
+_Matches = tuple[Any, ...]
+"""Features, clock, mask, outcome, line-ups: the arguments of `_Task.forward`, by match."""
 
 
 class EpochReport(NamedTuple):
@@ -77,7 +81,8 @@ def fit(
     """Train to the last epoch, or until `held_out` stops improving.
 
     The same recipe and data give the same weights on the same machine, whether or not the training was cut short and
-    went on from a checkpoint. Several workers give the weights of one but for rounding, where there is no dropout.
+    went on from a checkpoint. Several workers give the weights of one but for rounding, where there is no dropout, and
+    so does a batch in several pieces.
 
     Args:
         train: matches to learn from.
@@ -230,16 +235,32 @@ class _Descent:
         for batch in batches:
             # Drawn for all of it by every worker, then cut; the last may be too small for all of them to have a share.
             mine = slice(self._rank, None, self._world) if len(batch) >= self._world else slice(None)
-            whole = _batch(self._train, batch, self._plan, self._recipe.thinning, self._chance)
-            loss = self._wrapped(part, *(of_batch[mine] for of_batch in whole))
+            whole = thinned_batch(self._train, batch, self._plan, self._recipe.thinning, self._chance)
             optimiser.zero_grad()
-            loss.backward()
+            total += self._backward(part, tuple(of_batch[mine] for of_batch in whole))
             nn.utils.clip_grad_norm_(parameters, self._recipe.optim.clip_norm)
             optimiser.step()
             schedule.step()
-            total += loss.item()
         mean = torch.tensor(total / len(batches), dtype=torch.float64)
         return float(_mean_over_workers(mean) if self._world > 1 else mean)
+
+    def _backward(self, part: str, batch: _Matches) -> float:
+        """Gradients of a batch, in pieces where the recipe says so; its loss."""
+        pieces = min(self._recipe.optim.accumulate, len(batch[0]))
+        if pieces == 1:
+            loss: Tensor = self._wrapped(part, *batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.item()
+        cut: list[_Matches] = [tuple(column[number::pieces] for column in batch) for number in range(pieces)]
+        sums = self._task.totals(torch.stack([self._task.sums(*piece) for piece in cut]).sum(dim=0))
+        unsynced = getattr(self._wrapped, "no_sync", nullcontext)  # workers average once a batch
+        total = 0.0
+        for number, piece in enumerate(cut, 1):
+            with nullcontext() if number == pieces else unsynced():
+                loss = self._wrapped(part, *piece, sums)
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return total
 
 
 def calibrate(model: TSSTN, matches: MatchSet, *, stiffness: float = 0.02) -> None:
@@ -294,53 +315,13 @@ def frame_metrics(model: TSSTN, matches: MatchSet) -> dict[str, float]:
     return {measure.__name__: measure(probs, won) for measure in (log_loss, accuracy, brier, auc, ece)}
 
 
-class FeaturePlan(NamedTuple):
-    """What `thin` needs to know of each feature column."""
-
-    group: Tensor  # (F,) int64, number of its group
-    form: Tensor  # (F,) bool, of the form group
-
-    @classmethod
-    def of(cls, groups: dict[str, tuple[str, ...]]) -> FeaturePlan:
-        """The plan of a title's groups."""
-        group = torch.tensor([number for number, names in enumerate(groups.values()) for _ in names])
-        form = torch.tensor([name == "form" for name, names in groups.items() for _ in names])
-        return cls(group, form)
-
-
-def thin(features: Tensor, plan: FeaturePlan, how: Thinning, chance: torch.Generator) -> Tensor:
-    """Hide features of some matches as a poorer feed would: features (B, T, F) with NaN for what is hidden.
-
-    Every match keeps something that it knew.
-    """
-    batch, groups = len(features), int(plan.group.max()) + 1
-    known = features.isnan().logical_not().any(dim=1)  # (B, F)
-    draw = torch.rand(batch, 1, generator=chance)
-    # Of each group any feature that the match knows: a feed may have team fights, and no kills.
-    lucky = torch.rand(batch, len(plan.group), generator=chance) * known
-    best = torch.zeros(batch, groups).scatter_reduce_(1, plan.group.expand(batch, -1), lucky, "amax")
-    single = (lucky == best[:, plan.group]) & known
-    # Of each group: all of it, one feature only, or nothing.
-    fate = torch.rand(batch, groups, generator=chance)[:, plan.group]
-    some = (fate < 0.4) | ((fate < 0.65) & single)
-    # One group of those that the match knows, whole or one feature of it, with or without form.
-    known_group = torch.zeros(batch, groups).index_add_(1, plan.group, known.float()) > 0
-    luck = torch.rand(batch, groups, generator=chance) * known_group
-    narrow = torch.rand(batch, 1, generator=chance) < 0.5
-    with_form = torch.rand(batch, 1, generator=chance) < 2 / 3
-    chosen = luck.argmax(dim=1, keepdim=True) == plan.group
-    one = (chosen & (single | ~narrow)) | (plan.form & with_form)
-    kept = torch.where(draw < how.one, one, torch.where(draw < how.one + how.some, some, torch.tensor(True)))
-    kept |= ~(kept & known).any(dim=1, keepdim=True)
-    return features.masked_fill(~kept[:, None, :], torch.nan)
-
-
 class _Task(nn.Module):
     """Model and loss as one module, so that workers average the gradients of both."""
 
     def __init__(self, train: MatchSet, recipe: WinTSSTN, totals: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self._totals = totals
+        self.totals = totals
+        self._bf16 = recipe.optim.bf16
         self.model = recipe.sizes.build(train.title, train.heroes).build()
         self.model.scale.fit(train.features[train.mask], train.clock_s[train.mask])
         weights = recipe.loss
@@ -350,12 +331,33 @@ class _Task(nn.Module):
         self.per_match = weights.per_match
 
     def forward(
-        self, part: str, features: Tensor, clock_s: Tensor, mask: Tensor, won: Tensor, line_ups: Sequence[LineUp]
+        self,
+        part: str,
+        features: Tensor,
+        clock_s: Tensor,
+        mask: Tensor,
+        won: Tensor,
+        line_ups: Sequence[LineUp],
+        sums: Tensor | None = None,
     ) -> Tensor:
+        """One part of the loss; with `sums`, of a piece of the batch that has these."""
         weight = frame_weights(mask, per_match=self.per_match)
-        losses = self.loss(self.model(features, clock_s, mask, line_ups), won, weight, self._totals)
+        estimate = self._estimate(features, clock_s, mask, line_ups)
+        losses = self.loss(estimate, won, weight, self.totals if sums is None else lambda own: sums)
         total: Tensor = getattr(losses, part)
         return total
+
+    @torch.no_grad()
+    def sums(self, features: Tensor, clock_s: Tensor, mask: Tensor, won: Tensor, line_ups: Sequence[LineUp]) -> Tensor:
+        """What the loss of these matches is divided by, (3,)."""
+        with torch.random.fork_rng(devices=[]):  # which units drop out does not matter here
+            estimate = self._estimate(features, clock_s, mask, line_ups)
+        return self.loss.sums(estimate, frame_weights(mask, per_match=self.per_match))
+
+    def _estimate(self, features: Tensor, clock_s: Tensor, mask: Tensor, line_ups: Sequence[LineUp]) -> WinEstimate:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16 and self.training):
+            estimate = self.model(features, clock_s, mask, line_ups)
+        return WinEstimate(*(column.float() for column in estimate))
 
     def of_scores(self) -> list[nn.Parameter]:
         """Parameters of the first stage: what scores are made of."""
@@ -372,19 +374,6 @@ class _Task(nn.Module):
         """How good each score is alone, in nats."""
         self.eval()
         return float(self("score", matches.features, matches.clock_s, matches.mask, matches.won, matches.heroes))
-
-
-def _batch(
-    matches: MatchSet, positions: Tensor, plan: FeaturePlan, how: Thinning, chance: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor, list[LineUp]]:
-    part = matches.take(positions)
-    features = thin(part.features, plan, how, chance)
-    hidden = (torch.rand(len(part), generator=chance) < how.some).tolist()
-    line_ups: list[LineUp] = [((), ()) if hide else line_up for line_up, hide in zip(part.heroes, hidden, strict=True)]
-    start = 0
-    if torch.rand((), generator=chance) < how.late:
-        start = int(torch.randint(part.mask.shape[1] // 2 + 1, (), generator=chance))
-    return features[:, start:], part.clock_s[:, start:], part.mask[:, start:], part.won, line_ups
 
 
 def _mean_over_workers(own: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Train a recipe and store the model as a new version: the library of `sightline train`, and a Ray job of its own.
 
-    ray job submit --working-dir . -- python -m jobs.train win-tsstn --data PATH --alias live --set optim.lr=3e-4
+    ray job submit --working-dir . -- python -m jobs.train win-tsstn --data PATH --set optim.lr=3e-4
 
 The data is any source that `jobs.datasets.load_matches` takes. Training runs on Ray Train, or in this very process
 where the recipe asks for no workers. Either way the run leaves a folder (`jobs.runs`), from which it goes on where it
@@ -58,7 +58,8 @@ def train(
     store: Path | str,
     runs: Path,
     name: str | None = None,
-    alias: str | None = None,
+    alias: str | None = "candidate",
+    force: str = "",
     on_epoch: OnEpoch = lambda report: None,
     on_step: Callable[[str], None] = lambda words: None,
 ) -> TrainResult:
@@ -69,12 +70,15 @@ def train(
         store: root folder or URL of the model store.
         runs: folder of all runs (`jobs.runs`).
         name: of the model; by default "tsstn-TITLE".
-        alias: to move to the new version; None moves none.
+        alias: to move to the new version; None moves none. All but "candidate" ask for a gate's verdict
+            (`models.store.promotion`), which nothing has that is only just trained.
+        force: why such an alias is to move all the same; kept in its history.
         on_epoch: told after every epoch.
         on_step: told what begins, in words.
 
     Raises:
-        UsageProblem, ImportProblem: the recipe or the data cannot be used; nothing is stored, and there is no run.
+        UsageProblem, ImportProblem: the recipe, the alias or the data cannot be used; nothing is stored, and there is
+            no run.
         CheckpointError: there is no room for a checkpoint; `resume` goes on from the one before.
         RuntimeError: training workers failed more often than the recipe allows; the same.
     """
@@ -82,6 +86,7 @@ def train(
     from jobs.runs.folder import begun
     from jobs.runs.record import RunRecord
 
+    _refuse_without_verdict(name, alias, force)
     matches, split = _read(recipe, on_step)
     name = name or f"tsstn-{matches.title}"
     _store(store).prepare(name, alias)
@@ -95,6 +100,7 @@ def train(
             store=str(store) if "://" in str(store) else str(Path(store).absolute()),
             name=name,
             alias=alias,
+            force=force,
             data={
                 "source": matches.source,
                 "title": matches.title,
@@ -144,6 +150,22 @@ def resume(
         return _trained(opened, recipe, matches, split, on_epoch, on_step)
 
 
+def _refuse_without_verdict(name: str | None, alias: str | None, force: str) -> None:
+    """Before hours of training, not after.
+
+    Raises:
+        UsageProblem: a gate's verdict is asked for.
+    """
+    from models.store import CANDIDATE
+
+    if alias not in (None, CANDIDATE) and not force:
+        raise UsageProblem(
+            f"--alias {alias}: no gate can have judged a model that is yet to be trained. Train it without: it becomes "
+            f"{CANDIDATE}, which `sightline models gate {name or 'NAME'}@{CANDIDATE} --data PATH --promote` judges; or "
+            "--force --reason TEXT, which is kept in the alias's history"
+        )
+
+
 def _read(recipe: WinTSSTN, on_step: Callable[[str], None]) -> tuple[MatchSet, Split]:
     """The matches of the recipe, and which of them are held out."""
     from jobs.datasets import load_matches, split_by_match
@@ -180,8 +202,9 @@ def _trained(
     on_step: Callable[[str], None],
 ) -> TrainResult:
     """The run's training and what follows."""
-    from jobs.commit import code_commit
+    from jobs.commit import code_commit, code_version
     from models._registry import config_to_json
+    from models.store import promote
 
     models, name, alias = _store(run.record.store), run.record.name, run.record.alias
     live = models.alias_state(name)
@@ -222,7 +245,7 @@ def _trained(
     )
     run.registered(f"{manifest.name}@{manifest.version}")
     if alias is not None:
-        models.set_alias(manifest.name, alias, manifest.version, why="trained with --alias")
+        promote(models, manifest.reference, alias=alias, force=bool(run.record.force), reason=run.record.force)
     kept = {**validation, "best_epoch": fitted.best.epoch, "train_s": metrics["train_s"]}
     run.done(kept, [report._asdict() for report in fitted.reports])
     return TrainResult(
@@ -271,16 +294,6 @@ def user_store() -> str:
     from jobs.settings import load_settings
 
     return load_settings().settings.models.store
-
-
-def code_version() -> str:
-    """Version of this project; "source" where it runs from a folder that was never installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("sightline")
-    except PackageNotFoundError:
-        return "source"
 
 
 def _trained_on(source: str, matches: int, recipe: WinTSSTN) -> str:

@@ -10,6 +10,10 @@ from pathlib import Path
 from jobs.schedule.runs import Job
 from jobs.schedule.submitter import Refused, Submitter, SubmitterAway
 
+GOOD = ("version",)
+REFUSED = ("models", "rollback", "tsstn-lol", "--set", "models.store=no-such-store")
+"""Of a model that has never been anything else; nothing is written."""
+
 
 def until(holds: Callable[[], object], what: str, timeout_s: float = 90.0) -> None:
     """Wait for something."""
@@ -26,7 +30,8 @@ def lasting(folder: Path) -> tuple[str, ...]:
 
 
 class MemoryJobs:
-    """Jobs that do nothing: `sleep` lasts, `version` succeeds and all others fail at the second look."""
+    """Jobs that do nothing: `sleep` lasts; at the second look `GOOD` has succeeded, `REFUSED` is refused, the others
+    have failed."""
 
     def __init__(self) -> None:
         self.submitted: list[str] = []
@@ -48,8 +53,8 @@ class MemoryJobs:
         found = {attempt: self.known.get(attempt, Job("unknown")) for attempt in attempts}
         for attempt in attempts:
             if found[attempt].state == "running" and self._words[attempt][0] != "sleep":
-                good = self._words[attempt] == ("version",)
-                self.known[attempt] = Job("succeeded") if good else Job("failed", "exit 2")
+                ends = {GOOD: Job("succeeded"), REFUSED: Job("refused", "no")}
+                self.known[attempt] = ends.get(tuple(self._words[attempt]), Job("failed", "exit 2"))
         return found
 
     def stop(self, attempt: str) -> None:
@@ -71,14 +76,17 @@ def check_submitter(submitter: Submitter, lasts: Sequence[str]) -> None:
     assert submitter.jobs([]) == {}
     assert state("good-1") == "unknown"
     submitter.stop("good-1")  # of what is not there
-    submitter.submit("good-1", ("version",))
+    submitter.submit("good-1", GOOD)
     submitter.submit("bad-1", ("no-such-command",))
+    submitter.submit("refused-1", REFUSED)
     submitter.submit("long-1", lasts)
     assert set(submitter.jobs(["good-1", "other-1"])) == {"good-1", "other-1"}
     submitter.submit("good-1", ("version",))  # of what is there
     until(lambda: state("good-1") == "succeeded", "the good job succeeds")
     until(lambda: state("bad-1") == "failed", "the bad job fails")
     assert submitter.jobs(["bad-1"])["bad-1"].reason
+    until(lambda: state("refused-1") == "refused", "what is refused is told from what fails")
+    assert submitter.jobs(["refused-1"])["refused-1"].reason
     assert state("long-1") == "running"
     submitter.submit("long-1", ("version",))
     assert state("long-1") == "running"
@@ -88,7 +96,7 @@ def check_submitter(submitter: Submitter, lasts: Sequence[str]) -> None:
         return state("long-1") == "failed"
 
     until(stopped, "the long job stops")
-    for ended in ("good-1", "bad-1", "long-1"):
+    for ended in ("good-1", "bad-1", "refused-1", "long-1"):
         before = state(ended)
         submitter.submit(ended, ("version",))
         submitter.stop(ended)

@@ -52,9 +52,8 @@ def set_of(
     for partition in source.partitions():
         tally = read_tally(folder / str(partition))
         assert tally is not None
-        for name, days in tally.days.items():
-            for day in days:
-                found.setdefault(day, []).append(folder / str(partition) / name)
+        for name, day in tally.days.items():
+            found.setdefault(day, []).append(folder / str(partition) / name)
     forms = settle({partition: read_ledger(folder / str(partition)) for partition in source.partitions()})
     made = [finish_day(day, sources, forms, folder / "set") for day, sources in sorted(found.items())]
     paths = [folder / "set" / file.path for day in made for file in day.files]

@@ -53,7 +53,7 @@ def gate(
 ) -> None:
     """Judge a candidate against the model that serves, on matches held back from its training: better beyond noise,
     calibrated, as fast, and true to what every answer promises. The verdict is kept beside the version, where
-    `sightline models promote` asks for it. Exit code 1 where it does not pass.
+    `sightline models promote` asks for it. Exit code 4 where it does not pass.
 
     Example: sightline models gate tsstn-lol@candidate --data week-47 --promote
     """
@@ -63,6 +63,8 @@ def gate(
     from jobs.gate.judge import judge_versions, judgement_report
     from jobs.report.gated import gate_page
     from models.store import ModelStore
+    from models.store.names import LIVE
+    from models.store.promotion import objection
 
     folder = made_folder(report, "--report")
     store = ModelStore(*loaded(assignments).settings.models.store_roots)
@@ -96,7 +98,9 @@ def gate(
         emit_json({**figures, "moved": None if move is None else {"alias": alias, **asdict(move)}})
     elif move is not None:
         say(f"{name}@{alias} now means version {version}")
-    raise typer.Exit(Exit.OK if judgement.verdict.passed else Exit.FAILED)
+    if not judgement.verdict.passed:  # last, as the history of a schedule keeps the last line
+        say(f"{judgement.candidate.manifest.reference}: {objection(judgement.verdict, name, LIVE, None)}")
+    raise typer.Exit(Exit.OK if judgement.verdict.passed else Exit.REFUSED)
 
 
 def _alias_to_move(name: str, against: str | None) -> str:

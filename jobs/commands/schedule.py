@@ -232,10 +232,10 @@ def manifests(
     """
     from importlib.metadata import version
 
+    from jobs.commit import code_version
     from jobs.files import write_text
     from jobs.schedule.manifests import Image
     from jobs.schedule.manifests import manifests as written
-    from jobs.train import code_version
 
     settings = loaded(assignments).settings
     _check_commands(settings.schedule)

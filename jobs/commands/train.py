@@ -36,7 +36,14 @@ def train(
     since: Since = None,
     until: Until = None,
     name: Annotated[str | None, typer.Option(help="In the model store; default: tsstn-TITLE.")] = None,
-    alias: Annotated[str | None, typer.Option(help="Let this alias, such as live, mean the new version.")] = None,
+    alias: Annotated[
+        str | None,
+        typer.Option(help="That is to mean the new version; default: candidate. Any other needs --force."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Move an alias such as live without a gate's verdict; needs --reason.")
+    ] = False,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the alias's history.")] = "",
     store: Annotated[
         str | None, typer.Option(metavar="DIR", help="Another model store, folder or URL, than that of the settings.")
     ] = None,
@@ -56,9 +63,10 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the recipe and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model and store it as a new version. The run is kept: see `sightline runs`.
+    """Train a model and store it as a new version, a candidate for `sightline models gate`. The run is kept: see
+    `sightline runs`.
 
-    Example: sightline train win-tsstn --data gold.parquet --until 2015 --alias live
+    Example: sightline train win-tsstn --data gold.parquet --until 2015
     """
     from dataclasses import asdict
 
@@ -68,11 +76,12 @@ def train(
     from jobs.recipes.overrides import with_overrides
     from jobs.train import resume as resume_run
     from jobs.train import train as train_recipe
+    from models.store import CANDIDATE
 
     console = Console(stderr=True)
     if resume is not None:
         given = (recipe, data, title, since, until, name, alias, store, workers, changes)
-        if any(each is not None for each in given) or dry_run:
+        if any(each is not None for each in given) or dry_run or force or reason:
             raise UsageProblem(
                 "--resume goes on with what was asked for then: give no recipe, and no option but --json"
             )
@@ -80,6 +89,8 @@ def train(
             result = resume_run(resume, runs=loaded().settings.home / "runs", on_epoch=on_epoch, on_step=console.log)
         _tell(console, result, as_json)
         return
+    if force != bool(reason.strip()):
+        raise UsageProblem("--force: say why with --reason TEXT; both are kept in the alias's history")
     chosen = chosen_recipe(recipe, data)
     chosen = replace(chosen, title=title or "", since=since or 0, until=until or 0)
     scaling = chosen.scaling if workers is None else replace(chosen.scaling, workers=workers)
@@ -96,7 +107,8 @@ def train(
             store=store,
             runs=settings.home / "runs",
             name=name,
-            alias=alias,
+            alias=alias or CANDIDATE,
+            force=reason,
             on_epoch=on_epoch,
             on_step=console.log,
         )
@@ -125,6 +137,7 @@ def _tell(console: Console, result: TrainResult, as_json: bool) -> None:
     from dataclasses import asdict
 
     from jobs.intervals import MEASURES
+    from models.store import CANDIDATE
 
     manifest, best = result.manifest, result.best
     figures = ", ".join(f"{figure} {best.validation[figure]:.4f}" for figure in MEASURES)
@@ -133,6 +146,9 @@ def _tell(console: Console, result: TrainResult, as_json: bool) -> None:
     )
     moved = f", {manifest.name}@{result.alias} now means it" if result.alias else ""
     console.print(f"stored {manifest.name}@{manifest.version} in {result.store}{moved}", soft_wrap=True)
+    if result.alias == CANDIDATE:
+        ref = f"{manifest.name}@{CANDIDATE}"
+        console.print(f"to let it serve: sightline models gate {ref} --data PATH --promote", soft_wrap=True)
     if as_json:
         told = {"run": result.run, "store": result.store, "matches": result.matches, "metrics": result.metrics}
         emit_json({**asdict(manifest), **told})

@@ -37,6 +37,7 @@ class RunRecord:
     resumed: tuple[str, ...] = ()  # when it went on
     metrics: Mapping[str, Any] = field(default_factory=dict)  # of the epoch that was kept
     model: str = ""  # NAME@VERSION
+    force: str = ""  # why the alias moves without a gate's verdict
 
     def write(self, folder: Path) -> None:
         """Put it in the place of the one before, whole."""

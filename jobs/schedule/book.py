@@ -42,6 +42,7 @@ CREATE INDEX runs_by_schedule ON runs (schedule, number);
 CREATE TABLE anchors (schedule TEXT PRIMARY KEY, cron TEXT NOT NULL, zone TEXT NOT NULL, at_ms INTEGER NOT NULL);
 CREATE TABLE requests (number INTEGER PRIMARY KEY AUTOINCREMENT, schedule TEXT NOT NULL, asked_ms INTEGER NOT NULL);
 """
+_USED = (State.SUCCEEDED, State.REFUSED)  # runs that did what they could with the events there were
 _RUN = "run_id, schedule, cause, due_ms, state, attempt, not_before_ms, submitted_ms, ended_ms, reason, topic, ends"
 _MARKS = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -196,8 +197,8 @@ class Book:
 
     def _bases(self) -> Mapping[tuple[str, str], Offsets]:
         rows = self._db.execute(
-            "SELECT schedule, topic, ends FROM runs WHERE state = ? AND ends IS NOT NULL ORDER BY number",
-            (State.SUCCEEDED,),
+            "SELECT schedule, topic, ends FROM runs WHERE state IN (?, ?) AND ends IS NOT NULL ORDER BY number",
+            _USED,
         )
         return {(schedule, topic): _offsets(ends) for schedule, topic, ends in rows}
 
@@ -206,9 +207,9 @@ class Book:
         self._db.execute(
             "DELETE FROM runs WHERE schedule = ?1 AND ended_ms IS NOT NULL"
             " AND number NOT IN (SELECT number FROM runs WHERE schedule = ?1 ORDER BY number DESC LIMIT ?2)"
-            " AND number NOT IN (SELECT max(number) FROM runs WHERE schedule = ?1 AND state = ?3 AND ends IS NOT NULL"
-            " GROUP BY topic)",
-            (schedule, KEPT, State.SUCCEEDED),
+            " AND number NOT IN (SELECT max(number) FROM runs WHERE schedule = ?1 AND state IN (?3, ?4) AND ends"
+            " IS NOT NULL GROUP BY topic)",
+            (schedule, KEPT, *_USED),
         )
 
     @contextmanager

@@ -1,7 +1,8 @@
 """What is to happen now: a pure function of the time, the schedules, the runs so far and what was seen outside.
 
     queued ─► submitting ─► running ─► succeeded
-      ▲           ▲ │          │ └───► failed           no attempt is left
+      ▲           ▲ │          │ ├───► refused          a gate said no: another attempt would hear the same
+      │           │ │          │ └───► failed           no attempt is left
       │           │ └──────────┴─► waiting ─► submitting  after a back-off
     a cause       └ stopping (its time is up), replacing (the next one wants its place) ─► replaced
 
@@ -92,6 +93,8 @@ def _advanced(run: Run, schedule: Schedule, now_ms: int, seen: Seen) -> Run:
         if job.state == "succeeded":
             begins = run.attempt == 1 and run.state in (State.SUBMITTING, State.RUNNING)
             return replace(run, state=State.SUCCEEDED, ended_ms=now_ms, reason=run.reason if begins else "")
+        if job.state == "refused":
+            return replace(run, state=State.REFUSED, ended_ms=now_ms, reason=job.reason)
         if run.state is State.REPLACING:
             return run if job.state == "running" else replace(run, state=State.REPLACED, ended_ms=now_ms)
         if job.state == "failed" or (job.state == "unknown" and run.state is not State.SUBMITTING):
@@ -122,7 +125,8 @@ def _without_schedule(run: Run, now_ms: int, seen: Seen) -> Run:
         return run
     if job.state == "succeeded":
         return replace(run, state=State.SUCCEEDED, ended_ms=now_ms, reason="")
-    return replace(run, state=State.FAILED, ended_ms=now_ms, reason=job.reason or run.reason or gone)
+    state = State.REFUSED if job.state == "refused" else State.FAILED
+    return replace(run, state=state, ended_ms=now_ms, reason=job.reason or run.reason or gone)
 
 
 def _causes(name: str, schedule: Schedule, now_ms: int, past: Past, plan: Plan) -> Iterator[Run]:

@@ -36,7 +36,9 @@ class Schedule(BaseModel):
         default=3600.0, ge=60, le=_YEAR_S, description="Missed times, the scheduler being away, are made up for, once."
     )
     events: int | None = Field(
-        default=None, gt=0, description="So many more on the topic than when the last good run began."
+        default=None,
+        gt=0,
+        description="So many more on the topic than when the last good or refused run began.",
     )
     topic: str = Field(default="match.events", min_length=1, max_length=249)
     drift: str | None = Field(default=None, description="Pipeline whose alerts start a run.")

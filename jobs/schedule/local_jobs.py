@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from jobs.errors import Exit
 from jobs.files import write_text
 from jobs.schedule.runs import Job
 from jobs.schedule.submitter import SubmitterAway
@@ -92,6 +93,8 @@ def _job(job: Path) -> Job:
         if not (job / "begun").exists():
             return Job("unknown")
         code = (job / "ended").read_text("ascii") if (job / "ended").exists() else "by a signal"
+        if code == str(int(Exit.REFUSED)):
+            return Job("refused", _last_line(job / "log"))
         return Job("succeeded") if code == "0" else Job("failed", f"ended {code}: {_last_line(job / 'log')}")
     except FileNotFoundError:
         return Job("unknown")

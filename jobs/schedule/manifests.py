@@ -112,7 +112,7 @@ def _differences(schedule: Schedule, times: Cron) -> Iterator[str]:
     else:
         yield f"It knows no overlap policy ({schedule.overlap!r}); the time limit ends each run before the next begins."
     if schedule.retries:
-        yield f"It retries at once, not after {schedule.back_off_s:g} s."
+        yield f"It retries at once, not after {schedule.back_off_s:g} s; and what a gate refused, too."
     yield "It leaves out a time that the clock leaps over in spring; `sightline schedule run` comes at the gap's end."
 
 

@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from jobs.errors import Exit
 from jobs.schedule.runs import Job
 from jobs.schedule.submitter import Refused, SubmitterAway
 
@@ -86,15 +87,16 @@ class RayJobs:
 
 def _details(client: JobSubmissionClient) -> dict[str, Job]:
     return {
-        str(job.submission_id): _job(str(job.status), job.message or "")
+        str(job.submission_id): _job(str(job.status), job.message or "", job.driver_exit_code)
         for job in client.list_jobs()
         if job.submission_id
     }
 
 
-def _job(status: str, message: str) -> Job:
+def _job(status: str, message: str, exit_code: int | None) -> Job:
     if status in ("PENDING", "RUNNING"):
         return Job("running")
     if status == "SUCCEEDED":
         return Job("succeeded")
-    return Job("failed", " ".join(message.split())[-500:] or f"Ray says {status.lower()}")
+    state: Literal["refused", "failed"] = "refused" if exit_code == Exit.REFUSED else "failed"
+    return Job(state, " ".join(message.split())[-500:] or f"Ray says {status.lower()}")

@@ -22,6 +22,7 @@ class State(StrEnum):
     REPLACING = "replacing"  # stopping, for the one after it
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    REFUSED = "refused"  # it did its work, and the verdict is no; nothing is tried again
     REPLACED = "replaced"
     SKIPPED = "skipped"
     MISSED = "missed"
@@ -86,7 +87,7 @@ class Request:
 class Job:
     """What a submitter says of an attempt."""
 
-    state: Literal["unknown", "running", "succeeded", "failed"]
+    state: Literal["unknown", "running", "succeeded", "refused", "failed"]
     reason: str = ""
 
 

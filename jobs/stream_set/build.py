@@ -106,8 +106,8 @@ def build(
         with _ray(settings, tasks):
             tallies = _fold(area, plan, Decoder(topic.schema, settings.registry.open()), source, tasks, on_progress)
             days = _finish(area, plan, tallies, tasks)
-        manifest = _manifest(plan, tallies, days, area, time.monotonic() - began)
-        area.publish(out)
+            manifest = _manifest(plan, tallies, days, area, time.monotonic() - began)
+            area.publish(out)
     return manifest
 
 
@@ -185,9 +185,8 @@ def _finish(area: Staging, plan: Plan, tallies: dict[int, Tally], tasks: int) ->
     area.set.mkdir()
     sources: dict[Day, list[Path]] = {}
     for partition, tally in sorted(tallies.items()):
-        for name, found in sorted(tally.days.items()):
-            for day in found:
-                sources.setdefault(day, []).append(area.partition(partition) / name)
+        for name, day in sorted(tally.days.items()):
+            sources.setdefault(day, []).append(area.partition(partition) / name)
     days: list[DayDone] = []
     if sources:
         forms = settle({partition: read_ledger(area.partition(partition)) for partition in tallies})
@@ -204,9 +203,9 @@ def _finish(area: Staging, plan: Plan, tallies: dict[int, Tally], tasks: int) ->
 
 
 def _manifest(plan: Plan, tallies: dict[int, Tally], days: Sequence[DayDone], area: Staging, took_s: float) -> Manifest:
+    from jobs.commit import code_version
     from jobs.files import write_json
     from jobs.stream_set.content import set_fingerprint
-    from jobs.train import code_version
     from streaming.features.settling import SETTLE_S
 
     matches: dict[str, dict[str, int]] = {}

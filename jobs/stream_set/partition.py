@@ -1,8 +1,8 @@
 """One partition of a training set: read, decoded, transformed, folded and labelled, by the code that answers live.
 
-It leaves in its folder of the staging area: Arrow files of labelled frames whose `form` is the number of a question
-(`streaming.features.deferred_form`), the questions, the results, and, last of all, `done.json`. A partition without
-it is done again from its start.
+It leaves in its folder of the staging area: Arrow files of labelled frames, of one day each, whose `form` is the number
+of a question (`streaming.features.deferred_form`), the questions, the results, and, last of all, `days.json`. A
+partition without it is done again from its start.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from streaming.transport import Reader, Source
 
 CHUNK_RECORDS = 20_000  # decoding and folding have a fixed cost of some milliseconds a call
 FLUSH_ROWS = 200_000
-DONE = "done.json"
+DONE = "days.json"
 
 _UNREADABLE = ("UnknownSchema", "UnusableSchema", "IncompatibleSchema")
 _PATIENCE_S = 30.0
@@ -59,7 +60,8 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)  # by error
     schema_ids: Counter[str] = field(default_factory=Counter)  # records, by writer
     left_out: Counter[str] = field(default_factory=Counter)  # matches, by reason
-    days: dict[str, list[Day]] = field(default_factory=dict)  # by file, what is in it
+    days: dict[str, Day] = field(default_factory=dict)  # by file, what is in it
+    is_done: bool = False
 
 
 def fold_partition(
@@ -87,8 +89,9 @@ def fold_partition(
     state = fold.new_state()
     tally, frames, waiting = Tally(wanted.partition), list[pl.DataFrame](), 0
     reader = source.open({wanted.partition: wanted.start})
+    parts = one_ahead(read_range(reader, source.topic, wanted, chunk_records))
     try:
-        for records in read_range(reader, source.topic, wanted, chunk_records):
+        for records in parts:
             batch = preprocess([(wanted, records)], decoder, transforms)
             for part in batch.rejected:
                 for error, offset, message in zip(part.errors, part.records.offsets, part.messages, strict=True):
@@ -110,6 +113,7 @@ def fold_partition(
                 frames, waiting = [], 0
             yield tally
     finally:
+        parts.close()  # which waits for the fetch under way
         reader.close()
     labeller.finish()
     tally.left_out = labeller.left_out
@@ -117,6 +121,7 @@ def fold_partition(
         _flush(frames, folder, tally)
     pl.DataFrame(ledger.questions, schema=_QUESTION, orient="row").write_ipc(folder / "questions.arrow")
     pl.DataFrame(ledger.results, schema=_RESULT, orient="row").write_ipc(folder / "results.arrow")
+    tally.is_done = True
     write_json(folder / DONE, vars(tally))
     yield tally
 
@@ -145,13 +150,22 @@ def read_range(reader: Reader, topic: str, wanted: OffsetRange, chunk_records: i
         yield records
 
 
+def one_ahead(parts: Iterator[Records]) -> Generator[Records, None, None]:
+    """The same; while one is worked on, the next is fetched. What the fetch raises comes after what came before it."""
+    with ThreadPoolExecutor(1, "fetch-ahead") as thread:
+        coming = thread.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = thread.submit(next, parts, None)
+            yield part
+
+
 def read_tally(folder: Path) -> Tally | None:
     """What a partition came to, if it is done."""
     file = folder / DONE
     if not file.is_file():
         return None
     said = json.loads(file.read_text("utf-8"))
-    days = {name: [(title, day) for title, day in found] for name, found in said["days"].items()}
+    days = {name: (title, day) for name, (title, day) in said["days"].items()}
     counts = {name: Counter(said[name]) for name in ("rejected", "schema_ids", "left_out")}
     return Tally(**(said | counts | {"days": days}))
 
@@ -164,8 +178,8 @@ def read_ledger(folder: Path) -> tuple[list[Question], list[Result]]:
 
 
 def _flush(frames: list[pl.DataFrame], folder: Path, tally: Tally) -> None:
-    rows = pl.concat(frames)
-    name = f"{len(tally.days):04d}.arrow"
-    rows.write_ipc(folder / name)
-    days = rows.select("title", pl.col("began_ms").dt.date().cast(pl.String)).unique().sort("title", "began_ms")
-    tally.days[name] = [(title, day) for title, day in days.iter_rows()]
+    rows = pl.concat(frames).with_columns(_day=pl.col("began_ms").dt.date())
+    for (title, day), part in rows.partition_by("title", "_day", maintain_order=True, as_dict=True).items():
+        name = f"{len(tally.days):04d}.arrow"
+        part.drop("_day").write_ipc(folder / name)
+        tally.days[name] = title, day.isoformat()

@@ -23,6 +23,9 @@ from streaming.records import OffsetRange
 from streaming.runners.epoch import GeneratorTasks, blocks, cause_of, prepare_context
 from streaming.transport import Source
 
+_TOLD_EVERY = 4
+"""Steps of a partition: each row on its way costs Ray some milliseconds."""
+
 
 class PartitionTasks(GeneratorTasks):
     """`fold_partition`, a partition each."""
@@ -42,8 +45,10 @@ class PartitionTasks(GeneratorTasks):
         (wanted, folder), (source, decoder, transforms, rule) = self._jobs[number], self._how
 
         def run() -> Iterator[pa.Table]:
-            for tally in fold_partition(wanted, source, decoder, transforms, rule, folder):
-                yield _row({"partition": tally.partition, "records": tally.records, "rows": tally.rows})
+            steps = fold_partition(wanted, source, decoder, transforms, rule, folder)
+            for steps_done, tally in enumerate(steps):
+                if steps_done % _TOLD_EVERY == 0 or tally.is_done:
+                    yield _row({"partition": tally.partition, "records": tally.records, "rows": tally.rows})
 
         return run
 

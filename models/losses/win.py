@@ -65,6 +65,12 @@ class TSSTNLoss(nn.Module):
         self.score, self.roughness, self.entropy, self.floor = score, roughness, entropy, floor
         self.log_kappa = nn.Parameter(torch.zeros(groups))
 
+    @staticmethod
+    def sums(estimate: WinEstimate, weight: Tensor) -> Tensor:
+        """What the parts are divided by, (3,): the weights of frames, of scores of known groups, and of moves."""
+        known = (estimate.weights > 0) * weight[..., None]
+        return torch.stack([weight.sum(), known.sum(), weight[:, 1:].sum()])
+
     def forward(
         self,
         estimate: WinEstimate,
@@ -75,12 +81,13 @@ class TSSTNLoss(nn.Module):
         """Losses of whole matches: estimate (B, T, ...), won (B,), weight (B, T).
 
         Each part is a sum over a sum of weights. Where matches of one batch lie on several workers, which average their
-        gradients, `totals` gives for these sums (3,) their mean over the workers: then the average of the workers'
-        losses is the loss of the whole batch, however unequal the shares.
+        gradients, `totals` gives for `sums` their mean over the workers: then the average of the workers' losses is the
+        loss of the whole batch, however unequal the shares. Where a batch is learned from piece by piece, it gives
+        those of the whole batch: then the sum of the pieces' losses is.
         """
         alone = estimate.scores * self.log_kappa.exp()  # (B, T, G)
         known = (estimate.weights > 0) * weight[..., None]
-        frames, scored, moves = totals(torch.stack([weight.sum(), known.sum(), weight[:, 1:].sum()]))
+        frames, scored, moves = totals(self.sums(estimate, weight))
         target = won[:, None, None].expand_as(alone)
         nats = F.binary_cross_entropy_with_logits(alone, target, reduction="none")
         win = win_loss(estimate.logits, won, weight, frames)

@@ -22,11 +22,12 @@ from models.store.errors import (
     StoreUnavailableError,
 )
 from models.store.manifest import TRAINING_MATCHES, Manifest
-from models.store.promotion import promote, rollback
+from models.store.promotion import CANDIDATE, promote, rollback
 from models.store.store import SHIPPED, Listing, ModelStore
 from models.store.stored import StoredModel
 
 __all__ = [
+    "CANDIDATE",
     "SHIPPED",
     "TRAINING_MATCHES",
     "AliasMove",

@@ -338,7 +338,8 @@ class ModelStore:
         places = ", ".join(str(root) for root in self.roots)
         return ModelNotFoundError(
             f"no model {wanted} in {places} (there: {known}); "
-            f"make one with: sightline train win-tsstn --data PATH --name {name} --alias live"
+            f"make one with: sightline train win-tsstn --data PATH --name {name}; then "
+            f"sightline models gate {name}@candidate --data PATH --promote lets it on air"
         )
 
 

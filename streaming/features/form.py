@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,7 @@ RATING_LAYOUT = {
 """State columns that `Elo` needs in the table it is handed."""
 
 
+@lru_cache(maxsize=4096)  # teams come again and again
 def rating_key(title: str, league: str, team: str) -> str:
     """The state key of a team's rating; a slash within a name is not taken for the separator."""
     names = (name.strip().casefold().replace("%", "%25").replace("/", "%2F") for name in (title, league, team))

@@ -49,14 +49,14 @@ one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from streaming.features.catalogue import COUNTS, FEATURES, LEVELS, title_spec, titles
 from streaming.features.form import Elo, rating_key
@@ -136,23 +136,27 @@ settle (`streaming.features.settling`).
 """
 
 _NO_FRAMES = FRAME_SCHEMA.to_frame()
-_STATUS = np.array(["", "live", "ended", "void"], dtype=object)
-_SIDE = np.array([*SIDES, None], dtype=object)
-_TITLE = np.array(titles(), dtype=object)
+_TITLE = titles()
 _TITLE_HAS = np.array([[subject in title_spec(title).features for subject in COUNTS] for title in titles()])
 _IS_HERO = np.array([subject in HERO_CLASSES for subject in COUNTS])
 _TOTALLED = [COUNTS.index("kills"), COUNTS.index("towers")]
 _MOMENT = [COUNTS.index(subject) for subject in MOMENTS]
-_MOMENT_TEXT = np.array([[f"{side}:{subject}" for side in SIDES] for subject in MOMENTS], dtype=object)
 _FLAG = slice(FLAG_COLUMN[FLAGS[0]], TALLY)
 _FLAG_BIT = 1 << np.arange(len(FLAGS))
-_FLAG_TEXT = np.array(
-    [
-        " ".join(flag for bit, flag in zip(_FLAG_BIT, FLAGS, strict=True) if bits & bit)
-        for bits in range(1 << len(FLAGS))
-    ],
-    dtype=object,
-)
+_SAID = {
+    "title": pl.Series(_TITLE),
+    "status": pl.Series(["", "live", "ended", "void"]),
+    "moment": pl.Series(["", *(f"{side}:{subject}" for subject in MOMENTS for side in SIDES)]),
+    "winner": pl.Series([*SIDES, None]),
+    "flags": pl.Series(
+        [
+            " ".join(flag for bit, flag in zip(_FLAG_BIT, FLAGS, strict=True) if bits & bit)
+            for bits in range(1 << len(FLAGS))
+        ]
+    ),
+}
+"""What the numbers in these columns mean."""
+
 _GOLD = LEVELS.index("gold")
 _NAMES = (*TEXTS, *HEROES)
 _HERO = pl.element().str.replace_all(r"\s+", " ").str.strip_chars()
@@ -160,6 +164,8 @@ _TOLD = [
     pl.col(TEXTS).fill_null(""),
     pl.col(HEROES).list.eval(_HERO.filter(_HERO != "")).list.join("\n").fill_null(""),
 ]
+_TAKEN = ["match_id", "event_time_ms", "_partition", "_offset", "_ingest_time_ms", "_schema_id"]
+"""Columns of a frame that its row has already."""
 _NEVER = np.iinfo(np.int64).max
 
 _log = logging.getLogger(__name__)
@@ -405,19 +411,20 @@ def _features(batch: Batch, lives: Lives, gauges: _Gauges, form: Floats, frames:
     return np.column_stack([gauges.level[place], counts, form]).astype(np.float32)
 
 
-def _moment(frames: _Frames) -> Texts:
-    """(F,) the weightiest subject whose score moved since the frame before."""
+def _moment(frames: _Frames) -> Ints:
+    """(F,) the weightiest subject whose score moved since the frame before, as a number of `_SAID`."""
     moved = frames.since[:, _MOMENT]
     weightiest = np.argmax(moved != 0, axis=1)
     gained = moved[np.arange(len(moved)), weightiest]
-    return np.where(gained == 0, "", _MOMENT_TEXT[weightiest, (gained < 0).astype(np.int64)])
+    return np.where(gained == 0, 0, 1 + weightiest * len(SIDES) + (gained < 0))
 
 
-def _lists(name: str, lines: Sequence[Any]) -> pl.Series:
-    """Hero names, one a line, as lists."""
-    number: dict[str, int] = {}
-    each = [number.setdefault(text, len(number)) for text in lines]  # a match's frames share theirs
-    return pl.Series(name, [text.split("\n") if text else [] for text in number], pl.List(pl.String))[each]
+def _told(lives: Lives, names: _Names) -> pl.DataFrame:
+    """What is told of each life, (2L,): as the batch finds it, then as its start in the batch says."""
+    both = {name: [*lives.begin[name].tolist(), *names.texts[name].tolist()] for name in _NAMES}
+    for name in HEROES:  # one a line; polars would make a Series of each list
+        both[name] = pa.array([text.split("\n") if text else [] for text in both[name]], pa.large_list(pa.string()))
+    return pl.DataFrame([pl.Series(name, told, FRAME_SCHEMA[name]) for name, told in both.items()])
 
 
 def _table(batch: Batch, lives: Lives, gauges: _Gauges, names: _Names, frames: _Frames) -> pl.DataFrame:
@@ -429,32 +436,30 @@ def _table(batch: Batch, lives: Lives, gauges: _Gauges, names: _Names, frames: _
     form = np.where(opened, names.form[life], lives.begin["form"][life])
     features = _features(batch, lives, gauges, form, frames)
     kind = batch.kind[row]
-    columns: dict[str, npt.NDArray[np.generic] | Texts] = {
-        "title": _TITLE[batch.title[row]],
+    numbers: dict[str, npt.NDArray[np.generic]] = {
+        "title": batch.title[row],
         "attempt": lives.attempt[life],
         "frame": frames.number,
         "clock_s": lives.top_clock_ms[lives.runs.row[row]] / 1000.0,
-        "status": _STATUS[np.where(lives.closes[row], kind - END + ENDED, LIVE)],
-        **{name: np.where(opened, names.texts[name][life], lives.begin[name][life]) for name in _NAMES},
+        "status": np.where(lives.closes[row], kind - END + ENDED, LIVE),
         "moment": _moment(frames),
-        "winner": _SIDE[np.where(kind == END, batch.side[row], -1)],
-        "flags": _FLAG_TEXT[(frames.since[:, _FLAG] > 0) @ _FLAG_BIT],
+        "winner": np.where(kind == END, batch.side[row], -1),
+        "flags": (frames.since[:, _FLAG] > 0) @ _FLAG_BIT,
         "_elapsed_ms": batch.elapsed_ms[row],
         "_time_ms": batch.time_ms[row],
         "_horizon_ms": batch.horizon_ms[row],
     }
     source = batch.source[row]
     order = np.argsort(source)
-    taken = batch.rows[source[order]]
-    parts = [*pl.from_numpy(features[order], schema=list(FEATURES))]  # one call for all: by column it costs a ms
-    for name, column in columns.items():
+    # One call for many columns: by column it costs a ms.
+    parts = [*batch.rows[_TAKEN][source[order]], *_told(lives, names)[(life + opened * len(lives.match))[order]]]
+    parts += [*pl.from_numpy(features[order], schema=list(FEATURES))]
+    for name, column in numbers.items():
+        said = _SAID.get(name)
         values = column[order]
-        if name in HEROES:
-            parts.append(_lists(name, values.tolist()))
-        else:
-            parts.append(pl.Series(name, values.tolist() if values.dtype == object else values, FRAME_SCHEMA[name]))
+        parts.append(pl.Series(name, values, FRAME_SCHEMA[name]) if said is None else said[values].alias(name))
     made = {part.name: part for part in parts}
-    return pl.DataFrame([made[name] if name in made else taken[name] for name in FRAME_SCHEMA])
+    return pl.DataFrame([made[name] for name in FRAME_SCHEMA])
 
 
 def _remember(

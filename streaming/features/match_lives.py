@@ -126,9 +126,10 @@ class Batch:
     @classmethod
     def of(cls, rows: pl.DataFrame, state: StateTable) -> Batch:
         """Arrays of an event frame that has the runner's columns and at least one row."""
-        number: dict[str, int] = {}
-        match = np.array([number.setdefault(key, len(number)) for key in rows["match_id"].to_list()], dtype=np.int64)
-        source = np.argsort(match, kind="stable")
+        seen = rows["match_id"].to_arrow().dictionary_encode()  # numbered in order of first appearance
+        ids: list[str] = seen.dictionary.to_pylist()
+        match = seen.indices.to_numpy().astype(np.int64)
+        source = np.argsort(match.astype(np.min_scalar_type(len(ids))), kind="stable")  # short numbers sort by radix
         codes = rows.select(_CODES).to_numpy()[source]
         gauges = rows[[*LEVELS, *TOTALS]].to_numpy()[source]
         numbers = rows.select(_NUMBERS).to_numpy()
@@ -137,7 +138,7 @@ class Batch:
         numbers, watermark = numbers[source], watermark[source]
         return cls(
             rows=rows,
-            ids=list(number),
+            ids=ids,
             source=source,
             matches=Runs(match[source]),
             title=codes[:, 0],
@@ -240,6 +241,9 @@ def _restarts(batch: Batch, fresh: Bools, state: StateTable, slots: Slots) -> Bo
     for row in np.flatnonzero(fresh & (batch.kind == START)).tolist():
         match = batch.matches.group[row]
         first = batch.matches.first[match]
+        if row == first:  # as nearly always
+            restart[row] = begun[match] and batch.event_time_ms[row] > state["last_ms"][slots[match]]
+            continue
         earlier = np.arange(first, row)[fresh[first:row]]
         begins = (batch.clock_ms[earlier] > 0) | np.isin(batch.kind[earlier], (START, END, REMAKE))
         newest = batch.event_time_ms[earlier].max(initial=state["last_ms"][slots[match]])

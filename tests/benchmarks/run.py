@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "startup": ["bench_startup.py"],
     "restore": ["bench_restore.py"],
     "dataset": ["bench_dataset.py"],
+    "training": ["bench_training.py"],
     "latency": ["bench_pipeline.py", "latency"],
     "sustained": ["bench_pipeline.py", "sustained"],
     "memory": ["bench_pipeline.py", "memory"],
@@ -108,7 +109,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     burst, storm = results["overload"]["overload"], results["storm"]["storm"]
     again, failover = results["restart"]["restart"], results["failover"]["failover"]
     dataset, swap = results["dataset"]["dataset"], results["swap"]["swap"]
-    dolls = results["dolls"]["dolls"]
+    dolls, training = results["dolls"]["dolls"], results["training"]["training"]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -232,6 +233,11 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             f"training set of {dataset['events']:,} events on a topic, {dataset['tasks']} partitions at a time",
             "200,000 events/s",
             f"{dataset['events_per_s']:,} events/s",
+        ),
+        (
+            "training on one worker of Ray Train, against the same loop without Ray",
+            "0.90 times",
+            f"{training['ratio_to_alone']['ray']:.2f} times ({training['matches_per_s']['ray']:,} matches/s)",
         ),
         ("paper dolls, crops of 64 × 128 px, one core", "2,000 crops/s", f"{dolls['crops_per_s']:,} crops/s"),
         ("demo, warm start to first insight", "30 s", f"{startup['first_insight_s']:.1f} s"),

@@ -123,6 +123,19 @@ def test_a_range_without_a_result_makes_no_set(settings_: Settings, topic: Topic
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_outcome_alone_makes_no_set(
+    events: pl.DataFrame, settings_: Settings, kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    won = events.filter(pl.col("kind") == "end", pl.col("side") == "A").select("match_id")
+    topic = replace(TOPIC, name=f"{topic_prefix}.won", partitions=1)
+    ensure_topics(KafkaSettings(kafka), [topic])
+    send(kafka, topic, encoded(events.join(won, on="match_id", maintain_order="left")))
+    plan = building.planned(settings_, topic, None, None, None)
+    with pytest.raises(UsageProblem, match=rf"the same camp won all {len(won)} match\(es\) of .*teaches nothing"):
+        building.build(plan, settings_, topic, tmp_path / "set", tasks=1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_range_that_makes_no_sense_is_refused(settings_: Settings, topic: Topic, tmp_path: Path) -> None:
     for begin, end, message in (
         ("2026-01-02", "2026-01-01", "is not before"),

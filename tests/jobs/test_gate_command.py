@@ -85,14 +85,15 @@ def test_promotion_follows_a_pass_and_only_a_pass(run: Run, store: ModelStore, t
     kept = json.loads((tmp_path / "page" / "report.json").read_text())
     assert {**kept, "moved": told["moved"]} == told
 
-    code, out, _ = run("m@1", "--promote", *LENIENT)
-    assert code == Exit.FAILED and "m@1 does not pass against m@2" in out and "FAILED" in out
+    code, out, err = run("m@1", "--promote", *LENIENT)
+    assert err.splitlines()[-1].startswith("m@1: the gate refused it (log-loss"), "schedules keep the last line"
+    assert code == Exit.REFUSED and "m@1 does not pass against m@2" in out and "FAILED" in out
     assert store.resolve("m") == ("m", 2)
 
 
 def test_few_matches_are_no_evidence(run: Run, store: ModelStore, tmp_path: Path) -> None:
     code, out, _ = run("m@2", "--promote", "--report", "page")
-    assert code == Exit.FAILED and "80 more are needed, nothing else was judged" in out
+    assert code == Exit.REFUSED and "80 more are needed, nothing else was judged" in out
     verdict = store.verdict("m", 2)
     assert store.resolve("m") == ("m", 1) and verdict is not None and len(verdict.reasons) == 2
     assert "may not take over" in (tmp_path / "page" / "index.html").read_text()
@@ -104,9 +105,9 @@ def test_what_it_has_learned_from_is_no_evidence(run: Run, store: ModelStore) ->
     save(store, marks=None)
     code, out, _ = run("m@3", *LENIENT)
     verdict = store.verdict("m", 3)
-    assert code == Exit.FAILED and verdict is not None and verdict.reasons[1].figure == 7
+    assert code == Exit.REFUSED and verdict is not None and verdict.reasons[1].figure == 7
     code, out, _ = run("m@4", *LENIENT)
-    assert code == Exit.FAILED and "does not say which it learned from" in out
+    assert code == Exit.REFUSED and "does not say which it learned from" in out
 
 
 def test_that_the_live_model_knows_the_window_is_told(run: Run, store: ModelStore) -> None:

@@ -105,9 +105,9 @@ def refused(code: Exit, said: str, *arguments: str) -> Any:
 @pytest.mark.parametrize(
     ("code", "said", "arguments"),
     [
-        refused(Exit.FAILED, "m@2 does not become live: no gate has judged it; --force", "promote", "m@2"),
+        refused(Exit.REFUSED, "m@2 does not become live: no gate has judged it; --force", "promote", "m@2"),
         refused(Exit.FAILED, "means version 1 now, and not 3", "promote", "m@2", "--expect-current", "3"),
-        refused(Exit.FAILED, "nothing before version 1; choose one with", "rollback", "m"),
+        refused(Exit.REFUSED, "nothing before version 1; choose one with", "rollback", "m"),
         refused(Exit.BAD_INPUT, "--force: say why with --reason", "promote", "m@2", "--force"),
         refused(Exit.BAD_INPUT, "names no version: write NAME@VERSION", "promote", "m@live"),
         refused(Exit.BAD_INPUT, "bad model name or alias 'B B'", "promote", "m@2", "--alias", "B B"),

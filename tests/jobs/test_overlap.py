@@ -73,10 +73,10 @@ def test_the_refusal_counts_and_names(matches: MatchSet) -> None:
 
 def test_a_trained_model_refuses_its_own_matches(tmp_path: Path) -> None:
     recipe = WinTSSTN(data=SOURCE, optim=Optim(epochs=1), scaling=Scaling(workers=0))
-    train(recipe, store=tmp_path, runs=tmp_path / "runs", name="mine", alias="live")
+    train(recipe, store=tmp_path, runs=tmp_path / "runs", name="mine")
     with pytest.raises(UsageProblem, match="mine@1 has learned from 12 of these 12 matches"):
-        evaluate_win("mine@live", SOURCE, store=tmp_path, baselines=[])
-    report = evaluate_win("mine@live", "simulator:lol?matches=6&seed=9", store=tmp_path, baselines=[])
+        evaluate_win("mine@candidate", SOURCE, store=tmp_path, baselines=[])
+    report = evaluate_win("mine@candidate", "simulator:lol?matches=6&seed=9", store=tmp_path, baselines=[])
     assert report["data"]["matches"] == 6 and report["model"]["training_matches_known"]
     kept = ModelStore(tmp_path).load("mine@1").training_matches
     assert len(kept) == 24 and (np.diff(kept.astype(object)) > 0).all()

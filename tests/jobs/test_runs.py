@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -9,12 +10,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import fit_tsstn
+from jobs import checkpoints, fit_tsstn
 from jobs.cli import main
 from jobs.errors import Exit, UsageProblem
 from jobs.fit_tsstn import EpochReport
@@ -94,7 +96,7 @@ def test_a_training_that_was_cut_short_goes_on_to_the_same_model(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(SMALL, store=tmp_path / "models", runs=runs, name="mine", alias="live", on_epoch=cut)
+        train(SMALL, store=tmp_path / "models", runs=runs, name="mine", alias="live", force="the first", on_epoch=cut)
     ((run, left),) = all_runs(runs)
     assert left is not None and (left.state, left.reason, left.model) == ("interrupted", "interrupted", "")
     assert ModelStore(tmp_path / "models").names() == (), "nothing is half-registered"
@@ -124,6 +126,26 @@ def test_a_training_that_fails_says_why_and_stores_nothing(
     ((_, left),) = all_runs(runs)
     assert left is not None and left.state == "failed" and "the loss went away" in left.reason
     assert ModelStore(tmp_path / "models").names() == ()
+
+
+def test_a_full_disk_ends_a_training_with_nothing_registered_and_it_goes_on_when_there_is_room(
+    runs: Path, sightline: Sightline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", "win-tsstn", "--data", SOURCE, "--name", "mine", "--workers", "0", "--set", "optim.epochs=2",
+             "--store", str(tmp_path / "models"))  # fmt: skip
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "os", SimpleNamespace(fsync=full))
+        code, _, err = sightline(*words)
+    assert code == Exit.FAILED and "no checkpoint could be written: no space left; make room, then go on" in err
+    ((run, left),) = all_runs(runs)
+    assert left is not None and (left.state, left.model) == ("failed", "") and "no space left" in left.reason
+    assert ModelStore(tmp_path / "models").names() == ()
+    assert sightline("train", "--resume", run)[0] == Exit.OK
+    assert ModelStore(tmp_path / "models").resolve("mine@candidate") == ("mine", 1)
 
 
 def test_other_data_is_not_gone_on_with(runs: Path, tmp_path: Path) -> None:

@@ -88,9 +88,10 @@ def test_what_is_written_is_read_back_in_another_process_of_the_same_folder(tmp_
     book.close(), other.close()
 
 
-def test_the_latest_runs_are_kept_with_the_one_that_events_are_counted_from(tmp_path: Path) -> None:
+@pytest.mark.parametrize("used", [State.SUCCEEDED, State.REFUSED])
+def test_the_latest_runs_are_kept_with_the_one_that_events_are_counted_from(tmp_path: Path, used: State) -> None:
     book = Book(tmp_path)
-    base = run(0, topic="t", ends={0: 1})
+    base = run(0, used, topic="t", ends={0: 1})
     rest = [run(number, State.SKIPPED) for number in range(1, KEPT + 50)]
     book.write(Plan(begun=[base, run(1, State.RUNNING, run_id="a-on"), *rest]), acting(book), 1)
     kept = {each.run_id for each in book.history(count=10**6)}

@@ -99,6 +99,14 @@ def test_retries_back_off_and_end() -> None:
     assert (last.state, last.reason, last.ended_ms) == (State.FAILED, "again", NOON_MS + 60_000)
 
 
+def test_a_verdict_against_is_no_failure_and_not_asked_for_again() -> None:
+    schedule = HOURLY.model_copy(update={"retries": 2})
+    for state in (State.SUBMITTING, State.RUNNING, State.STOPPING):
+        run = after(schedule, open_run(state), Job("refused", "m@2: the gate refused it"))
+        assert (run.state, run.reason, run.ended_ms) == (State.REFUSED, "m@2: the gate refused it", NOON_MS + 60_000)
+    assert not run.state.is_open
+
+
 def test_a_job_that_the_cluster_has_forgotten_has_failed() -> None:
     run = after(HOURLY, open_run(State.RUNNING), Job("unknown"))
     assert (run.state, run.reason) == (State.FAILED, "its job is not known any more")
@@ -163,6 +171,7 @@ def test_a_run_whose_schedule_is_gone_is_watched_to_its_end_and_nothing_more() -
     assert gone(running, Job("running")) == gone(running, None) == running
     assert gone(running, Job("succeeded")).state is State.SUCCEEDED
     assert gone(running, Job("failed", "why")).reason == "why"
+    assert gone(running, Job("refused", "no")).state is State.REFUSED
     for state in (State.QUEUED, State.WAITING):
         assert gone(open_run(state), None).state is State.FAILED
     assert gone(open_run(State.SUBMITTING), Job("unknown")).state is State.FAILED

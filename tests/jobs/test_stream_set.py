@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from jobs.datasets import padded
 from jobs.stream_set.content import content_digest
-from jobs.stream_set.partition import SchemaChanged, fold_partition, read_tally
-from streaming.codec import Decoder, PackagedRegistry
+from jobs.stream_set.partition import SchemaChanged, Tally, fold_partition, read_tally
+from streaming.codec import Decoder, Encoder, PackagedRegistry, Schema, load_schema
 from streaming.features.catalogue import FEATURES
 from streaming.features.labels import LabelRule
 from streaming.features.match_fold import fold_events
@@ -24,6 +24,7 @@ from streaming.pipelines.win_prediction import TRANSFORMS
 from streaming.records import OffsetRange, Records
 from streaming.simulators.match import simulate
 from streaming.testing import MemoryLog, MemorySource
+from streaming.transport import OffsetsExpired
 from tests.counting import encoded
 from tests.stream_sets import ANY, TOPIC, log_of, set_of
 
@@ -145,11 +146,61 @@ def test_a_match_joined_under_way_is_left_out(events: pl.DataFrame, folder: Path
     assert tally is not None and tally.left_out == {"not seen from the beginning": 1}
 
 
-def fold_all(log: MemoryLog, folder: Path) -> None:
+def folding(
+    log: MemoryLog, folder: Path, schemas: Mapping[int, Schema] | None = None, chunk_records: int = 500
+) -> Iterator[Tally]:
     source = MemorySource(log, TOPIC.name, "")
     wanted = OffsetRange(0, 0, source.end_offsets()[0])
     assert TOPIC.schema is not None
-    list(fold_partition(wanted, source, Decoder(TOPIC.schema, PackagedRegistry()), TRANSFORMS, ANY, folder))
+    decoder = Decoder(TOPIC.schema, schemas or PackagedRegistry())
+    return fold_partition(wanted, source, decoder, TRANSFORMS, ANY, folder, chunk_records=chunk_records)
+
+
+def fold_all(log: MemoryLog, folder: Path, schemas: Mapping[int, Schema] | None = None) -> None:
+    list(folding(log, folder, schemas))
+
+
+def changed_in_the_middle(events: pl.DataFrame, change: dict[str, object]) -> tuple[MemoryLog, dict[int, Schema]]:
+    """A log whose second half is written by a schema with this field, and both schemas."""
+    assert TOPIC.schema is not None
+    schema = load_schema(TOPIC.schema)
+    assert isinstance(schema, dict)
+    kept = [field for field in schema["fields"] if field["name"] != change["name"]]
+    later = {**schema, "fields": [*kept, change]}
+    half = len(events) // 2
+    log = log_of(events.head(half), 1)
+    column = pl.lit("?").alias(str(change["name"]))
+    log.append(TOPIC.name, encoded(events.tail(-half).with_columns(column), Encoder(later, 7)), partition=0)
+    return log, {1: schema, 7: later}
+
+
+def test_a_schema_that_grew_in_the_middle_of_the_range_changes_nothing(events: pl.DataFrame, folder: Path) -> None:
+    log, schemas = changed_in_the_middle(events, {"name": "weather", "type": "string"})
+    fold_all(log_of(events, 1), folder / "0"), fold_all(log, folder / "1", schemas)
+    tally = read_tally(folder / "1")
+    assert tally is not None and tally.schema_ids == {"1": len(events) // 2, "7": len(events) - len(events) // 2}
+    before, after = (pl.read_ipc(folder / name / "0*.arrow").drop("schema_id") for name in ("0", "1"))
+    assert after.equals(before) and after.height == tally.rows > 0
+
+
+def test_a_schema_that_no_longer_fits_stops_it_in_the_middle_of_the_range(events: pl.DataFrame, folder: Path) -> None:
+    log, schemas = changed_in_the_middle(events, {"name": "clock_s", "type": "string"})
+    said = (
+        rf"match\.events/0, offset {len(events) // 2}: IncompatibleSchema: schema 7: .*clock_s.*choose a range without"
+    )
+    with pytest.raises(SchemaChanged, match=said):
+        fold_all(log, folder / "0", schemas)
+    assert read_tally(folder / "0") is None
+
+
+def test_offsets_that_expire_while_they_are_read_stop_it(events: pl.DataFrame, folder: Path) -> None:
+    log = log_of(events.head(50), 1)
+    steps = folding(log, folder / "0", chunk_records=10)
+    assert next(steps).records == 10
+    log.expire(TOPIC.name, 0, 40)
+    with pytest.raises(OffsetsExpired, match=r"match\.events/0: offset \d0 is gone, the log now starts at 40"):
+        list(steps)
+    assert read_tally(folder / "0") is None
 
 
 def test_a_schema_that_cannot_be_read_stops_it_with_the_offset(events: pl.DataFrame, folder: Path) -> None:

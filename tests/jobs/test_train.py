@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from jobs import fit_tsstn
 from jobs.datasets import load_matches, split_by_match
-from jobs.errors import UsageProblem
-from jobs.fit_tsstn import FeaturePlan, calibrate, estimates, fit, frame_metrics, thin
+from jobs.errors import Exit, UsageProblem
+from jobs.fit_tsstn import calibrate, estimates, fit, frame_metrics
 from jobs.recipes.overrides import with_overrides
 from jobs.recipes.win_tsstn import Thinning, WinTSSTN
+from jobs.thinning import FeaturePlan, thin
 from jobs.train import main, train
 from models.store import SHIPPED, ModelStore
 
@@ -111,6 +112,36 @@ def test_training_stops_when_it_stops_getting_better() -> None:
     assert [report.best_epoch for report in fit(split.train, split.held_out, recipe).reports] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("changes", [(), ("two_stage=true", "loss.per_match=true")])
+def test_a_batch_learned_from_in_pieces_gives_the_same_weights(changes: tuple[str, ...]) -> None:
+    split = split_by_match(load_matches(SOURCE), share=0.25, seed=0)  # 45 to learn from: the last batch has 13
+    whole = with_overrides(SMALL, changes)
+    pieces = with_overrides(whole, ["optim.accumulate=3"])
+    one, three = fit(split.train, split.held_out, whole), fit(split.train, split.held_out, pieces)
+    for name, value in one.weights.items():
+        assert (three.weights[name] - value).abs().max() <= 1e-5, name
+    for mine, theirs in zip(one.reports, three.reports, strict=True):
+        assert theirs.train_loss == pytest.approx(mine.train_loss, abs=1e-5)
+
+
+def test_more_pieces_than_matches_are_one_match_each() -> None:
+    split = split_by_match(load_matches(SOURCE), share=0.25, seed=0)
+    singly = with_overrides(SMALL, ["optim.accumulate=1000", "optim.epochs=1"])
+    one = fit(split.train, split.held_out, with_overrides(SMALL, ["optim.epochs=1"]))
+    assert fit(split.train, split.held_out, singly).reports[0].train_loss == pytest.approx(
+        one.reports[0].train_loss, abs=1e-5
+    )
+
+
+def test_half_precision_learns_as_well_and_leaves_whole_weights() -> None:
+    split = split_by_match(load_matches(SOURCE), share=0.25, seed=0)
+    whole, half = SMALL, with_overrides(SMALL, ["optim.bf16=true"])
+    one, other = fit(split.train, split.held_out, whole), fit(split.train, split.held_out, half)
+    assert {value.dtype for value in other.weights.values() if value.is_floating_point()} == {torch.float32}
+    assert any(not torch.equal(other.weights[name], value) for name, value in one.weights.items())
+    assert other.best.validation["log_loss"] == pytest.approx(one.best.validation["log_loss"], abs=0.02)
+
+
 def test_two_stages_hold_the_scores_while_their_weights_are_learned() -> None:
     split = split_by_match(load_matches(SOURCE), share=0.25, seed=0)
     recipe = replace(SMALL, two_stage=True)
@@ -161,8 +192,8 @@ def test_a_model_learns_the_heroes_of_its_training_matches() -> None:
 
 
 def test_train_stores_a_version_that_says_where_it_comes_from(tmp_path: Path) -> None:
-    result = train(SMALL, store=tmp_path, runs=tmp_path / "runs", name="mine", alias="live")
-    stored = ModelStore(tmp_path).load("mine@live")
+    result = train(SMALL, store=tmp_path, runs=tmp_path / "runs", name="mine")
+    stored = ModelStore(tmp_path).load("mine@candidate")
     assert stored.manifest == result.manifest and stored.version == "1"
     assert stored.manifest.title == "lol"
     assert stored.manifest.trained_on == "simulator lol, 60 matches, seed 3"
@@ -196,10 +227,25 @@ ARGUMENTS = [
 
 
 def test_the_command_trains_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*ARGUMENTS, f"--store={tmp_path}", "--alias=live"]) == 0
+    assert main([*ARGUMENTS, f"--store={tmp_path}"]) == 0
     words = capsys.readouterr().err
-    assert "epoch 1/1: loss" in words and "stored mine@1" in words and "mine@live now means it" in words
-    assert ModelStore(tmp_path).resolve("mine@live") == ("mine", 1)
+    assert "epoch 1/1: loss" in words and "stored mine@1" in words and "mine@candidate now means it" in words
+    assert "sightline models gate mine@candidate --data PATH --promote" in words
+    assert list(ModelStore(tmp_path).aliases("mine")) == ["candidate"], "nothing goes on air by itself"
+
+
+def test_a_new_model_goes_on_air_only_by_force_which_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_air = [*ARGUMENTS, f"--store={tmp_path}", "--alias=live"]
+    assert main(on_air) == main([*on_air, "--force"]) == main([*on_air, "--reason=none"]) == Exit.BAD_INPUT
+    words = capsys.readouterr().err
+    assert "--alias live: no gate can have judged" in words and "models gate mine@candidate --data PATH" in words
+    assert words.count("--force: say why with --reason") == 2 and "epoch" not in words
+    assert not (tmp_path / "mine").exists() and not (tmp_path / "home").exists(), "and nothing was begun"
+    assert main([*on_air, "--force", "--reason=the first of its name"]) == Exit.OK
+    (move,) = ModelStore(tmp_path).history("mine", "live")
+    assert move.forced and move.why == "the first of its name (against the gate: no gate has judged it)"
 
 
 def test_the_command_tells_other_programs_what_it_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

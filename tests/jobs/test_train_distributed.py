@@ -60,6 +60,14 @@ def test_two_workers_with_half_batches_give_what_one_gives(split: Split, undistu
         assert two.validation == pytest.approx(one.validation, abs=1e-5, nan_ok=True)
 
 
+def test_two_workers_that_learn_from_their_halves_in_pieces_give_it_as_well(split: Split, tmp_path: Path) -> None:
+    recipe = with_overrides(RECIPE, ["optim.epochs=2"])
+    pieces = with_overrides(recipe, ["optim.accumulate=2"])  # of shares of 4, 3, 2 and 1
+    both = fit_on_ray(split, pieces, folder=tmp_path, subject="x", on_epoch=lambda report: None)
+    for name, value in fit(split.train, split.held_out, recipe).weights.items():
+        assert (both.weights[name] - value).abs().max() <= 1e-5, name
+
+
 def test_a_killed_worker_costs_no_bit(split: Split, undisturbed: Fitted, tmp_path: Path) -> None:
     killed: list[psutil.Process] = []
 

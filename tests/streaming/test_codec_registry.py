@@ -54,6 +54,7 @@ def test_ids_once_given_stay() -> None:
         3: "past/pipeline-status-3",
         4: "past/pipeline-status-4",
         5: "pipeline-status",
+        6: "camera-frames",
     }
 
 

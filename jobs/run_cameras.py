@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _TELL_S = 1.0
 _STOP_S = 15.0
-_HEAD_BYTES = 1_024  # of a record beside its value, at most
+HEAD_BYTES = 1_024
+"""Of a record beside its value, at most."""
 
 Tell = Callable[[Mapping[str, Any]], None]
 """Told once a second how one camera is: its id and the fields of `CaptureStatus`."""
@@ -49,7 +50,7 @@ def run_camera(camera: Camera, settings: Settings, tell: Tell) -> None:
 
     kafka, stopping = settings.kafka.connection(), threading.Event()
     ensure_topics(kafka, [CAMERA_FRAMES])
-    encoder = FrameEncoder(camera, settings.registry.open(), kafka.max_record_bytes - _HEAD_BYTES)
+    encoder = FrameEncoder(camera, settings.registry.open(), kafka.max_record_bytes - HEAD_BYTES)
     with closing(Publisher(kafka)) as publisher, signals_set(stopping):
         process = CameraProcess(camera, source_of(camera.source, camera.fps), encoder, KafkaFrames(publisher), stopping)
 

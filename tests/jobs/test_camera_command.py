@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
@@ -18,15 +19,18 @@ import pytest
 from jobs import cli
 from jobs.camera_book import BadCameraFile, read_cameras, to_toml
 from jobs.errors import Exit
+from jobs.run_cameras import HEAD_BYTES
 from streaming.cameras.definition import Camera
-from streaming.codec import Decoder, PackagedRegistry
+from streaming.cameras.publishing import KafkaFrames
+from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
 from streaming.features.frames import CheckFrames
 from streaming.features.jpeg import decode_jpeg
 from streaming.kafka.admin import ensure_topics, read_all
-from streaming.kafka.settings import KafkaSettings
+from streaming.kafka.publisher import Publisher
+from streaming.kafka.settings import MAX_RECORD_BYTES, KafkaSettings
 from streaming.records import Records
 from streaming.topics import CAMERA_FRAMES
-from tests.camera_frames import reasons
+from tests.camera_frames import frames, person, reasons
 from tests.camera_sources import FPS, FRAMES, HEIGHT, WIDTH, mjpeg_server, number_of, write_clip, write_lines
 
 Run = Callable[..., tuple[int, str, str]]
@@ -252,3 +256,20 @@ def test_several_cameras_run_a_process_each_and_one_that_cannot_be_read_fails_al
     assert "1 of 2 cameras failed" in err and "bad.mp4" in err
     good = arrived(kafka, f"{topic_prefix}good")
     assert number_of(decode_jpeg(good["jpeg"][-1])) >= FRAMES - 2  # the last of the five a second that are taken
+
+
+@pytest.mark.kafka
+def test_records_up_to_the_largest_that_is_allowed_arrive_whole(kafka: str, topic_prefix: str) -> None:
+    """100 KB, as a camera of 1080p makes them, and one with as many bytes of crops as fit."""
+    settings = KafkaSettings(bootstrap_servers=kafka)
+    ensure_topics(settings, [CAMERA_FRAMES])
+    encoder = Encoder(load_schema("camera-frames"), PackagedRegistry().id_of("camera-frames"))
+    usual = [{"camera_id": topic_prefix, "jpeg": os.urandom(100_000)}] * 20
+    largest = {"camera_id": topic_prefix, "detections": [person(crop=os.urandom(MAX_RECORD_BYTES - HEAD_BYTES))]}
+    sent = frames(*usual, largest)
+    with closing(Publisher(settings)) as publisher:
+        send, never = KafkaFrames(publisher), threading.Event()
+        assert all(send(topic_prefix.encode(), value, never) for value in encoder.encode(sent).to_pylist())
+        too_large = encoder.encode(frames({"jpeg": os.urandom(1_100_000)}))[0].as_py()
+        assert not send(topic_prefix.encode(), too_large, never)  # above the topic's own limit: told, not waited for
+    assert arrived(kafka, topic_prefix).drop("_ingest_time_ms").equals(sent)

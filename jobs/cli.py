@@ -12,6 +12,7 @@ import typer
 
 from jobs.commands import (
     acls,
+    camera,
     config,
     dataset,
     dlq,
@@ -50,6 +51,7 @@ app.command()(live.run)
 app.command()(live.gateway)
 app.command()(replay.replay)
 app.command()(soak.soak)
+app.add_typer(camera.camera, name="camera")
 app.add_typer(tokens.tokens, name="tokens")
 app.add_typer(kafka.kafka, name="kafka")
 kafka.topics.command()(acls.acls)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DAY_MS = 24 * 3600 * 1000
+HOUR_MS = 3600 * 1000
+DAY_MS = 24 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,13 @@ class Topic:
     partitions: int = 4
     retention_ms: int = 7 * DAY_MS
     compacted: bool = False
+    dead_letters_ms: int = 30 * DAY_MS  # retention of what could not be accepted
     sheddable: bool = False  # whether a record may go unanswered for a newer one, as frames of a camera may
 
     @property
     def dead_letters(self) -> Topic:
         """Where the records go that this topic's pipelines cannot accept: raw bytes, coordinates in the headers."""
-        return Topic(f"{self.name}.dead-letters", self.key, schema=None, partitions=1, retention_ms=30 * DAY_MS)
+        return Topic(f"{self.name}.dead-letters", self.key, None, partitions=1, retention_ms=self.dead_letters_ms)
 
     @property
     def dead_letter_marks(self) -> Topic:
@@ -35,6 +37,15 @@ MATCH_EVENTS = Topic("match.events", key="match_id", schema="match-events", even
 MATCH_INSIGHTS = Topic("match.insights", key="match_id", schema="match-insights", event_time="event_time_ms")
 MATCH_INSIGHTS_SHADOW = Topic(
     "match.insights.shadow", key="match_id", schema="match-insights", event_time="event_time_ms"
+)
+CAMERA_FRAMES = Topic(
+    "camera.frames",
+    key="camera_id",
+    schema="camera-frames",
+    event_time="captured_ms",
+    retention_ms=HOUR_MS,  # pictures of people: long enough to outlive a restart, too short to be an archive
+    dead_letters_ms=DAY_MS,
+    sheddable=True,
 )
 PIPELINE_STATUS = Topic(
     "sightline.status", key="pipeline", schema="pipeline-status", event_time="time_ms", partitions=1, compacted=True
@@ -67,12 +78,20 @@ def is_shadow(pipeline: str) -> bool:
     return pipeline.endswith(_SHADOW)
 
 
+def pipeline_topics(name: str, source: Topic, sink: Topic) -> tuple[Topic, ...]:
+    """All that a run of this pipeline needs to be there."""
+    return source, source.dead_letters, source.dead_letter_marks, sink, PIPELINE_STATUS, CONTROL, state_topic(name)
+
+
 TOPICS = (
     MATCH_EVENTS,
     MATCH_EVENTS.dead_letters,
     MATCH_EVENTS.dead_letter_marks,
     MATCH_INSIGHTS,
     MATCH_INSIGHTS_SHADOW,
+    CAMERA_FRAMES,
+    CAMERA_FRAMES.dead_letters,
+    CAMERA_FRAMES.dead_letter_marks,
     PIPELINE_STATUS,
     CONTROL,
 )

@@ -23,6 +23,7 @@ from streaming.topics import (
     TOPICS,
     identity,
     is_shadow,
+    pipeline_topics,
     shadow_of,
     state_topic,
 )
@@ -81,8 +82,8 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
         Right(GROUP, commits_group(replay), "Read", "a note in each transaction of dlq"),
         Right(TRANSACTIONAL_ID, replay, "Write", "dlq replay, skip: once each"),
     ]
+    run += _to_look(run, [topic.name for topic in pipeline_topics(pipeline.name, source, pipeline.sink)])
     every = [*TOPICS, state]
-    run += _to_look(run, [topic.name for topic in every])
     made = every if is_shadow(pipeline.name) else [*every, state_topic(shadow_of(pipeline.name))]
     operator += [Right(TOPIC, topic.name, "Create", "topics create") for topic in made]
     operator += _to_look(operator, [topic.name for topic in made])

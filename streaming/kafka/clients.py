@@ -31,6 +31,7 @@ _GATHERED_BYTES = 256 << 10  # a broker that may gather answers sooner when so m
 _LEAST_GATHER_S = 0.01  # less is nothing, and would ask a quiet broker hundreds of times a second
 _PARTITION_FETCH_BYTES = 2 << 20
 _FETCH_BYTES = 16 << 20
+_REQUEST_BYTES = 8 << 20
 _CLOSE_TIMEOUT_S = 2.0
 _HEARTBEAT_MS = 500  # by its answer a member hears that the group moves partitions, and the others wait for it
 
@@ -103,6 +104,7 @@ def open_publisher(settings: KafkaSettings, max_block_ms: int) -> Any:
         acks="all",
         allow_auto_create_topics=False,
         linger_ms=5,
+        max_request_size=_REQUEST_BYTES,
         max_block_ms=max_block_ms,
     )
 
@@ -116,7 +118,7 @@ def open_batch_producer(settings: KafkaSettings, **options: Any) -> Any:
         acks="all",
         allow_auto_create_topics=False,
         linger_ms=0,
-        max_request_size=8 << 20,
+        max_request_size=_REQUEST_BYTES,
         max_block_ms=round(settings.unavailable_after_s * 1000),
         delivery_timeout_ms=30_000,
         **options,

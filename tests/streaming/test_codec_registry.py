@@ -55,6 +55,7 @@ def test_ids_once_given_stay() -> None:
         4: "past/pipeline-status-4",
         5: "pipeline-status",
         6: "control",
+        7: "camera-frames",
     }
 
 

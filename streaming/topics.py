@@ -33,6 +33,9 @@ class Topic:
 
 MATCH_EVENTS = Topic("match.events", key="match_id", schema="match-events", event_time="event_time_ms")
 MATCH_INSIGHTS = Topic("match.insights", key="match_id", schema="match-insights", event_time="event_time_ms")
+PERSON_SIGHTINGS = Topic("person.sightings", key="camera_id", schema="person-sightings", event_time="captured_ms")
+STORE_METRICS = Topic("store.metrics", key="zone_id", schema="store-metrics", event_time="window_end_ms")
+STORE_ALERTS = Topic("store.alerts", key="zone_id", schema="store-alerts", event_time="event_time_ms")
 PIPELINE_STATUS = Topic(
     "sightline.status", key="pipeline", schema="pipeline-status", event_time="time_ms", partitions=1, compacted=True
 )
@@ -49,4 +52,15 @@ def identity(pipeline: str) -> str:
     return f"sightline.{pipeline}"
 
 
-TOPICS = (MATCH_EVENTS, MATCH_EVENTS.dead_letters, MATCH_EVENTS.dead_letter_marks, MATCH_INSIGHTS, PIPELINE_STATUS)
+TOPICS = (
+    MATCH_EVENTS,
+    MATCH_EVENTS.dead_letters,
+    MATCH_EVENTS.dead_letter_marks,
+    MATCH_INSIGHTS,
+    PERSON_SIGHTINGS,
+    PERSON_SIGHTINGS.dead_letters,
+    PERSON_SIGHTINGS.dead_letter_marks,
+    STORE_METRICS,
+    STORE_ALERTS,
+    PIPELINE_STATUS,
+)

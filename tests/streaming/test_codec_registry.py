@@ -54,6 +54,9 @@ def test_ids_once_given_stay() -> None:
         3: "past/pipeline-status-3",
         4: "past/pipeline-status-4",
         5: "pipeline-status",
+        7: "person-sightings",
+        8: "store-metrics",
+        9: "store-alerts",
     }
 
 

@@ -46,7 +46,7 @@ class _Seen(NamedTuple):
     floor: Floats  # (P, T, 2) in metres: the mean over the cameras that saw them there; NaN where none did
     pixels: dict[str, Floats]  # by camera, (P, T, 2), of those that no floor position is known for
     anywhere: Bools  # (P, T)
-    to_the_end: Bools  # (P, T) in the last frame of the step, too: whose number changed within it is not there twice
+    to_the_end: Bools  # (P, T) in the last frame of the step, too
 
 
 class WindowCount:
@@ -76,8 +76,9 @@ class WindowCount:
             points = (
                 seen.floor if line.camera is None else seen.pixels.get(line.camera, np.full_like(seen.floor, np.nan))
             )
-            points = np.where(seen.to_the_end[..., None], points, np.nan)
-            crossed, left = fold_line(line, start_ms, seen.names, points, was_here, before.walkers.get(line.name, ()))
+            crossed, left = fold_line(
+                line, start_ms, seen.names, points, seen.to_the_end, was_here, before.walkers.get(line.name, ())
+            )
             crossings += crossed
             if left:
                 walkers[line.name] = left

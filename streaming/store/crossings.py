@@ -50,7 +50,13 @@ class Crossing(NamedTuple):
 
 
 def fold_line(
-    line: Line, start_ms: int, names: Sequence[str], points: Floats, was_here: Bools, walkers: Sequence[Walker]
+    line: Line,
+    start_ms: int,
+    names: Sequence[str],
+    points: Floats,
+    to_the_end: Bools,
+    was_here: Bools,
+    walkers: Sequence[Walker],
 ) -> tuple[list[Crossing], list[Walker]]:
     """Count one window at one line.
 
@@ -58,7 +64,9 @@ def fold_line(
         line: which.
         start_ms: of the window.
         names: of P people.
-        points: (P, T, 2) where they stand at each step, in the line's units; NaN out of sight.
+        points: (P, T, 2) where they stood last at each step, in the line's units; NaN out of sight.
+        to_the_end: (P, T) whether that was in the step's last frame. Who was gone by then may have come back in it as
+            somebody else.
         was_here: (P,) seen in the step before the window.
         walkers: near the line as the window begins.
 
@@ -73,24 +81,33 @@ def fold_line(
     for step in range(points.shape[1]):
         now_ms = start_ms + step * STEP_MS
         followed = [walker for walker in followed if now_ms - walker.seen_ms <= PATIENCE_MS]
-        here = np.flatnonzero(near[:, step]).tolist()
-        if not here and not followed:
+        if not near[:, step].any() and not followed:
             continue
         elsewhere = {names[person] for person in np.flatnonzero(seen[:, step] & ~near[:, step]).tolist()}
         followed = [walker for walker in followed if walker.person not in elsewhere]
-        people = [names[person] for person in here]
-        at = points[here, step]
-        pairs = _pairs(line, followed, people, at, was_seen[here, step], now_ms)
-        paired = {person for _, person in pairs}
-        for walker, person in pairs:
-            crossing = _moved(line, followed[walker], people[person], at[person], now_ms)
-            crossings += [crossing] if crossing else []
-        followed += [_new(line, people[i], at[i], now_ms) for i in range(len(people)) if i not in paired]
+        for in_last_frame in (False, True):
+            here = np.flatnonzero(near[:, step] & (to_the_end[:, step] == in_last_frame)).tolist()
+            people, at = [names[person] for person in here], points[here, step]
+            may_take = ~was_seen[here, step] & in_last_frame
+            time_ms = now_ms if in_last_frame else now_ms - STEP_MS // 2
+            pairs = _pairs(line, followed, people, at, may_take, time_ms, only_own=not in_last_frame)
+            paired = {person for _, person in pairs}
+            for walker, person in pairs:
+                crossing = _moved(line, followed[walker], people[person], at[person], time_ms)
+                crossings += [crossing] if crossing else []
+            followed += [_new(line, people[i], at[i], time_ms) for i in range(len(people)) if i not in paired]
     return crossings, followed
 
 
 def _pairs(
-    line: Line, walkers: Sequence[Walker], people: Sequence[str], at: Floats, was_seen: Bools, now_ms: int
+    line: Line,
+    walkers: Sequence[Walker],
+    people: Sequence[str],
+    at: Floats,
+    may_take: Bools,
+    now_ms: int,
+    *,
+    only_own: bool,
 ) -> list[tuple[int, int]]:
     """Which walker is which of the people here; both by number."""
     if not walkers or not people:
@@ -101,7 +118,7 @@ def _pairs(
     expected = position + speed * ahead_s[:, None]
     distance = np.linalg.norm(expected[:, None] - at[None], axis=-1) / line.band
     own = np.array([[walker.person == person for person in people] for walker in walkers])
-    may_take = own.any(axis=0) | ~was_seen  # (P,) this person may be another walker
+    may_take = (may_take | own.any(axis=0)) & (not only_own)  # (P,) this person may be another walker
     cost = np.where(own, distance, distance + SWITCH_COST)
     cost = np.where(own & (distance <= SAME_GATE) | ~own & may_take & (distance <= GATE), cost, _INFEASIBLE)
     rows, columns = linear_sum_assignment(cost)

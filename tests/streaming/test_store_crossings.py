@@ -25,7 +25,7 @@ def walk(*xs: float, y: float = 0.0) -> Floats:
 def count(**people: Floats) -> list[Crossing]:
     names = sorted(people)
     points = np.array([people[name] for name in names])
-    return fold_line(DOOR, 0, names, points, np.zeros(len(names), bool), ())[0]
+    return fold_line(DOOR, 0, names, points, np.ones(points.shape[:2], bool), np.zeros(len(names), bool), ())[0]
 
 
 def ways(crossings: Sequence[Crossing]) -> list[int]:
@@ -74,6 +74,15 @@ def test_identities_that_are_swapped_at_the_line_change_no_count(step: int) -> N
     assert sorted(ways(count(a=walk(*one), b=walk(*other, y=0.1)))) == [-1, 1]
 
 
+def test_a_new_identity_within_one_step_changes_no_count() -> None:
+    """Both were seen in the third step; only the second to its end."""
+    points = np.array([walk(-1.2, -0.6, 0.0, UNSEEN, UNSEEN), walk(UNSEEN, UNSEEN, 0.2, 0.8, 1.4)])
+    to_the_end = np.ones(points.shape[:2], bool)
+    to_the_end[0, 2] = False
+    found, _ = fold_line(DOOR, 0, ["a", "b"], points, to_the_end, np.zeros(2, bool), ())
+    assert found == [Crossing("door", 1_500, "b", 1)]
+
+
 def test_another_person_who_appears_beyond_the_line_is_not_the_one_who_left() -> None:
     left = walk(-0.6, -1.2, -1.8, -2.4, UNSEEN, UNSEEN)
     came = walk(UNSEEN, UNSEEN, UNSEEN, UNSEEN, 0.5, 1.1)
@@ -82,9 +91,9 @@ def test_another_person_who_appears_beyond_the_line_is_not_the_one_who_left() ->
 
 
 def test_walkers_go_on_from_window_to_window() -> None:
-    first, walkers = fold_line(DOOR, 0, ["a"], walk(-1.2, -0.6)[None], np.zeros(1, bool), ())
+    first, walkers = fold_line(DOOR, 0, ["a"], walk(-1.2, -0.6)[None], np.ones((1, 2), bool), np.zeros(1, bool), ())
     kept = [walker.seen_ms for walker in walkers]
-    second, _ = fold_line(DOOR, 1_000, ["b"], walk(0.0, 0.6)[None], np.zeros(1, bool), walkers)
+    second, _ = fold_line(DOOR, 1_000, ["b"], walk(0.0, 0.6)[None], np.ones((1, 2), bool), np.zeros(1, bool), walkers)
     assert (first, second) == ([], [Crossing("door", 1_500, "b", 1)])
     assert [walker.seen_ms for walker in walkers] == kept, "what was handed in is as it was"
 

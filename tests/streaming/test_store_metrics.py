@@ -78,8 +78,8 @@ def test_one_walk_by_hand() -> None:
     # 9 m take 7.5 s: at 8.5 s nobody is there any more.
     assert first["store"]["occupancy_mean"] == 15 / 20
     cells = dict(zip(first["heat"]["cells"], first["heat"]["cell_s"], strict=True))
-    # Cells of a metre in row 5 of 20 columns; at 0.4 s of each step, so at x = 0.98 + 0.6 n.
-    assert cells == {100: 0.5, 101: 1.0, 102: 0.5, 103: 1.0, 104: 1.0, 105: 0.5, 106: 1.0, 107: 0.5, 108: 1.0, 109: 0.5}
+    # Cells of a metre, 20 a row. A step's last frame is 0.4 s into it, or 0.3 s: x = 0.98, 1.46, 2.18, 2.66, 3.38, ...
+    assert cells == {100: 0.5, 101: 0.5, 102: 1.0, 103: 1.0, 104: 0.5, 105: 1.0, 106: 1.0, 107: 0.5, 108: 1.0, 109: 0.5}
     second = metrics.issued.filter(pl.col("start_s") == 10).rows_by_key("zone_id", named=True, unique=True)
     assert (second["store"]["left"], second["store"]["dwell_mean_s"]) == (1, 7.5)
     assert (second["paths"]["labels"], second["paths"]["counts"]) == (["entrance"], [1])
@@ -110,7 +110,7 @@ def crowd(seed: int, people: int, length_s: float) -> list[Walk]:
 
 @pytest.mark.parametrize(
     ("jitter_m", "dropped", "linked", "error"),
-    [(0.0, 0.0, True, 0.0), (0.0, 0.0, False, 0.0), (0.08, 0.1, True, 0.02)],
+    [(0.0, 0.0, True, 0.0), (0.0, 0.0, False, 0.0), (0.08, 0.1, True, 0.02), (0.08, 0.1, False, 0.02)],
 )
 def test_counts_are_exact_without_noise_and_within_two_percent_with_it(
     jitter_m: float, dropped: float, linked: bool, error: float
@@ -246,7 +246,7 @@ def test_a_merge_counts_closed_windows_again() -> None:
     metrics.see(after)
     assert figures(metrics) == figures(metrics_of(pl.concat([right, after])))
     again = metrics.issued.filter(pl.col("revision") == 1)
-    assert set(again["zone_id"]) <= {"store", "paths", "buys", "entrance", "shelf", "till"}
+    assert set(again["zone_id"]) <= {"store", "paths", "buys", "entrance", "shelf", "till", "heat"}
     assert "door" not in set(again["zone_id"]), "what did not change is not issued again"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 
@@ -57,7 +57,7 @@ class Carry:
             name: [person.path, {zone: list(stay) for zone, stay in sorted(person.stays.items())}]
             for name, person in sorted(self.people.items())
         }
-        walkers = {line: [list(asdict(walker).values()) for walker in near] for line, near in self.walkers.items()}
+        walkers = {line: [list(vars(walker).values()) for walker in near] for line, near in self.walkers.items()}
         return json.dumps([people, walkers, self.cameras], sort_keys=True, separators=(",", ":"))
 
     @classmethod

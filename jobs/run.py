@@ -130,10 +130,12 @@ def prepare_topics(kafka: KafkaSettings, pipeline: str, stopping: threading.Even
     from streaming.kafka.admin import ensure_topics
     from streaming.transport import TransportUnavailable
 
+    ends = {"win-prediction": (topics.MATCH_EVENTS, topics.MATCH_INSIGHTS)}
+    wanted = topics.pipeline_topics(pipeline, *ends[pipeline])
     deadline, said = time.monotonic() + _KAFKA_PATIENCE_S, False
     while not stopping.is_set():
         try:
-            report = ensure_topics(kafka, [*topics.TOPICS, topics.state_topic(pipeline)])
+            report = ensure_topics(kafka, wanted)
         except TransportUnavailable as away:
             if time.monotonic() > deadline:
                 raise

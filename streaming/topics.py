@@ -52,6 +52,11 @@ def identity(pipeline: str) -> str:
     return f"sightline.{pipeline}"
 
 
+def pipeline_topics(name: str, source: Topic, sink: Topic) -> tuple[Topic, ...]:
+    """All that a run of this pipeline needs to be there."""
+    return source, source.dead_letters, source.dead_letter_marks, sink, PIPELINE_STATUS, state_topic(name)
+
+
 TOPICS = (
     MATCH_EVENTS,
     MATCH_EVENTS.dead_letters,

@@ -14,7 +14,15 @@ from itertools import groupby
 from streaming.kafka.dead_letter_queue import transactional_id
 from streaming.kafka.sink import commits_group
 from streaming.pipeline import Pipeline
-from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, TOPICS, identity, state_topic
+from streaming.topics import (
+    MATCH_EVENTS,
+    MATCH_INSIGHTS,
+    PIPELINE_STATUS,
+    TOPICS,
+    identity,
+    pipeline_topics,
+    state_topic,
+)
 
 ROLES = ("run", "gateway", "feed", "operator")
 TOPIC, GROUP, TRANSACTIONAL_ID = "topic", "group", "transactional-id"
@@ -65,8 +73,8 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
         Right(GROUP, commits_group(replay), "Read", "a note in each transaction of dlq"),
         Right(TRANSACTIONAL_ID, replay, "Write", "dlq replay, skip: once each"),
     ]
+    run += _to_look(run, [topic.name for topic in pipeline_topics(pipeline.name, source, pipeline.sink)])
     every = [*TOPICS, state]
-    run += _to_look(run, [topic.name for topic in every])
     operator += [Right(TOPIC, topic.name, "Create", "topics create") for topic in every]
     operator += _to_look(operator, [topic.name for topic in every])
     return {

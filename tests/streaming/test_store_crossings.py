@@ -90,6 +90,11 @@ def test_another_person_who_appears_beyond_the_line_is_not_the_one_who_left() ->
     assert count(a=walk(*([-0.6] * 6)), b=came) == [], "who is still there is nobody else"
 
 
+def test_who_is_seen_elsewhere_is_not_the_one_who_appears_beyond_the_line() -> None:
+    left = np.array([(-0.6, 0.0), (-0.6, 0.0), (-0.6, 4.0), (-0.6, 4.0)])
+    assert count(a=left, b=walk(UNSEEN, UNSEEN, 0.5, 1.1)) == []
+
+
 def test_walkers_go_on_from_window_to_window() -> None:
     first, walkers = fold_line(DOOR, 0, ["a"], walk(-1.2, -0.6)[None], np.ones((1, 2), bool), np.zeros(1, bool), ())
     kept = [walker.seen_ms for walker in walkers]

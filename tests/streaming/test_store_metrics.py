@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streaming.state import StateTable
 from streaming.store.figures import StoreMetrics
-from tests.store_walks import START_MS, Feed, Walk, person, plan, sightings
+from tests.store_walks import PLAN, START_MS, Feed, Walk, person, plan, sightings
 
 
 class Metrics:
@@ -184,6 +184,29 @@ def test_order_and_repeats_do_not_change_figures(case: str) -> None:
     assert figures(metrics_of(CASES[case](rows))) == figures(metrics_of(rows))
 
 
+def test_of_a_step_the_newest_sighting_holds_whenever_it_came() -> None:
+    metrics = Metrics()
+    for ms, x in ((400, 3.0), (0, 7.0), (600, 5.0)):
+        row = {"camera_id": "cam-1", "captured_ms": START_MS + ms, "frame": ms // 200, **person(1, x, 5.0, "p")}
+        metrics.see(sightings([row]))
+    metrics.see(Feed([], 20).rows())
+    heat = metrics.latest.filter(zone_id="heat", start_s=0)
+    assert heat.item(0, "cells").to_list() == [103, 105]
+
+
+def test_a_zone_that_is_new_or_gone_at_a_restart_leaves_the_rest_as_it_was() -> None:
+    rows = Feed([Walk([(6, 3), (6, 4), (6, 3), (7, 3)] * 30)], 60).rows()
+    before, after = rows[:300], rows[300:]
+    metrics = metrics_of(before)
+    metrics.stage = StoreMetrics(plan(zone=[PLAN["zone"][1], {**PLAN["zone"][2], "name": "new"}], funnel=[], line=[]))
+    metrics.see(after)
+    last = metrics.latest.filter(start_s=40)
+    assert last["zone_id"].to_list() == ["heat", "new", "paths", "shelf", "store"]
+    whole = metrics_of(rows).latest.filter(start_s=40)
+    for zone in ("shelf", "store"):
+        assert last.filter(zone_id=zone).item(0, "longest_s") == whole.filter(zone_id=zone).item(0, "longest_s") == 50.0
+
+
 def test_interleavings_of_partitions_do_not_change_figures() -> None:
     rows = Feed(SHOPPERS, 60).rows()
     one, other = rows.partition_by("_partition", maintain_order=True)
@@ -257,8 +280,10 @@ def test_a_split_gives_back_what_a_merge_took_and_no_more() -> None:
     rest = Feed([], 30).rows().filter(pl.col("captured_ms").to_physical() >= START_MS + 15_000)
     metrics = metrics_of(pl.concat([merged, sightings([corrects("p0", "p1", 0.0, track=1)]), rest]))
     assert figures(metrics) == figures(metrics_of(pl.concat([right, rest])))
-    partly = metrics_of(pl.concat([merged, sightings([corrects("p0", "p1", 2.0, track=1)]), rest]))
-    assert partly.latest.filter(zone_id="store", start_s=0).item(0, "people") == 2
+    partly = metrics_of(pl.concat([merged, sightings([corrects("p0", "p1", 1.0, track=1)]), rest]))
+    # They walk for 9 and 17 steps; of the first two they were one, and one they stay.
+    store = partly.latest.filter(zone_id="store", start_s=0)
+    assert store.select("people", "occupancy_mean").row(0) == (2, 24 / 20)
     assert figures(partly) != figures(metrics)
 
 

@@ -47,6 +47,9 @@ CAMERA_FRAMES = Topic(
     dead_letters_ms=DAY_MS,
     sheddable=True,
 )
+PERSON_SIGHTINGS = Topic("person.sightings", key="camera_id", schema="person-sightings", event_time="captured_ms")
+STORE_METRICS = Topic("store.metrics", key="zone_id", schema="store-metrics", event_time="window_end_ms")
+STORE_ALERTS = Topic("store.alerts", key="zone_id", schema="store-alerts", event_time="event_time_ms")
 PIPELINE_STATUS = Topic(
     "sightline.status", key="pipeline", schema="pipeline-status", event_time="time_ms", partitions=1, compacted=True
 )
@@ -92,6 +95,11 @@ TOPICS = (
     CAMERA_FRAMES,
     CAMERA_FRAMES.dead_letters,
     CAMERA_FRAMES.dead_letter_marks,
+    PERSON_SIGHTINGS,
+    PERSON_SIGHTINGS.dead_letters,
+    PERSON_SIGHTINGS.dead_letter_marks,
+    STORE_METRICS,
+    STORE_ALERTS,
     PIPELINE_STATUS,
     CONTROL,
 )

@@ -56,6 +56,9 @@ def test_ids_once_given_stay() -> None:
         5: "pipeline-status",
         6: "control",
         7: "camera-frames",
+        8: "person-sightings",
+        9: "store-metrics",
+        10: "store-alerts",
     }
 
 

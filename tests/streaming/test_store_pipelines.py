@@ -1,0 +1,175 @@
+"""Both pipelines as runners execute them: sightings as bytes on a log in memory, answers as bytes, state restored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from streaming import topics
+from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
+from streaming.pipeline import Pipeline
+from streaming.pipelines.store_alerts import store_alerts
+from streaming.pipelines.store_metrics import store_metrics
+from streaming.records import OffsetRange, Records
+from streaming.runners.flow import Commit, Flow
+from streaming.runners.preprocess import preprocess
+from streaming.runners.ticking import Tick
+from streaming.store.rules import parse_rules
+from streaming.store.sightings import SIGHTING_SCHEMA
+from streaming.testing import MemoryLog, lanes
+from tests.store_walks import START_MS, Feed, Walk, person, plan, sightings
+
+SCHEMA = "person-sightings"
+WALKS = [
+    Walk([(0.5, 5), (8, 3), (18, 5), (8, 8), (0.5, 5)], start_s=1, pause_s=3),
+    Walk([(0.5, 6), (12, 2)], start_s=3, pause_s=4),
+]
+RULES = [
+    {"name": "in", "kind": "line", "line": "door", "direction": "in"},
+    {"name": "down", "kind": "camera_down", "limit_s": 20},
+]
+
+
+def metrics() -> Pipeline:
+    return store_metrics(plan())
+
+
+def alerts() -> Pipeline:
+    return store_alerts(plan(), parse_rules(RULES, plan()))
+
+
+def bad_rows() -> pl.DataFrame:
+    """A box without size, one out of the picture, a camera that nobody knows, a clock an hour ahead."""
+    good = {"camera_id": "cam-1", "captured_ms": START_MS + 5_000, "frame": 25, **person(99, 3.0, 3.0, "ghost")}
+    rows = sightings(
+        [
+            {**good, "x1_px": 100.0},
+            {**good, "y0_px": 2_000.0, "y1_px": 2_100.0},
+            {**good, "camera_id": "cam-7"},
+            {**good, "captured_ms": START_MS + 3_600_000},
+        ]
+    )
+    return rows.with_columns(_ingest_time_ms=pl.lit(START_MS + 5_000, pl.Int64))
+
+
+class OnLog:
+    """A pipeline over a source of two partitions in memory."""
+
+    def __init__(self, pipeline: Pipeline, rows: pl.DataFrame) -> None:
+        self.pipeline, self.log, self.commits = pipeline, MemoryLog(), list[Commit]()
+        self.log.create(pipeline.source.name, 2)
+        encoder = Encoder(load_schema(SCHEMA), PackagedRegistry().id_of(SCHEMA))
+        for part in rows.partition_by("_partition", maintain_order=True):
+            keys = [camera.encode() for camera in part["camera_id"]]
+            values = encoder.encode(part.select(SIGHTING_SCHEMA.names())).to_pylist()
+            records = Records.of(keys, values, timestamps_ms=part["_ingest_time_ms"].to_list())
+            self.log.append(pipeline.source.name, records, partition=int(part.item(0, "_partition")))
+        self.at = [0, 0]
+        self.flow = self.started()
+
+    def started(self) -> Flow:
+        """As after a crash: nothing but what was committed is known."""
+        flow = Flow(self.pipeline, PackagedRegistry(), clock=lambda: START_MS, reread=self.read)
+        state = [out.records for commit in self.commits for out in commit.state]
+        flow.restore(lanes([Records.joined([Records.of([], []), *state])]))
+        return flow
+
+    def read(self, partition: int, offsets: Sequence[int]) -> Records:
+        records = self.log.records(self.pipeline.source.name, partition)
+        return records.take(np.flatnonzero(np.isin(records.offsets, offsets)))
+
+    def process(self, count: int) -> None:
+        """The next records of both partitions, so many of each, as one commit."""
+        fetched = []
+        for partition, start in enumerate(self.at):
+            end = min(start + count, len(self.log.records(self.pipeline.source.name, partition)))
+            fetched.append((OffsetRange(partition, start, end), self.read(partition, range(start, end))))
+            self.at[partition] = end
+        batch = preprocess(fetched, Decoder(SCHEMA, PackagedRegistry()), self.pipeline.transforms)
+        self.commits.append(self.flow.process([batch]))
+
+    def run(self, counts: Sequence[int] = (10_000,), *, restarts: bool = False) -> OnLog:
+        for count in counts:
+            self.process(count)
+            if restarts:
+                self.flow = self.started()
+        return self
+
+    def answers(self) -> pl.DataFrame:
+        schema = self.pipeline.sink.schema or ""
+        records = [out.records for commit in self.commits for out in commit.answers]
+        decoder = Decoder(schema, PackagedRegistry())
+        return pl.concat([decoder.decode(part).frame for part in records])
+
+    def rejected(self) -> list[tuple[str, str]]:
+        return [letter for commit in self.commits for letter in commit.rejected]
+
+
+@pytest.mark.parametrize("pipeline", [metrics, alerts])
+def test_a_restart_after_every_commit_changes_no_answer(pipeline: Any) -> None:
+    rows = Feed(WALKS, 60).rows()
+    counts = [90, 37, 60, 1, 200, 500]
+    steady, restarted = OnLog(pipeline(), rows).run(counts), OnLog(pipeline(), rows).run(counts, restarts=True)
+    assert restarted.answers().equals(steady.answers())
+    assert steady.answers().height >= 2
+
+
+def test_answers_say_where_they_came_from_and_are_keyed_by_zone() -> None:
+    done = OnLog(metrics(), Feed(WALKS, 25).rows()).run()
+    answers = done.answers()
+    assert set(answers["source_topic"]) == {topics.PERSON_SIGHTINGS.name}
+    assert answers["window_start_ms"].dt.timestamp("ms").unique().sort().to_list() == [START_MS, START_MS + 10_000]
+    keys = [key for commit in done.commits for out in commit.answers for key in out.records.keys.to_pylist()]
+    assert [key.decode() for key in keys] == answers["zone_id"].to_list()
+    assert answers.filter(zone_id="door")["crossed_in"].sum() == 2
+
+
+@pytest.mark.parametrize("pipeline", [metrics, alerts])
+def test_what_cannot_be_is_dead_and_counted_and_changes_nothing_else(pipeline: Any) -> None:
+    rows = Feed(WALKS, 30).rows()
+    clean, dirty = (
+        OnLog(pipeline(), rows).run(),
+        OnLog(pipeline(), pl.concat([rows, bad_rows()]).sort("_ingest_time_ms", maintain_order=True)).run(),
+    )
+    origin = ("source_offset", "source_partition", "ingest_time_ms")
+    assert dirty.answers().drop(origin).equals(clean.answers().drop(origin))
+    reasons = sorted(reason for _, reason in dirty.rejected())
+    assert [reason.partition(": ")[0] for reason in reasons] == ["InvalidSighting"] * 3 + ["SightingFromTheFuture"]
+    assert dirty.commits[0].records == rows.height + 4
+
+
+def test_a_clock_that_is_set_back_is_dead_with_its_reason() -> None:
+    rows = Feed(WALKS, 30).rows()
+    second = (pl.col("captured_ms").to_physical() - START_MS) // 1000
+    jumps = (pl.col("_partition") == 0) & second.is_between(10, 11)
+    back = rows.with_columns(
+        captured_ms=pl.when(jumps).then(pl.col("captured_ms") - pl.duration(hours=1)).otherwise("captured_ms")
+    )
+    reasons = [reason for _, reason in OnLog(metrics(), back).run().rejected()]
+    assert len(reasons) == rows.filter(jumps).height
+    assert all(reason.startswith("CameraClockWentBack: captured_ms is") for reason in reasons)
+
+
+def test_ticks_close_windows_and_find_a_camera_down_and_survive_a_restart() -> None:
+    rows = Feed(WALKS, 12).rows()
+    counting, watching = OnLog(metrics(), rows).run(), OnLog(alerts(), rows).run()
+    for done in (counting, watching):
+        done.flow = done.started()
+        for second in (20, 29, 60, 61):
+            commit = done.flow.tick(Tick(START_MS + second * 1000, {0: done.at[0], 1: done.at[1]}))
+            done.commits += [commit] if commit else []
+    closed = counting.answers().filter(zone_id="store")
+    assert closed["closed_by"].to_list() == ["tick", "tick"]
+    down = watching.answers().filter(rule="down")
+    assert down.select("state", "subject").rows() == [("raised", "cam-1"), ("raised", "cam-2")]
+
+
+def test_late_rows_are_counted() -> None:
+    rows = Feed(WALKS, 40).rows()
+    late = rows.filter(pl.col("captured_ms").to_physical() < START_MS + 1_000)
+    done = OnLog(metrics(), pl.concat([rows, late])).run([180, 1_000])
+    assert [commit.counts.get("late", 0) for commit in done.commits] == [0, late.height]

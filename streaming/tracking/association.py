@@ -51,9 +51,6 @@ def assign(worth: Floats, least: float) -> Matches:
     rows, columns = linear_sum_assignment(np.where(worth >= least, worth, 0.0), maximize=True)
     good = worth[rows, columns] >= least
     rows, columns = rows[good].astype(np.int64), columns[good].astype(np.int64)
-    return Matches(
-        rows,
-        columns,
-        np.setdiff1d(np.arange(worth.shape[0]), rows),
-        np.setdiff1d(np.arange(worth.shape[1]), columns),
-    )
+    left = [np.ones(size, dtype=np.bool_) for size in worth.shape]
+    left[0][rows] = left[1][columns] = False
+    return Matches(rows, columns, np.flatnonzero(left[0]), np.flatnonzero(left[1]))

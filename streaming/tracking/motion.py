@@ -1,8 +1,9 @@
-"""Where a box will be: constant velocity, disturbed by white noise of acceleration, one filter for each coordinate.
+"""Where a box will be: a velocity that dies away and is disturbed by white noise, one filter for each coordinate.
 
-Source: Kalman (1960); the measurement noise in proportion to the box's height is ByteTrack's (Zhang et al., 2022), the
-process noise is that of a continuous model (Bar-Shalom, Li & Kirubarajan, 2001, §6.2.2): a step of a + b seconds is the
-same as one of a and one of b, so frames may be dropped, and a track that is not seen needs no update.
+Source: Kalman (1960); the measurement noise in proportion to the box's height is ByteTrack's (Zhang et al., 2022). The
+velocity is an Ornstein-Uhlenbeck process (Uhlenbeck & Ornstein, 1930), not constant as there: people in a store stop
+and turn, and whoever is hidden for a second must not be looked for metres away. The model is continuous: a step of
+a + b seconds is the same as one of a and one of b, so frames may be dropped, and an unseen track needs no update.
 
 Coordinates are centre x, centre y, width and height in px, (N, 4); as noises are independent of one another, so are the
 four filters: arithmetic of single numbers, and a track's values never depend on which others are computed with it.
@@ -20,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 _MEASURED = 1 / 20  # standard deviation of a measured coordinate, heights of the box
 _SPEED = 0.8  # of the first velocity, heights per second: a person of 1.7 m walks at 1.4 m/s
 _DISTURBED = np.array([0.5, 0.5, 0.1, 0.1])  # of the acceleration, heights / s^1.5
+_DECAY_PER_S = 0.5
 _LEAST_PX = 1.0
 
 
@@ -42,17 +44,19 @@ class Motion(NamedTuple):
 
     def after(self, elapsed_s: Floats) -> Motion:
         """As predicted so many seconds later, (N,)."""
-        t = elapsed_s[:, None]
+        t, a = elapsed_s[:, None], _DECAY_PER_S
+        kept = np.exp(-a * t)  # of the velocity
+        way = (1 - kept) / a  # for a unit of velocity
         value, velocity = self.mean[..., 0], self.mean[..., 1]
         var, cross, var_velocity = self.cov[..., 0], self.cov[..., 1], self.cov[..., 2]
         q = (_DISTURBED * value[:, 3:4]) ** 2
         return Motion(
-            np.stack([value + t * velocity, velocity], axis=-1),
+            np.stack([value + way * velocity, kept * velocity], axis=-1),
             np.stack(
                 [
-                    var + 2 * t * cross + t**2 * var_velocity + q * t**3 / 3,
-                    cross + t * var_velocity + q * t**2 / 2,
-                    var_velocity + q * t,
+                    var + 2 * way * cross + way**2 * var_velocity + q / a**2 * (t - 2 * way + (1 - kept**2) / (2 * a)),
+                    kept * (cross + way * var_velocity) + q / 2 * way**2,
+                    kept**2 * var_velocity + q * (1 - kept**2) / (2 * a),
                 ],
                 axis=-1,
             ),

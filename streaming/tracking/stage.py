@@ -22,6 +22,7 @@ import polars as pl
 from streaming.pipeline import Facts
 from streaming.state import Column, StateTable
 from streaming.tracking.bytetrack import UNSEEN, ByteTrack, Tracks
+from streaming.tracking.looks import unit_looks
 from streaming.tracking.motion import Motion
 
 BOX = ("x0_px", "y0_px", "x1_px", "y1_px")
@@ -63,17 +64,19 @@ class TrackStage:
 
     Args:
         rules: the tracker's.
+        dimensions: of the embeddings in the rows, 0 where rows have none.
         ahead_s: how far a frame's time may lie ahead of the log time of its record.
     """
 
     name = "track"
 
-    def __init__(self, rules: ByteTrack | None = None, ahead_s: float = 60.0) -> None:
-        self._rules, self._ahead_ms = rules or ByteTrack(), round(ahead_s * 1000)
+    def __init__(self, rules: ByteTrack | None = None, *, dimensions: int = 0, ahead_s: float = 60.0) -> None:
+        self._rules, self._dimensions, self._ahead_ms = rules or ByteTrack(), dimensions, round(ahead_s * 1000)
 
     def new_state(self) -> StateTable:
         """A row a camera, for good, and a row a living track."""
-        return StateTable(self.name, {**_CAMERA_LAYOUT, **_TRACK_LAYOUT}, partitioned=True)
+        look = {"look": Column(np.float32, (self._dimensions,))} if self._dimensions else {}
+        return StateTable(self.name, {**_CAMERA_LAYOUT, **_TRACK_LAYOUT, **look}, partitioned=True)
 
     def facts(self, state: StateTable) -> Facts:
         """What was passed over, and how often a clock was set back."""
@@ -81,11 +84,16 @@ class TrackStage:
         return Facts({name: int(state[column].sum()) for name, column in _TOTALS.items()})
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
-        """Rows with `FRAME_COLUMNS`, `BOX` and `score`, in the order of their frames, to those of confirmed tracks with
-        their `track_id`, ascending within a frame; a frame that shows none is one row, null but for its own columns."""
+        """Rows with `FRAME_COLUMNS`, `BOX`, `score`, and `embedding` where there are any, in the order of their frames,
+        to those of confirmed tracks with their `track_id`, ascending within a frame; a frame that shows none is one
+        row, null but for its own columns.
+
+        Raises:
+            ValueError: an embedding is not of `dimensions` floats.
+        """
         if rows.is_empty():
             return rows.with_columns(track_id=pl.lit(None, pl.Int64))
-        frames = _Frames(rows, state)
+        frames = _Frames(rows, self._dimensions)
         cameras = {name: _Camera(name, frames.partition[name], state) for name in frames.partition}
         for number, name in enumerate(frames.camera_id):
             camera, now_ms = cameras[name], int(frames.captured_ms[number])
@@ -96,7 +104,9 @@ class TrackStage:
             else:
                 mine, bad = frames.boxes_of(number)
                 camera.totals["bad_boxes_total"] += bad
-                frames.track_id[mine] = camera.see(self._rules, now_ms, frames.boxes[mine], frames.scores[mine])
+                frames.track_id[mine] = camera.see(
+                    self._rules, now_ms, frames.boxes[mine], frames.scores[mine], frames.looks[mine]
+                )
                 frames.answered[number] = True
         for camera in cameras.values():
             camera.remember(state)
@@ -106,7 +116,7 @@ class TrackStage:
 class _Frames:
     """The frames of a batch, F of them, and their N rows sorted by frame and box."""
 
-    def __init__(self, rows: pl.DataFrame, state: StateTable) -> None:
+    def __init__(self, rows: pl.DataFrame, dimensions: int) -> None:
         frame = [*FRAME_COLUMNS, "_partition", "_offset"]
         numbered = rows.with_columns(_frame=pl.struct(frame).rank("dense"), _row=pl.int_range(pl.len()))
         numbered = numbered.with_columns(_frame=pl.col("_row").min().over("_frame"))
@@ -120,6 +130,9 @@ class _Frames:
         self.log_ms = heads["_ingest_time_ms"].to_physical().to_numpy()
         self.boxes = self.rows.select(pl.col(BOX).cast(pl.Float64).fill_null(np.nan)).to_numpy()
         self.scores = self.rows["score"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        self.looks = (
+            unit_looks(self.rows["embedding"], dimensions) if dimensions else np.zeros((len(self.scores), 0), "f4")
+        )
         self.track_id = np.full(self.rows.height, UNSEEN)
         self.answered = np.zeros(heads.height, dtype=np.bool_)
         of_frame = self.rows["_frame"].to_numpy()
@@ -161,16 +174,22 @@ class _Camera:
             state["seen_ms"][living],
             state["missed"][living],
             Motion(state["mean"][living], state["cov"][living]),
+            state["look"][living] if "look" in state.layout else np.zeros((len(living), 0), np.float32),
         )
 
     def see(
-        self, rules: ByteTrack, now_ms: int, boxes: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]
+        self,
+        rules: ByteTrack,
+        now_ms: int,
+        boxes: npt.NDArray[np.float64],
+        scores: npt.NDArray[np.float64],
+        looks: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.int64]:
         """A frame; whose each box is, as `ByteTrack.step` says."""
         if now_ms < self.captured_ms:
             self.totals["rewound_total"] += 1
-            self._tracks = Tracks.none()
-        self._tracks, told = rules.step(self._tracks, self._next_id, now_ms, boxes, scores)
+            self._tracks = Tracks.none(looks.shape[1])
+        self._tracks, told = rules.step(self._tracks, self._next_id, now_ms, boxes, scores, looks)
         self._next_id = max(self._next_id, int(self._tracks.track_id.max(initial=0)) + 1)
         self.captured_ms = now_ms
         return told
@@ -185,7 +204,10 @@ class _Camera:
         gone = np.setdiff1d(self._before.track_id, self._tracks.track_id)
         forgotten = [_track_key(self._name, number) for number in gone.tolist()]
         if forgotten:
-            state["track_id"][state.slots(forgotten, [self._partition] * len(forgotten))] = 0  # a free slot is no track
+            slots = state.slots(forgotten, [self._partition] * len(forgotten))
+            state["track_id"][slots] = 0  # a free slot is no track
+            if "look" in state.layout:
+                state["look"][slots] = 0.0
             state.delete(forgotten)
         old = {number: row for row, number in enumerate(self._before.track_id.tolist())}
         changed = [
@@ -200,6 +222,8 @@ class _Camera:
         for column in ("track_id", "hits", "seen_ms", "missed"):
             state[column][slots] = getattr(now, column)
         state["mean"][slots], state["cov"][slots] = now.motion
+        if "look" in state.layout:
+            state["look"][slots] = now.look
         state.touch([key, *keys])
 
     def _differs(self, row: int, before: int) -> bool:

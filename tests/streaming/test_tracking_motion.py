@@ -45,17 +45,28 @@ def test_a_measurement_is_weighed_by_the_variances() -> None:
     at_once = motion.after(np.zeros(1)).measured(np.array([[10.0, 0.0, 50.0, 100.0]]))
     assert at_once.mean[0, 0, 0] == pytest.approx(25.0)  # two measurements of the same weight: half way
     assert at_once.cov[0, 0, 0] == pytest.approx(12.5)
-    later = motion.after(np.ones(1))
-    # of the centre: 25 + 6400 and the noise, 50² / 3
-    np.testing.assert_allclose(later.cov[0, 0], [25 + 6400 + 2500 / 3, 6400 + 1250, 6400 + 2500])
+
+
+def test_what_is_not_seen_is_known_less_and_its_velocity_dies_away() -> None:
+    motion = Motion.begin(np.array([[0.0, 0.0, 40.0, 100.0]]))._replace(
+        mean=np.array([[[20.0, 60.0]] * 3 + [[100.0, 0.0]]])
+    )
+    later = motion.after(np.full(1, 2.0))
+    e = np.exp(-1.0)  # of the velocity, which falls by half its size a second
+    np.testing.assert_allclose(later.mean[0, 0], [20 + 60 * 2 * (1 - e), 60 * e])
+    var_velocity = 6400 * e**2 + 2500 * (1 - e**2)  # what is left of the first one, and the noise that came
+    assert later.cov[0, 0, 2] == pytest.approx(var_velocity)
+    far = motion.after(np.full(1, 1e3))
+    assert far.cov[0, 0, 2] == pytest.approx(2500)  # where they balance: half a height a second
+    assert far.mean[0, 0, 0] == pytest.approx(140.0)  # two seconds' way is all that it ever goes
 
 
 def test_a_steady_walk_is_foreseen() -> None:
     motion = Motion.begin(np.array([[0.0, 0.0, 40.0, 100.0]]))
-    for second in range(1, 12):
-        box = np.array([[30.0 * second, 0.0, 30.0 * second + 40.0, 100.0]])
-        motion = motion.after(np.ones(1)).measured(box)
-    np.testing.assert_allclose(motion.after(np.full(1, 2.0)).boxes, [[390, 0, 430, 100]], atol=1.0)
+    for frame in range(1, 31):
+        box = np.array([[30.0 * frame, 0.0, 30.0 * frame + 40.0, 100.0]])
+        motion = motion.after(np.full(1, 0.2)).measured(box)
+    np.testing.assert_allclose(motion.after(np.full(1, 0.2)).boxes, [[930, 0, 970, 100]], atol=8.0)
 
 
 @given(st.lists(st.floats(0.01, 5.0), min_size=1, max_size=6))

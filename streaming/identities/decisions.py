@@ -16,6 +16,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from streaming.identities.appearance import Appearance, Floats, Ints, Looks, Seal, centred
 from streaming.identities.ledger import Correction, Ledger
@@ -136,18 +137,17 @@ class Decisions:
             with np.errstate(invalid="ignore"):
                 too_fast = distance > SLACK_M + MOST_M_PER_S * np.maximum(gap_s, 0)
             elsewhere[too_fast] = 0.0
-            together = past.apart(state["place_ms"][slot], state["place_m"][slot])
-            overlap = _BESIDE_PER_S * np.where(np.isnan(together), 0.1, floor_ratio(together, np.zeros(1)))
-            rate = np.where(beside, overlap, np.where(meanwhile, -1.0, elsewhere))
+            rate = elsewhere
+            together = past.apart(beside, state["place_ms"][slot], state["place_m"][slot])
+            rate[beside] = _BESIDE_PER_S * np.where(np.isnan(together), 0.1, floor_ratio(together, np.zeros(1)))
             # Of a person: what its tracks in overlapping views say, else its last track; one that is elsewhere forbids.
             here = np.full(len(persons), -np.inf)
             np.maximum.at(here, of[beside], rate[beside])
             latest = np.zeros(len(persons), dtype=np.int64)
             latest[of] = np.arange(len(of))  # tracks are sorted by when they were last seen
-            value = np.where(np.isfinite(here), here, rate[latest])
-            forbidden = np.zeros(len(persons), dtype=bool)
-            forbidden[of[(meanwhile & ~beside) | ((past.camera == camera) & (past.last_ms >= first_ms))]] = True
-            rates[row] = np.where(forbidden | (value < 0), 0.0, value)
+            rates[row] = np.where(np.isfinite(here), here, rate[latest])
+            seen_apart = (meanwhile & ~beside) | ((past.camera == camera) & (past.last_ms >= first_ms))
+            rates[row, of[seen_apart]] = 0.0
         return rates
 
     def _looks(self, tracks: Slots, past: _Past, persons: Ints) -> tuple[Looks, Looks, Ints]:
@@ -192,12 +192,13 @@ class _Past:
         away: Floats = np.hypot(*(self._place_m[np.arange(len(last)), last] - first).T)
         return away
 
-    def apart(self, place_ms: Ints, place_m: Looks) -> Floats:
-        """(L,) median metres between each track and this one at the same moments; NaN where there is none."""
-        apart_ms = np.abs(self._place_ms[:, :, None] - place_ms[None, None, :])
-        away = np.linalg.norm(self._place_m[:, :, None, :] - place_m[None, None, :, :], axis=-1)
+    def apart(self, chosen: npt.NDArray[np.bool_], place_ms: Ints, place_m: Looks) -> Floats:
+        """Median metres between each of the chosen (L,) tracks and this one at the same moments; NaN where there is
+        none."""
+        apart_ms = np.abs(self._place_ms[chosen][:, :, None] - place_ms[None, None, :])
+        away = np.linalg.norm(self._place_m[chosen][:, :, None, :] - place_m[None, None, :, :], axis=-1)
         away[apart_ms > _TOGETHER_MS // 2] = np.nan
-        found, told = ~np.isnan(away).all(axis=(1, 2)), np.full(len(self.slots), np.nan)
+        found, told = ~np.isnan(away).all(axis=(1, 2)), np.full(len(away), np.nan)
         if found.any():
             told[found] = np.nanmedian(away[found].reshape(int(found.sum()), -1), axis=1)
         return told

@@ -121,6 +121,13 @@ def test_nobody_is_twice_in_one_camera() -> None:
     assert len(set(final(ran(scene, 10)[0]).values())) == 2
 
 
+@pytest.mark.parametrize("last", [15, 16, 17])
+def test_two_in_a_single_frame_are_two(last: int) -> None:
+    # One ends in the very frame in which the other begins; whatever the rhythm in which places are noted.
+    scene = Scene().walk("door", 1, 0, (last + 1) / 5, 0).walk("door", 2, last / 5, 8, 0)
+    assert len(set(final(ran(scene, 10)[0]).values())) == 2
+
+
 @pytest.mark.parametrize(("x_m", "same"), [(1.1, True), (6.0, False)])
 def test_in_overlapping_views_the_floor_says_who_is_who(x_m: float, same: bool) -> None:
     # Without any look: the place alone decides.

@@ -3,8 +3,8 @@
     python tests/benchmarks/bench_gallery.py [--identities 20000] [--queries 64] [--threads N]
 
 `search` compares every look with every identity, exactly, `search_recent` with those of the last half hour. `decide` is
-what the pipeline does with 64 tracks whose time has come in one step, over a day's identities of which those of the last
-half hour are candidates: gate by time and cameras, rates, looks, probabilities, assignment. Arithmetic decides: to
+what the pipeline does with 64 tracks whose time has come in one step, over a day's identities, those of the last half
+hour being candidates: gate by time and cameras, rates, looks, probabilities, assignment. Arithmetic decides: to
 compare 512 numbers with 20,000 others, 64 times, is 1.3 GFLOP. Expected time: half a minute on two cores.
 """
 

@@ -1,0 +1,132 @@
+"""How much two looks speak for one person: a likelihood ratio from embeddings, and exact search among many.
+
+Source: probabilistic linear discriminant analysis (Ioffe, ECCV 2006; Prince & Elder, ICCV 2007) with one variance
+between persons and one within a person, the same in every direction. For a unit look x and a person of whom K looks
+with mean m are known, with a = K·ρ / (K·ρ + 1 - ρ) and v = 1 - a·ρ:
+
+    log LR = D/2 · (1 - |x - a·m|² / v - ln v)
+
+ρ, the cosine that two looks of one person have on average, and D, the number of directions in which people differ, are
+properties of the embedding network; `Appearance.fit` finds them from labelled pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from streaming.tracking.looks import unit
+
+Looks = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Sealed = npt.NDArray[np.uint8]
+
+_CENTRE_WEIGHT = 10  # tracks of a camera from which on its mean is believed
+
+
+class Seal(Protocol):
+    """How looks are kept: as rows of bytes, which may be encrypted."""
+
+    def width(self, dimensions: int) -> int:
+        """Bytes of a sealed look."""
+
+    def seal(self, looks: Looks) -> Sealed:
+        """(N, D) to (N, width)."""
+
+    def open(self, sealed: Sealed) -> Looks:
+        """(N, width) to (N, D), zeros for zeros."""
+
+
+class Plain:
+    """Little-endian floats as they are."""
+
+    def width(self, dimensions: int) -> int:
+        """Four bytes each."""
+        return 4 * dimensions
+
+    def seal(self, looks: Looks) -> Sealed:
+        """Their bytes."""
+        return np.ascontiguousarray(looks, dtype="<f4").view(np.uint8)
+
+    def open(self, sealed: Sealed) -> Looks:
+        """The floats again."""
+        return np.ascontiguousarray(sealed).view("<f4")
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What looks of this embedding network say.
+
+    Raises:
+        ValueError: a figure is out of range.
+    """
+
+    same_cosine: float = 0.5  # ρ
+    directions: float = 24.0  # D
+    most_log_ratio: float = 12.0  # no look is better evidence than this, for or against
+
+    def __post_init__(self) -> None:
+        if not 0 < self.same_cosine < 1:
+            raise ValueError(f"same_cosine is {self.same_cosine}, not between 0 and 1: looks of one person are alike")
+        if not self.directions >= 1 or not self.most_log_ratio > 0:
+            raise ValueError(
+                f"directions {self.directions} must be 1 or more, most_log_ratio {self.most_log_ratio} > 0"
+            )
+
+    @classmethod
+    def fit(cls, same: Floats, other: Floats) -> Appearance:
+        """By moments, from cosines of pairs of looks from different cameras: of one person, and of two.
+
+        Raises:
+            ValueError: too few pairs, or looks of one person are no more alike than those of two.
+        """
+        if len(same) < 2 or len(other) < 2:
+            raise ValueError(f"{len(same)} and {len(other)} pairs; at least 2 of each are needed")
+        apart = float(np.mean(same) - np.mean(other))
+        if apart <= 0:
+            raise ValueError(f"looks of one person are no more alike than those of two: cosines differ by {apart:.3f}")
+        return cls(same_cosine=min(apart, 0.99), directions=max(1.0, 1.0 / float(np.var(other))))
+
+    def log_ratio(self, looks: Looks, means: Looks, counts: Ints) -> Floats:
+        """(T, P): for looks (T, D) of unit length, and persons by the mean (P, D) of their `counts` (P,) unit looks."""
+        rho, known = self.same_cosine, counts.astype(np.float64)
+        a = known * rho / (known * rho + 1 - rho)
+        v = 1 - a * rho
+        alike = (looks @ means.T).astype(np.float64)
+        away = 1 - 2 * a * alike + a**2 * (means.astype(np.float64) ** 2).sum(axis=1)
+        ratio = self.directions / 2 * (1 - away / v - np.log(v))
+        clipped: Floats = np.clip(ratio, -self.most_log_ratio, self.most_log_ratio)
+        return clipped
+
+
+def centred(looks: Looks, camera: Ints) -> Looks:
+    """Unit looks without what their camera adds to all of them, (N, D): light, angle and colour of a camera are the
+    same for everybody in it. With few looks of a camera little is taken away."""
+    out = looks.astype(np.float64)
+    for number in np.unique(camera).tolist():
+        mine = camera == number
+        count = int(mine.sum())
+        out[mine] -= out[mine].sum(axis=0) / (count + _CENTRE_WEIGHT)
+    return unit(out.astype(np.float32))
+
+
+def nearest(queries: Looks, gallery: Looks, top: int = 1) -> tuple[Ints, Looks]:
+    """The gallery's rows that are most alike, by cosine, exactly: (Q, top) rows and cosines, best first.
+
+    Args:
+        queries: (Q, D), unit length.
+        gallery: (N, D), unit length, N at least `top`.
+        top: how many.
+    """
+    alike = queries @ gallery.T
+    if top == 1:
+        best = alike.argmax(axis=1)[:, None]
+    else:
+        best = np.argpartition(alike, -top, axis=1)[:, -top:]
+        order = np.argsort(-np.take_along_axis(alike, best, axis=1), axis=1, kind="stable")
+        best = np.take_along_axis(best, order, axis=1)
+    return best.astype(np.int64), np.take_along_axis(alike, best, axis=1)

@@ -1,0 +1,269 @@
+"""The stage: sightings of tracks in, the same with the person's identity across the store out, and corrections.
+
+A row leaves at once with the identity that its track has so far: none in the track's first second or so. When a track
+is decided, and whenever it changes hands later, a *correction* leaves:
+
+    camera_id, track_id   whose sightings change
+    corrects_from_ms      those captured from then on; null in a row that is a sighting
+    corrects              who they were told to be; null for nobody
+    person_id, link_score who they are; null for nobody any more
+
+Event time is that of all partitions together: the oldest of those that are not more than `PATIENCE_MS` behind the
+newest. A track is decided when it is past the track's first `decide_s` and the step they end in. Identities are a
+function of the rows in the order in which partitions are read, however they are cut into batches. That order matters
+little: a decision waits for the partitions that are behind, and looks at when people were seen, not at when that was
+read. But what was read ahead is known to it, so two runs that interleave partitions otherwise may differ in a doubtful
+link.
+
+**Back again.** When a track that was out of sight returns and its person was meanwhile found in another one, the later
+link was made on a false premise: it is taken back, corrected to nobody, and decided anew.
+
+**By hand.** `streaming.identities.ledger` merges, splits, undoes and erases on the same state; `corrected` makes rows
+of what it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from streaming.identities.appearance import Looks, Plain, Seal
+from streaming.identities.decisions import Decisions, Rules
+from streaming.identities.ledger import NOBODY, Correction, Ledger
+from streaming.identities.memory import (
+    DECIDED,
+    ERASED,
+    FREE,
+    PARTITION,
+    PENDING,
+    PLACES,
+    STORE,
+    TRACK,
+    Memory,
+    layout,
+    track_key,
+)  # fmt: skip
+from streaming.pipeline import Facts
+from streaming.state import Slots, StateTable
+from streaming.tracking.looks import has_look, unit_looks
+
+PATIENCE_MS = 60_000
+NOTE_MS = 500
+"""When a track was last seen, and where, is written down so often, that a row of state is not written each frame."""
+
+_PLENTY, _LATER_MS, _MOST_WEIGHT = 12, 2_000, 32  # looks of a track taken as they come, then one so often, and weight
+_ORIGIN = ("_partition", "_offset", "_ingest_time_ms", "_schema_id")
+
+
+class IdentityStage:
+    """Identities across a store; one worker, since it looks at all cameras.
+
+    Args:
+        dimensions: of an embedding.
+        rules: how tracks are decided.
+        seal: how looks are kept.
+    """
+
+    name = "identities"
+
+    def __init__(self, dimensions: int, rules: Rules | None = None, seal: Seal | None = None) -> None:
+        self.rules, self._seal, self._dimensions = rules or Rules(), seal or Plain(), dimensions
+
+    def new_state(self) -> StateTable:
+        """An empty table, shared by all partitions: `streaming.identities.memory`."""
+        return StateTable(self.name, layout(self._seal.width(self._dimensions)))
+
+    def facts(self, state: StateTable) -> Facts:
+        """Persons told so far."""
+        # Only the store has other than 0 there.
+        return Facts({"persons": int(state["last_person"].sum())})
+
+    def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
+        """Sightings with `camera_id, captured_ms, track_id, x_m, y_m, embedding` (Binary, float32, null where none), in
+        the order of their frames, to the same without the embedding, with identities, and corrections among them.
+
+        Raises:
+            ValueError: an embedding is not of `dimensions` floats.
+        """
+        memory, persons, scores = Memory(state), np.zeros(rows.height, np.int64), np.zeros(rows.height)
+        made: list[tuple[int, Correction]] = []
+        looks = unit_looks(rows["embedding"], self._dimensions)
+        seen_well = has_look(looks)
+        places = rows.select(pl.col("x_m", "y_m").cast(pl.Float32).fill_null(np.nan)).to_numpy()
+        captured_ms, partition = rows["captured_ms"].to_physical().to_numpy(), rows["_partition"].to_numpy()
+        track_id = rows["track_id"].fill_null(0).to_numpy()
+        names = rows["camera_id"].to_list()
+        for frame in _frames(rows):
+            now_ms, seen = int(captured_ms[frame[0]]), frame[track_id[frame] > 0]
+            camera = memory.camera(names[frame[0]], now_ms)
+            before: dict[int, int] = {}
+            exactly = self._has_pending(memory, camera, track_id[seen].tolist())
+            for row in seen.tolist():
+                look = looks[row] if seen_well[row] else None
+                slot, last_ms = self._note(memory, camera, int(track_id[row]), now_ms, look, places[row], exactly)
+                before[slot] = last_ms
+            slots = np.fromiter(before, np.int64, len(before))
+            made += [(int(frame[-1]), one) for one in self._contradicted(memory, slots, before, now_ms)]
+            persons[seen], scores[seen] = state["person"][slots], state["score"][slots]
+            step_ms = self._move_on(memory, int(partition[frame[0]]), now_ms)
+            if step_ms is not None:
+                made += [(int(frame[-1]), one) for one in self._decide(memory, step_ms)]
+        return self._told(rows, persons, scores, made)
+
+    def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> pl.DataFrame:
+        """Let go of what has had its time by the wall clock, though no camera says so."""
+        self._expire(Memory(state), now_ms)
+        return pl.DataFrame(schema=_CORRECTION)
+
+    def corrected(self, corrections: Sequence[Correction]) -> pl.DataFrame:
+        """Corrections as rows."""
+        return pl.DataFrame(
+            {
+                "camera_id": [one.camera_id for one in corrections],
+                "track_id": [one.track_id for one in corrections],
+                "person_id": [person_id(one.new) for one in corrections],
+                "link_score": [one.score if one.new else None for one in corrections],
+                "corrects": [person_id(one.old) for one in corrections],
+                "corrects_from_ms": [one.from_ms for one in corrections],
+            },
+            schema=_CORRECTION,
+        )
+
+    def _note(
+        self, memory: Memory, camera: int, track_id: int, now_ms: int, look: Looks | None, place: Looks, exactly: bool
+    ) -> tuple[int, int]:
+        """A sighting of a track: its row, and when it was seen before."""
+        state, key = memory.state, track_key(camera, track_id)
+        if is_new := key not in state:
+            slot = memory.slot(key, TRACK)
+            state["camera"][slot], state["track_id"][slot], state["first_ms"][slot] = camera, track_id, now_ms
+        (slot,) = state.slots([key]).tolist()
+        if state["status"][slot] == ERASED:
+            look, place = None, np.full(2, np.nan, dtype=np.float32)
+        in_time = state["status"][slot] == PENDING and now_ms <= state["first_ms"][slot] + 1000 * self.rules.decide_s
+        count, since_ms = int(state["count"][slot]), now_ms - int(state["last_ms"][slot])
+        if not (is_new or exactly or since_ms >= NOTE_MS):
+            return int(slot), now_ms
+        wanted = in_time or (state["status"][slot] == DECIDED and (count < _PLENTY or since_ms >= _LATER_MS))
+        if look is not None and wanted:
+            mean = self._seal.open(state["look"][slot][None])[0] if count else np.zeros(self._dimensions, np.float32)
+            mean = mean + (look - mean) / np.float32(min(count + 1, _MOST_WEIGHT))
+            state["look"][slot] = self._seal.seal(mean[None].astype(np.float32))[0]
+            state["count"][slot] = count + 1
+        state["last_ms"][slot] = now_ms
+        if not np.isnan(place).any() and now_ms - state["place_ms"][slot].max() >= NOTE_MS:
+            at = int(state["place_ms"][slot].argmin()) if PLACES else 0
+            state["place_ms"][slot, at], state["place_m"][slot, at] = now_ms, place
+        state.touch([key])
+        return int(slot), now_ms - since_ms
+
+    def _has_pending(self, memory: Memory, camera: int, track_ids: list[int]) -> bool:
+        """Whether somebody in the frame is yet to be decided: then it must be known who else was in it."""
+        state, keys = memory.state, [track_key(camera, track_id) for track_id in track_ids]
+        return any(key not in state for key in keys) or bool((state["status"][state.slots(keys)] == PENDING).any())
+
+    def _contradicted(self, memory: Memory, slots: Slots, before: dict[int, int], now_ms: int) -> Iterator[Correction]:
+        """Take back links that cannot be: somebody is seen twice at once. A track that was out of sight is back, and
+        meanwhile another was taken for its person; the later link was made as if the person had gone, and is wrong."""
+        state, ledger = memory.state, Ledger(memory)
+        for slot in slots.tolist():
+            person = int(state["person"][slot])
+            if not person or (now_ms - before[slot] <= NOTE_MS and (state["person"][slots] == person).sum() < 2):
+                continue
+            others = memory.tracks_of(person)
+            camera = state["camera"]
+            beside = np.isin(others, slots)
+            away = (camera[others] != camera[slot]) & (state["first_ms"][others] > before[slot])
+            away &= (np.abs(now_ms - state["last_ms"][others]) <= 2 * NOTE_MS) & ~self._sees_too(memory, slot, others)
+            found = others[(beside | away) & (others != slot)]
+            if len(found):
+                both = np.append(found, slot)
+                yield ledger.reopen(int(both[np.argmax(state["number"][both])]))
+
+    def _sees_too(self, memory: Memory, slot: int, others: Slots) -> npt.NDArray[np.bool_]:
+        """Whether the cameras of these tracks overlap with that of this one."""
+        names, camera = memory.cameras(), memory.state["camera"]
+        mine = names[int(camera[slot])]
+        pairs = [frozenset({mine, names[number]}) in self.rules.overlapping for number in camera[others].tolist()]
+        return np.array(pairs, dtype=np.bool_)
+
+    def _move_on(self, memory: Memory, partition: int, now_ms: int) -> int | None:
+        """Note how far a partition has come; the end of the last step that the store is past, if that is news."""
+        state, key = memory.state, f"partition/{partition}"
+        slot = memory.slot(key, PARTITION)
+        state["last_ms"][slot] = max(now_ms, int(state["last_ms"][slot]))
+        reached = state["last_ms"][memory.of_kind(PARTITION)]
+        oldest = int(reached[reached >= reached.max() - PATIENCE_MS].min())
+        step_ms = round(1000 * self.rules.step_s)
+        end = oldest // step_ms * step_ms
+        store = int(state.slots(["store"])[0])
+        if state["kind"][store] == FREE:
+            store = memory.slot("store", STORE)
+        if end <= state["last_ms"][store]:
+            return None
+        state["last_ms"][store] = end
+        state.touch(["store"])
+        return end
+
+    def _decide(self, memory: Memory, until_ms: int) -> Iterator[Correction]:
+        """Every step that is over, in turn."""
+        state, step_ms = memory.state, round(1000 * self.rules.step_s)
+        self._expire(memory, until_ms)
+        pending = np.flatnonzero((state["kind"] == TRACK) & (state["status"] == PENDING))
+        ends = (state["first_ms"][pending] + round(1000 * self.rules.decide_s)) // step_ms * step_ms + step_ms
+        decisions = Decisions(self.rules, self._seal, memory)
+        for end in np.unique(ends[ends <= until_ms]).tolist():
+            due = pending[ends == end]
+            due = due[np.lexsort([state["track_id"][due], state["camera"][due]])]
+            yield from decisions.decide(due, end)
+
+    def _expire(self, memory: Memory, now_ms: int) -> None:
+        state = memory.state
+        old = (state["kind"] == TRACK) & (state["last_ms"] < now_ms - round(1000 * self.rules.retention_s))
+        if old.any():
+            Ledger(memory).forget_tracks(memory.track_keys(np.flatnonzero(old)))
+
+    def _told(
+        self, rows: pl.DataFrame, persons: np.ndarray, scores: np.ndarray, made: Sequence[tuple[int, Correction]]
+    ) -> pl.DataFrame:
+        """Sightings, each correction behind the row that led to it."""
+        known = persons != NOBODY
+        sightings = rows.drop("embedding").with_columns(
+            pl.Series("person_id", [person_id(person) for person in persons.tolist()], pl.String),
+            pl.Series("link_score", np.where(known, scores, np.nan).astype(np.float32)).fill_nan(None),
+            corrects=pl.lit(None, pl.String),
+            corrects_from_ms=pl.lit(None, pl.Int64),
+            _row=pl.int_range(pl.len()),
+        )
+        if not made:
+            return sightings.drop("_row")
+        at = [row for row, _ in made]
+        shared = [name for name in (*_ORIGIN, "captured_ms", "frame", "_row") if name in sightings.columns]
+        corrections = self.corrected([one for _, one in made]).hstack(sightings[at].select(shared))
+        return pl.concat([sightings, corrections], how="diagonal").sort("_row", maintain_order=True).drop("_row")
+
+
+_CORRECTION = {
+    "camera_id": pl.String,
+    "track_id": pl.Int64,
+    "person_id": pl.String,
+    "link_score": pl.Float32,
+    "corrects": pl.String,
+    "corrects_from_ms": pl.Int64,
+}
+
+
+def person_id(person: int) -> str | None:
+    """How a person is called outside: P1, P2, ...; nobody is null."""
+    return f"P{person}" if person else None
+
+
+def _frames(rows: pl.DataFrame) -> Iterator[np.ndarray]:
+    """Rows of one frame after another."""
+    if rows.is_empty():
+        return
+    same = rows.select(pl.struct("camera_id", "captured_ms", "_partition", "_offset").rle_id()).to_series().to_numpy()
+    yield from np.split(np.arange(rows.height), np.flatnonzero(np.diff(same)) + 1)

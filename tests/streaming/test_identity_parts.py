@@ -1,0 +1,267 @@
+"""Looks, ways, links and the ledger, each by itself, on values computed by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streaming.identities import Appearance, Rules
+from streaming.identities.appearance import Plain, centred, nearest
+from streaming.identities.ledger import Ledger, Unknown
+from streaming.identities.linking import NOBODY, floor_ratio, link, posterior
+from streaming.identities.memory import CAMERA, EVENT, TRACK, Memory, layout, track_key
+from streaming.identities.transit import TransitPrior, Transits, learned
+from streaming.state import StateTable
+from streaming.tracking.looks import unit
+
+NO_COUNTS = np.zeros((2, 2))
+
+
+def test_a_look_is_evidence_as_the_formula_says() -> None:
+    # One look known, ρ = 0.5, D = 2: a = 0.5, v = 0.75; |x - a m|² is 0.25 for the same look and 1.25 across it.
+    appearance = Appearance(same_cosine=0.5, directions=2.0)
+    looks, means = np.array([[1.0, 0.0]], np.float32), np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    ratio = appearance.log_ratio(looks, means, np.array([1, 1]))
+    np.testing.assert_allclose(ratio, [[1 - 0.25 / 0.75 - math.log(0.75), 1 - 1.25 / 0.75 - math.log(0.75)]], rtol=1e-6)
+
+
+def test_more_looks_of_a_person_are_more_evidence() -> None:
+    look = np.array([[1.0, 0.0]], np.float32)
+    ratio = Appearance().log_ratio(look, np.repeat(look, 2, axis=0), np.array([1, 6]))[0]
+    assert 0 < ratio[0] < ratio[1]
+
+
+def test_the_appearance_model_is_found_from_pairs() -> None:
+    chance = np.random.default_rng(0)
+    own = unit(chance.normal(size=(400, 32)).astype(np.float32))
+    one, other = (unit((own + 0.1 * chance.normal(size=own.shape)).astype(np.float32)) for _ in range(2))
+    same, apart = (one * other).sum(axis=1).astype(float), (one * np.roll(other, 1, axis=0)).sum(axis=1).astype(float)
+    found = Appearance.fit(same, apart)
+    assert found.same_cosine == pytest.approx(1 / (1 + 0.01 * 32), abs=0.03)
+    assert found.directions == pytest.approx(32, rel=0.2)
+    with pytest.raises(ValueError, match="no more alike"):
+        Appearance.fit(apart, same)
+    with pytest.raises(ValueError, match="at least 2"):
+        Appearance.fit(same[:1], apart)
+
+
+def test_what_a_camera_adds_to_everybody_is_taken_away() -> None:
+    chance = np.random.default_rng(1)
+    own = unit(chance.normal(size=(200, 16)).astype(np.float32))
+    shift = np.zeros(16, np.float32)
+    shift[0] = 1.5
+    looks = unit(np.concatenate([own, own + shift]))
+    camera = np.repeat([0, 1], 200)
+    plain, fair = ((side[:200] * side[200:]).sum(axis=1).mean() for side in (looks, centred(looks, camera)))
+    assert fair > 0.9 > plain
+    np.testing.assert_allclose(centred(looks[:1], camera[:1]), looks[:1], rtol=1e-5)  # of one look hardly anything
+
+
+def test_the_nearest_are_those_that_a_sort_finds() -> None:
+    chance = np.random.default_rng(2)
+    queries, gallery = (unit(chance.normal(size=(n, 8)).astype(np.float32)) for n in (5, 300))
+    alike = queries @ gallery.T
+    for top in (1, 4):
+        rows, cosines = nearest(queries, gallery, top)
+        np.testing.assert_array_equal(rows, np.argsort(-alike, axis=1)[:, :top])
+        np.testing.assert_array_equal(cosines, np.take_along_axis(alike, rows, axis=1))
+
+
+def test_looks_without_direction_are_zero() -> None:
+    broken = np.array([[0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0], [3.0, 4.0]], np.float32)
+    np.testing.assert_allclose(unit(broken), [[0, 0], [0, 0], [0, 0], [0.6, 0.8]])
+
+
+def test_an_unknown_way_is_possible_and_a_known_one_is_expected_at_its_time() -> None:
+    count, mean, m2 = 0.0, 0.0, 0.0
+    for gap_s in (28.0, 30.0, 32.0) * 10:
+        count, mean, m2 = learned(count, mean, m2, gap_s)
+    logs = np.log((28.0, 30.0, 32.0) * 10)
+    assert (count, mean, m2) == (30, pytest.approx(logs.mean()), pytest.approx(((logs - logs.mean()) ** 2).sum()))
+    counts, means, squares = (np.zeros((3, 3)) for _ in range(3))
+    counts[0, 1], means[0, 1], squares[0, 1] = count, mean, m2
+    transits = Transits(counts, means, squares)
+    early, on_time, late = (float(transits.rate(np.array([0]), np.array([1]), np.array([s]))[0]) for s in (5, 30, 900))
+    assert on_time > 10 * early
+    assert on_time > late > 0
+    elsewhere = float(transits.rate(np.array([0]), np.array([2]), np.array([30.0]))[0])
+    assert 0 < elsewhere < on_time / 10
+
+
+def test_who_never_left_is_expected_somewhere_for_sure() -> None:
+    # The rate is a hazard: over all cameras and all time it adds up to the share that comes back, ln of what is left.
+    transits = Transits(NO_COUNTS, NO_COUNTS, NO_COUNTS, TransitPrior(left_share=1e-12, longest_s=600.0))
+    gap_s = np.geomspace(0.3, 599.0, 20_000)
+    rate = transits.rate(np.array([0]), np.array([0]), gap_s) + transits.rate(np.array([0]), np.array([1]), gap_s)
+    came = 1 - math.exp(-float(np.trapezoid(rate, gap_s)))
+    assert came == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_posterior_is_bayes_rule() -> None:
+    # rates 0.2 and 0.1 against 0.1 for newcomers, ratios 1 and 4: 2 : 4 : 1
+    share = posterior(np.array([[0.2, 0.1, 0.0]]), np.log([[1.0, 4.0, 9.0]]), np.array([0.1]))
+    np.testing.assert_allclose(share, [[2 / 7, 4 / 7, 0.0]])
+    assert posterior(np.zeros((2, 0)), np.zeros((2, 0)), np.ones(2)).shape == (2, 0)
+
+
+def test_a_person_is_linked_once_a_step() -> None:
+    links = link(np.array([[0.90, 0.06], [0.80, 0.15]]), least=0.05)
+    assert links.person.tolist() == [0, 1]  # not both the first
+    assert links.score.tolist() == [pytest.approx(0.9), pytest.approx(0.15)]
+    alone = link(np.array([[0.90, 0.06], [0.80, 0.15]]), least=0.5)
+    assert alone.person.tolist() == [0, NOBODY]
+    assert alone.score[1] == pytest.approx(0.05)
+
+
+@given(st.lists(st.lists(st.floats(1e-6, 1.0), min_size=3, max_size=3), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_scores_are_probabilities_and_nobody_is_linked_twice(rates: list[list[float]]) -> None:
+    share = posterior(np.array(rates), np.zeros((len(rates), 3)), np.full(len(rates), 0.02))
+    links = link(share, least=0.3)
+    taken = links.person[links.person != NOBODY]
+    assert len(set(taken.tolist())) == len(taken)
+    assert ((links.score >= 0) & (links.score <= 1)).all()
+
+
+def test_the_nearer_on_the_floor_the_more_it_says() -> None:
+    at = floor_ratio(np.array([0.0, 1.0, 5.0, np.nan]), np.zeros(4))
+    assert at[0] == pytest.approx(30 / (2 * math.pi * 0.25))
+    assert at[0] > at[1] > 1 > at[2]
+    assert at[3] == 1.0
+
+
+class Book:
+    """A ledger with tracks of one camera after another, an hour apart, linked as told."""
+
+    def __init__(self, *persons: int) -> None:
+        self.memory = Memory(StateTable("identities", layout(Plain().width(2))))
+        self.ledger = Ledger(self.memory)
+        state = self.memory.state
+        self.memory.camera("door", 0)
+        for track_id, person in enumerate(persons, start=1):
+            slot = self.memory.slot(track_key(0, track_id), TRACK)
+            state["track_id"][slot], state["look"][slot] = track_id, 7
+            state["first_ms"][slot], state["last_ms"][slot] = 10_000 * track_id, 10_000 * track_id + 5_000
+            while int(state["last_person"].sum()) < person:
+                self.memory.next("last_person")
+            self.ledger.link(slot, person, 0.9)
+
+    def whose(self) -> list[int]:
+        slots = self.memory.decided()
+        return [int(person) for person in self.memory.state["person"][slots]]
+
+
+def test_a_merge_renames_and_its_undoing_names_back() -> None:
+    book = Book(1, 2, 2, 3)
+    event, corrections = book.ledger.merge(1, 2, at_ms=0)
+    assert book.whose() == [1, 1, 1, 3]
+    assert [one[:5] for one in corrections] == [("door", 2, 20_000, 2, 1), ("door", 3, 30_000, 2, 1)]
+    back = book.ledger.undo(event)
+    assert book.whose() == [1, 2, 2, 3]
+    assert [(one.old, one.new) for one in back] == [(1, 2), (1, 2)]
+    with pytest.raises(ValueError, match="undone already"):
+        book.ledger.undo(event)
+
+
+def test_a_split_gives_a_name_that_nobody_had() -> None:
+    book = Book(1, 1, 2)
+    event, corrections = book.ledger.split(1, [("door", 2)], at_ms=0)
+    assert book.whose() == [1, 3, 2]
+    assert [(one.track_id, one.old, one.new) for one in corrections] == [(2, 1, 3)]
+    book.ledger.undo(event)
+    assert book.whose() == [1, 1, 2]
+
+
+def test_events_are_undone_in_any_order() -> None:
+    book = Book(1, 2, 3)
+    first, _ = book.ledger.merge(2, 3, at_ms=0)
+    second, _ = book.ledger.merge(1, 2, at_ms=0)
+    assert book.whose() == [1, 1, 1]
+    book.ledger.undo(first)
+    assert book.whose() == [1, 1, 3]
+    book.ledger.undo(second)
+    assert book.whose() == [1, 2, 3]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["merge", "split"]), st.integers(1, 9), st.integers(1, 9)), max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_undoing_everything_leads_back(steps: list[tuple[str, int, int]]) -> None:
+    book = Book(1, 2, 3, 3, 4)
+    before, events = book.whose(), []
+    for kind, one, other in steps:
+        try:
+            if kind == "merge":
+                events.append(book.ledger.merge(one, other, at_ms=0)[0])
+            else:
+                events.append(book.ledger.split(one, [("door", other)], at_ms=0)[0])
+        except (ValueError, LookupError):
+            continue
+    for event in events:
+        book.ledger.undo(event)
+    assert book.whose() == before
+
+
+def test_what_cannot_be_is_refused() -> None:
+    book = Book(1, 2)
+    with pytest.raises(ValueError, match="itself"):
+        book.ledger.merge(1, 1, at_ms=0)
+    with pytest.raises(Unknown, match="no person 9"):
+        book.ledger.merge(1, 9, at_ms=0)
+    with pytest.raises(Unknown, match="person 1 has no"):
+        book.ledger.split(1, [("door", 2)], at_ms=0)
+    with pytest.raises(ValueError, match="some of its 1"):
+        book.ledger.split(1, [("door", 1)], at_ms=0)
+    with pytest.raises(Unknown, match="no event 77"):
+        book.ledger.undo(77)
+    beside = Book(1, 2)
+    beside.memory.state["last_ms"][:] = 90_000
+    with pytest.raises(ValueError, match="beside one another"):
+        beside.ledger.merge(1, 2, at_ms=0)
+
+
+def test_an_erased_person_is_gone_from_every_row() -> None:
+    book = Book(1, 2, 3)
+    book.ledger.merge(1, 2, at_ms=0)
+    book.ledger.split(1, [("door", 2)], at_ms=0)
+    corrections = book.ledger.erase(1, still_on_ms=10**9)
+    assert [(one.track_id, one.old, one.new) for one in corrections] == [(1, 1, 0)]
+    corrections = book.ledger.erase(4, still_on_ms=10**9)
+    state = book.memory.state
+    assert book.whose() == [3]
+    assert len(book.memory.of_kind(EVENT)) == 0
+    assert (state["look"] != 0).any(axis=1).sum() == 1  # not in free storage either
+    assert sorted(state.keys()) == ["camera/door", "store", "track/0/3"]
+    assert len(book.memory.of_kind(CAMERA)) == 1
+
+
+def test_a_merge_lives_as_long_as_tracks_that_it_moved_however_often() -> None:
+    book = Book(2, 1, 3)
+    book.ledger.merge(1, 2, at_ms=0)
+    book.ledger.merge(3, 1, at_ms=0)
+    book.ledger.forget_tracks(["track/0/2"])  # the only one that was linked to 1 itself
+    assert len(book.memory.of_kind(EVENT)) == 2
+    event, _ = book.ledger.split(3, [("door", 3)], at_ms=0)
+    book.ledger.undo(event)
+    assert book.whose() == [3, 3]
+    book.ledger.forget_tracks(["track/0/1"])
+    assert book.memory.state["number"][book.memory.of_kind(EVENT)].tolist() == [event]  # the split is about track 3
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda: Rules(decide_s=0.0), "decide_s"),
+        (lambda: Rules(least_score=0.0), "least_score"),
+        (lambda: Rules(memory_s=10.0, retention_s=5.0), "longer than"),
+        (lambda: Rules(overlapping=[frozenset({"door"})]), "pairs"),
+        (lambda: Appearance(same_cosine=1.0), "same_cosine"),
+        (lambda: Appearance(directions=0.0), "directions"),
+    ],
+)
+def test_figures_out_of_range_are_refused(made: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        made()  # type: ignore[operator]

@@ -219,10 +219,9 @@ def _sums(folds: list[_Fold], row: str, rule: str) -> tuple[dict[str, Doubles], 
     for fold in folds:
         person = np.unique(fold.crops.identity, return_inverse=True)[1]
         values = _values(getattr(fold.found[row], rule))
-        judged_here: Doubles = np.bincount(person, ~np.isnan(values["map"])).astype(np.float64)
-        counts.append(judged_here)
+        counts.append(np.bincount(person, ~np.isnan(values["map"])).astype(np.float64))
         for measure in MEASURES:
-            sums[measure].append(np.bincount(person, np.nan_to_num(values[measure])))
+            sums[measure].append(np.bincount(person, np.nan_to_num(values[measure])).astype(np.float64))
     return {measure: np.concatenate(parts) for measure, parts in sums.items()}, np.concatenate(counts)
 
 

@@ -2,6 +2,17 @@ r"""Train a person embedding on crops with identities and cameras.
 
 sightline train reid-osnet --data pku_reid_train62.parquet --alias live
 sightline evaluate reid --data pku_reid_train62.parquet --report report
+
+On the 62 people of PKU-ReID, whole, judged in 5 folds by person at a quarter of the pixels and half the epochs:
+
+    sightline evaluate reid --data pku_reid_train62.parquet --set network.height_px=64 --set network.width_px=24 \
+        --set augmentation.pad_px=3 --set augmentation.erase=0 --set optim.epochs=20 --set loss.triplet_after=8
+
+mAP .254 (.226 to .285) by the usual rule and .402 (.369 to .437) across cameras; a colour histogram has .056 and .243,
+the network untrained .082 and .163. The defaults below, 128 × 48 pixels and 40 epochs, have not been measured.
+
+Batch-hard triplets at full weight from the first step, with few and fresh weights, kept the loss where it began: at
+epoch 5 of fold 1 mAP .074, .136 without them. They come in after some epochs, at less weight.
 """
 
 from __future__ import annotations

@@ -47,6 +47,11 @@ class EpochReport(NamedTuple):
     matches_per_s: float  # learned from, by all workers together
     left_s: float  # to the last epoch, if the others take as long
 
+    @property
+    def rate(self) -> str:
+        """How fast it goes, in words."""
+        return f"{self.matches_per_s:,.0f} matches/s"
+
 
 class Fitted(NamedTuple):
     """The weights that were kept, calibrated if the recipe asks for it, and the reports of all epochs."""

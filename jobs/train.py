@@ -2,9 +2,10 @@
 
     ray job submit --working-dir . -- python -m jobs.train win-tsstn --data PATH --set optim.lr=3e-4
 
-The data is any source that `jobs.datasets.load_matches` takes. Training runs on Ray Train, or in this very process
-where the recipe asks for no workers. Either way the run leaves a folder (`jobs.runs`), from which it goes on where it
-was cut short.
+A recipe brings its task (`jobs.task`): data, a training loop, and words about both. For win prediction the data is any
+source that `jobs.datasets.load_matches` takes, and training runs on Ray Train, or in this very process where the recipe
+asks for no workers; for people it is a file that `jobs.reid.crops` reads. Either way the run leaves a folder
+(`jobs.runs`), from which it goes on where it was cut short.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,18 +23,24 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.errors import UsageProblem
 from jobs.recipes.overrides import restored
+from jobs.recipes.reid import OSNET, RESNET50, ReID
 from jobs.recipes.win_tsstn import SIMULATED, WinTSSTN
+from jobs.task import OnEpoch, Report, Task
 
 if TYPE_CHECKING:
     from jobs.datasets import MatchSet, Split
-    from jobs.fit_tsstn import EpochReport, Fitted
+    from jobs.fit_tsstn import Fitted
     from jobs.runs.folder import OpenRun
     from models.store import Manifest, ModelStore
 
-RECIPES = {"win-tsstn": WinTSSTN(data=""), "win-tsstn-simulated": SIMULATED}
-OnEpoch = Callable[["EpochReport"], None]
+Recipe = WinTSSTN | ReID
+RECIPES: dict[str, Recipe] = {
+    "win-tsstn": WinTSSTN(data=""),
+    "win-tsstn-simulated": SIMULATED,
+    "reid-osnet": OSNET,
+    "reid-resnet50": RESNET50,
+}
 
-_RECIPE = "win-tsstn"
 _FEW_MATCHES = 100
 
 
@@ -46,14 +53,13 @@ class TrainResult:
     alias: str | None  # that means it now
     manifest: Manifest
     metrics: dict[str, Any]  # as stored with it
-    reports: tuple[EpochReport, ...]
-    best: EpochReport
-    matches: int  # to learn from
-    frames: int
+    reports: tuple[Report, ...]
+    best: Report
+    counts: Mapping[str, int]  # of what there was to learn from
 
 
 def train(
-    recipe: WinTSSTN,
+    recipe: Recipe,
     *,
     store: Path | str,
     runs: Path,
@@ -69,7 +75,7 @@ def train(
         recipe: what to train on what.
         store: root folder or URL of the model store.
         runs: folder of all runs (`jobs.runs`).
-        name: of the model; by default "tsstn-TITLE".
+        name: of the model; by default "tsstn-TITLE", or that of the recipe.
         alias: to move to the new version; None moves none. All but "candidate" ask for a gate's verdict
             (`models.store.promotion`), which nothing has that is only just trained.
         force: why such an alias is to move all the same; kept in its history.
@@ -87,33 +93,26 @@ def train(
     from jobs.runs.record import RunRecord
 
     _refuse_without_verdict(name, alias, force)
-    matches, split = _read(recipe, on_step)
-    name = name or f"tsstn-{matches.title}"
+    task = _task(recipe, on_step)
+    name = name or task.model_name
     _store(store).prepare(name, alias)
 
     def record(run: str) -> RunRecord:
         return RunRecord(
             run=run,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
-            recipe_name=_RECIPE,
+            recipe_name=task.recipe_name,
             recipe=asdict(recipe),
             store=str(store) if "://" in str(store) else str(Path(store).absolute()),
             name=name,
             alias=alias,
             force=force,
-            data={
-                "source": matches.source,
-                "title": matches.title,
-                "fingerprint": matches.fingerprint,
-                "matches": len(split.train),
-                "held_out": len(split.held_out),
-                "frames": split.train.frames,
-            },
+            data={"source": task.source, "title": task.title, "fingerprint": task.fingerprint, **task.counts},
             environment=environment(),
         )
 
     with begun(runs, record) as run:
-        return _trained(run, recipe, matches, split, on_epoch, on_step)
+        return _trained(run, recipe, task, on_epoch, on_step)
 
 
 def resume(
@@ -140,14 +139,47 @@ def resume(
 
     with continued(runs, run) as opened:
         record = opened.record
-        recipe = restored(WinTSSTN(data=""), record.recipe, str(opened.folder / "run.json"))
-        matches, split = _read(recipe, on_step)
-        if matches.fingerprint != record.data["fingerprint"]:
+        if record.recipe_name not in RECIPES:
+            raise UsageProblem(f"{record.run}: of a recipe {record.recipe_name!r}, which this version does not have")
+        recipe = restored(RECIPES[record.recipe_name], record.recipe, str(opened.folder / "run.json"))
+        task = _task(recipe, on_step)
+        if task.fingerprint != record.data["fingerprint"]:
             raise UsageProblem(
-                f"{recipe.data}: not the data that {record.run} began with (fingerprint {matches.fingerprint}, then "
+                f"{recipe.data}: not the data that {record.run} began with (fingerprint {task.fingerprint}, then "
                 f"{record.data['fingerprint']}); train anew"
             )
-        return _trained(opened, recipe, matches, split, on_epoch, on_step)
+        return _trained(opened, recipe, task, on_epoch, on_step)
+
+
+def _task(recipe: Recipe, on_step: Callable[[str], None]) -> Task:
+    """What the recipe brings, with its data read."""
+    recipe.check()
+    on_step(f"reading {recipe.data}")
+    if isinstance(recipe, WinTSSTN):
+        return _win_task(recipe, on_step)
+    from jobs.reid.task import person_task
+
+    return person_task(recipe)
+
+
+def _win_task(recipe: WinTSSTN, on_step: Callable[[str], None]) -> Task:
+    matches, split = _read(recipe, on_step)
+    few = f"so few say little about others: {_FEW_MATCHES} are a start, a thousand are better"
+    frames = split.train.frames
+    return Task(
+        recipe_name="win-tsstn",
+        model_name=f"tsstn-{matches.title}",
+        title=matches.title,
+        source=matches.source,
+        fingerprint=matches.fingerprint,
+        counts={"matches": len(split.train), "held_out": len(split.held_out), "frames": frames},
+        words=f"{len(split.train):,} matches, {frames:,} frames of {matches.title}",
+        trained_on=_trained_on(matches.source, len(matches), recipe),
+        fit=lambda folder, on_epoch: _fit(folder, recipe, matches, split, on_epoch),
+        held_out={"validation_matches": len(split.held_out)},
+        marks=matches.marks,
+        doubt=few if len(split.train) < _FEW_MATCHES else "",
+    )
 
 
 def _refuse_without_verdict(name: str | None, alias: str | None, force: str) -> None:
@@ -170,8 +202,6 @@ def _read(recipe: WinTSSTN, on_step: Callable[[str], None]) -> tuple[MatchSet, S
     """The matches of the recipe, and which of them are held out."""
     from jobs.datasets import load_matches, split_by_match
 
-    recipe.check()
-    on_step(f"reading {recipe.data}")
     matches = load_matches(recipe.data, recipe.title or None)
     for problem in matches.skipped:
         on_step(problem)
@@ -195,9 +225,8 @@ def _store(store: Path | str) -> ModelStore:
 
 def _trained(
     run: OpenRun,
-    recipe: WinTSSTN,
-    matches: MatchSet,
-    split: Split,
+    recipe: Recipe,
+    task: Task,
     on_epoch: OnEpoch,
     on_step: Callable[[str], None],
 ) -> TrainResult:
@@ -209,22 +238,19 @@ def _trained(
     models, name, alias = _store(run.record.store), run.record.name, run.record.alias
     live = models.alias_state(name)
     verb = "going on" if run.record.resumed else "training"
-    on_step(
-        f"run {run.record.run}: {verb} on {len(split.train):,} matches, {split.train.frames:,} frames of "
-        f"{matches.title}"
-    )
-    if len(split.train) < _FEW_MATCHES:
-        on_step(f"so few say little about others: {_FEW_MATCHES} are a start, a thousand are better")
+    on_step(f"run {run.record.run}: {verb} on {task.words}")
+    if task.doubt:
+        on_step(task.doubt)
 
-    def noted(report: EpochReport) -> None:
+    def noted(report: Report) -> None:
         run.epoch(report._asdict())
         on_epoch(report)
 
-    fitted = _fit(run.folder, recipe, matches, split, noted)
+    fitted = task.fit(run.folder, noted)
     validation = _rounded(fitted.best.validation)
     metrics = {
         "validation": validation,
-        "validation_matches": len(split.held_out),
+        **task.held_out,
         "best_epoch": fitted.best.epoch,
         "train_s": round(fitted.reports[-1].elapsed_s, 1),
         "recipe": asdict(recipe),
@@ -234,13 +260,13 @@ def _trained(
         fitted.model(),
         config_to_json(fitted.config),
         metrics=metrics,
-        title=matches.title,
-        trained_on=_trained_on(matches.source, len(matches), recipe),
-        data_fingerprint=matches.fingerprint,
+        title=task.title,
+        trained_on=task.trained_on,
+        data_fingerprint=task.fingerprint,
         code_version=code_version(),
-        training_matches=matches.marks,
+        training_matches=task.marks,
         parent="" if live is None else f"{name}@{live.version}",
-        recipe={"name": _RECIPE, "config": asdict(recipe)},
+        recipe={"name": task.recipe_name, "config": asdict(recipe)},
         commit=code_commit() or code_version(),
     )
     run.registered(f"{manifest.name}@{manifest.version}")
@@ -256,8 +282,7 @@ def _trained(
         metrics=metrics,
         reports=fitted.reports,
         best=fitted.best,
-        matches=len(split.train),
-        frames=split.train.frames,
+        counts=task.counts,
     )
 
 

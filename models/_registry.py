@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from models.baselines import CausalTransformerConfig, FrameMLPConfig, RecurrentNetConfig
 from models.layers import SlotScale
+from models.osnet import OSNetConfig
+from models.resnet import ResNet50Config
 from models.tsstn import TSSTNConfig
 
 
@@ -153,4 +155,6 @@ _ARCHITECTURES: dict[str, Architecture] = {
     "frame-mlp": _plain("frame-mlp", FrameMLPConfig),
     "recurrent": _plain("recurrent", RecurrentNetConfig),
     "causal-transformer": _plain("causal-transformer", CausalTransformerConfig),
+    "osnet": _plain("osnet", OSNetConfig),
+    "resnet50": _plain("resnet50", ResNet50Config),
 }

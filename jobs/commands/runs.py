@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,7 +44,7 @@ def ls(
             record.recipe_name,
             record.data.get("source", ""),
             record.state,
-            record.metrics.get("log_loss", "-"),
+            record.metrics.get("log_loss", f"mAP {record.metrics['map']}" if "map" in record.metrics else "-"),
             record.model or record.reason,
         )
         if record is not None
@@ -74,7 +76,7 @@ def show(run: Name, as_json: AsJson = False) -> None:
             ("state", record.state),
             ("came of it", record.model or record.reason or "-"),
             ("recipe", f"{record.recipe_name}, seed {record.recipe.get('seed')}"),
-            ("data", f"{data.get('source')}: {data.get('matches')} matches, fingerprint {data.get('fingerprint')}"),
+            ("data", f"{data.get('source')}: {_counts(data)}, fingerprint {data.get('fingerprint')}"),
             ("began", record.started),
             ("went on", ", ".join(record.resumed) or "-"),
             ("ended", record.ended or "-"),
@@ -139,6 +141,11 @@ def _seen(folder: Path) -> Seen:
     return see(folder)
 
 
+def _counts(data: Mapping[str, Any]) -> str:
+    """How much there was to learn from: matches, or people and their images."""
+    return ", ".join(f"{data[name]} {name}" for name in ("matches", "people", "images") if name in data)
+
+
 def _figures(seen: Seen) -> dict[str, Any]:
     from jobs.runs.compare import figures
 
@@ -158,8 +165,8 @@ def _draw(shown: list[Seen]) -> None:
         low, high = bounds([seen.curves[curve] for seen in shown])
         for seen in shown:
             values = seen.curves[curve]
-            if not values:
-                continue
+            if not any(math.isfinite(value) for value in values):
+                continue  # another kind of model has this one
             whose = f", {seen.record.run}" if len(shown) > 1 else ""
             console.print(f"\n{words}{whose}, {len(values)} epochs", highlight=False, markup=False)
             lines = chart(values, low, high, width=width, height=_HEIGHT)

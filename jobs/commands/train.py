@@ -15,27 +15,32 @@ from jobs.errors import UsageProblem
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from jobs.fit_tsstn import EpochReport
-    from jobs.recipes.win_tsstn import WinTSSTN
-    from jobs.train import OnEpoch, TrainResult
+    from jobs.task import OnEpoch, Report
+    from jobs.train import Recipe, TrainResult
+
+_WATCHED = {"log_loss": "log-loss", "map": "mAP"}
+"""The figure that is shown while a model trains, whichever of these it has."""
 
 
 def train(
     recipe: Annotated[
         str | None,
-        typer.Argument(help="win-tsstn, or win-tsstn-simulated for thousands of matches that know every group."),
+        typer.Argument(
+            help="win-tsstn, or win-tsstn-simulated for thousands of matches that know every group; reid-osnet or "
+            "reid-resnet50 for people."
+        ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             help="A Riot timeline, OpenDota tables, a gold table (file or folder), a set of `sightline dataset build`, "
-            "or simulator:lol?matches=4000."
+            "or simulator:lol?matches=4000. For people a parquet file with pid, camid and image."
         ),
     ] = None,
     title: Title = None,
     since: Since = None,
     until: Until = None,
-    name: Annotated[str | None, typer.Option(help="In the model store; default: tsstn-TITLE.")] = None,
+    name: Annotated[str | None, typer.Option(help="In the model store; default: tsstn-TITLE, or the recipe's.")] = None,
     alias: Annotated[
         str | None,
         typer.Option(help="That is to mean the new version; default: candidate. Any other needs --force."),
@@ -74,6 +79,7 @@ def train(
     from rich.pretty import Pretty
 
     from jobs.recipes.overrides import with_overrides
+    from jobs.recipes.win_tsstn import WinTSSTN
     from jobs.train import resume as resume_run
     from jobs.train import train as train_recipe
     from models.store import CANDIDATE
@@ -85,23 +91,29 @@ def train(
             raise UsageProblem(
                 "--resume goes on with what was asked for then: give no recipe, and no option but --json"
             )
-        with _progress(console) as on_epoch:
+        with epochs_shown(console) as on_epoch:
             result = resume_run(resume, runs=loaded().settings.home / "runs", on_epoch=on_epoch, on_step=console.log)
         _tell(console, result, as_json)
         return
     if force != bool(reason.strip()):
         raise UsageProblem("--force: say why with --reason TEXT; both are kept in the alias's history")
     chosen = chosen_recipe(recipe, data)
-    chosen = replace(chosen, title=title or "", since=since or 0, until=until or 0)
-    scaling = chosen.scaling if workers is None else replace(chosen.scaling, workers=workers)
-    chosen = with_overrides(replace(chosen, scaling=scaling), changes or ())
+    if isinstance(chosen, WinTSSTN):
+        chosen = replace(chosen, title=title or "", since=since or 0, until=until or 0)
+        scaling = chosen.scaling if workers is None else replace(chosen.scaling, workers=workers)
+        chosen = replace(chosen, scaling=scaling)
+    elif any(each is not None for each in (title, since, until)) or workers:
+        raise UsageProblem(
+            f"{recipe}: trains in this process, on all of the data: leave out --title, --since, --until, --workers"
+        )
+    chosen = with_overrides(chosen, changes or ())
     chosen.check()
     if dry_run:
         emit_json(asdict(chosen)) if as_json else Console().print(Pretty(chosen, expand_all=True))
         return
     settings = loaded().settings
     store = store or settings.models.store
-    with _progress(console) as on_epoch:
+    with epochs_shown(console) as on_epoch:
         result = train_recipe(
             chosen,
             store=store,
@@ -115,7 +127,7 @@ def train(
     _tell(console, result, as_json)
 
 
-def chosen_recipe(recipe: str | None, data: str | None) -> WinTSSTN:
+def chosen_recipe(recipe: str | None, data: str | None) -> Recipe:
     """The recipe of this name, on this data.
 
     Raises:
@@ -136,11 +148,10 @@ def chosen_recipe(recipe: str | None, data: str | None) -> WinTSSTN:
 def _tell(console: Console, result: TrainResult, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from jobs.intervals import MEASURES
     from models.store import CANDIDATE
 
     manifest, best = result.manifest, result.best
-    figures = ", ".join(f"{figure} {best.validation[figure]:.4f}" for figure in MEASURES)
+    figures = ", ".join(f"{figure} {value:.4f}" for figure, value in best.validation.items()) or "nothing held out"
     console.print(
         f"kept epoch {best.epoch} of {len(result.reports)} in {result.reports[-1].elapsed_s:.0f} s: {figures}"
     )
@@ -150,12 +161,12 @@ def _tell(console: Console, result: TrainResult, as_json: bool) -> None:
         ref = f"{manifest.name}@{CANDIDATE}"
         console.print(f"to let it serve: sightline models gate {ref} --data PATH --promote", soft_wrap=True)
     if as_json:
-        told = {"run": result.run, "store": result.store, "matches": result.matches, "metrics": result.metrics}
+        told = {"run": result.run, "store": result.store, **result.counts, "metrics": result.metrics}
         emit_json({**asdict(manifest), **told})
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[OnEpoch]:
+def epochs_shown(console: Console) -> Iterator[OnEpoch]:
     """A bar over the epochs, with the loss, the rate and the time left; one line an epoch where no terminal watches."""
     if not console.is_terminal:
         yield lambda report: console.print(
@@ -168,18 +179,17 @@ def _progress(console: Console) -> Iterator[OnEpoch]:
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("…", total=None, visible=False)
 
-        def show(report: EpochReport) -> None:
+        def show(report: Report) -> None:
             words = _epoch_words(report)
             progress.update(bar, completed=report.epoch, total=report.epochs, description=words, visible=True)
 
         yield show
 
 
-def _epoch_words(report: EpochReport) -> str:
-    return (
-        f"loss {report.train_loss:.4f}, validation log-loss {report.validation['log_loss']:.4f}, "
-        f"{report.matches_per_s:,.0f} matches/s, {_left(report.left_s)} left"
-    )
+def _epoch_words(report: Report) -> str:
+    figures = [f"validation {words} {report.validation[name]:.4f}" for name, words in _WATCHED.items()
+               if name in report.validation]  # fmt: skip
+    return ", ".join([f"loss {report.train_loss:.4f}", *figures, report.rate, f"{_left(report.left_s)} left"])
 
 
 def _left(left_s: float) -> str:

@@ -64,7 +64,11 @@ def _set(config: Any, path: list[str], text: str, assignment: str) -> Any:
         return replace(config, **{name: _set(value, deeper, text, assignment)})
     if deeper:
         raise UsageProblem(f"--set {assignment}: {name} has no fields of its own")
-    return replace(config, **{name: _parse(text, value, assignment)})
+    parsed = _parse(text, value, assignment)
+    try:
+        return replace(config, **{name: parsed})
+    except ValueError as error:  # of a config that checks itself
+        raise UsageProblem(f"--set {assignment}: {error}") from None
 
 
 def _parse(text: str, old: Any, assignment: str) -> Any:

@@ -11,8 +11,16 @@ from typing import Any
 from jobs.runs.folder import look_at
 from jobs.runs.record import RunRecord, read_curve
 
-CURVES = {"train_loss": "training loss", "log_loss": "validation log-loss", "accuracy": "validation accuracy"}
-_FIGURES = ("log_loss", "accuracy", "brier", "auc", "ece", "best_epoch", "train_s")
+CURVES = {
+    "train_loss": "training loss",
+    "log_loss": "validation log-loss",
+    "accuracy": "validation accuracy",
+    "map": "validation mAP",
+    "map_across": "validation mAP across cameras",
+}
+_WIN = ("log_loss", "accuracy", "brier", "auc", "ece")
+_PEOPLE = ("map", "rank1", "map_across", "rank1_across")
+_FIGURES = (*_WIN, *_PEOPLE, "best_epoch", "train_s")
 Row = tuple[str, Any, Any]
 
 

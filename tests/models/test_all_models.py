@@ -12,6 +12,8 @@ import torch
 
 from models._registry import ModelConfig, config_from_json, config_to_json, list_models
 from models.baselines import CausalTransformerConfig, FrameMLPConfig, RecurrentNetConfig
+from models.osnet import OSNetConfig
+from models.resnet import ResNet50Config
 from models.store import SHIPPED, ModelStore
 from models.tsstn import TSSTNConfig
 
@@ -30,14 +32,16 @@ BASELINES: dict[str, ModelConfig] = {
     "recurrent-lstm": RecurrentNetConfig(features=4, cell="lstm", state=3, dropout=0.0),
     "causal-transformer": CausalTransformerConfig(features=4, width=6, heads=2, layers=1),
 }
-ALL: dict[str, ModelConfig] = {**EXAMPLES, **BASELINES}
+PEOPLE: dict[str, ModelConfig] = {
+    "osnet": OSNetConfig(height_px=16, width_px=8, width=0.1, dim=8),
+    "resnet50": ResNet50Config(height_px=16, width_px=8, width=2),
+}
+ALL: dict[str, ModelConfig] = {**EXAMPLES, **BASELINES, **PEOPLE}
 LINE_UPS = [(("Ahri",), ("Jinx",)), (("Zed", "Nobody"), ("Ahri",)), ((), ())]
 
 
 def test_every_architecture_has_an_example() -> None:
-    assert {config_to_json(config)["architecture"] for config in (*EXAMPLES.values(), *BASELINES.values())} == set(
-        list_models()
-    )
+    assert {config_to_json(config)["architecture"] for config in ALL.values()} == set(list_models())
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -49,9 +49,8 @@ class Closed(NamedTuple):
     revision: int
     origin: dict[str, int]  # `_partition`, `_offset`, ... of the row that closed it
     closed_by: str  # data or tick
-    renames: tuple[
-        Rename, ...
-    ]  # identities that became others since the window before, with the first of several windows
+    renames: tuple[Rename, ...]
+    """Identities that became others since the window before, with the first of several windows."""
 
 
 @dataclass(frozen=True)

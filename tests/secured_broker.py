@@ -9,8 +9,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,8 @@ from streaming.kafka.broker import EmbeddedBroker
 from streaming.kafka.clients import open_admin
 from streaming.kafka.granting import acl, grant
 from streaming.kafka.settings import KafkaSettings
+from tests.waiting import wait_until
 
-PATIENCE_S = 30.0
 SCRAM, MTLS = "SCRAM", "MTLS"
 
 _SECURED = """\
@@ -148,14 +147,14 @@ class SecuredBroker(EmbeddedBroker):
         """Grant, and wait until it counts."""
         grant(self.super_user, principal, rights)
         wanted = {acl(principal, right) for right in rights}
-        wait_for(lambda: wanted <= set(self._acls(principal)))
+        wait_until(lambda: wanted <= set(self._acls(principal)))
 
     def forbid(self, principal: str, rights: Sequence[Right]) -> None:
         """Take rights away, and wait until that counts."""
         unwanted = {acl(principal, right) for right in rights}
         with open_admin(self.super_user) as admin:
             admin.delete_acls(list(unwanted))
-        wait_for(lambda: not unwanted & set(self._acls(principal)))
+        wait_until(lambda: not unwanted & set(self._acls(principal)))
 
     def _acls(self, principal: str) -> list[Any]:
         everything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
@@ -168,13 +167,6 @@ class SecuredBroker(EmbeddedBroker):
 def principal(listener: str, user: str) -> str:
     """How Kafka calls a user who came in there."""
     return f"User:CN={user}" if listener == MTLS else f"User:{user}"
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def _password(user: str) -> str:

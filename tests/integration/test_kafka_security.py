@@ -44,7 +44,8 @@ from streaming.topics import (
     state_topic,
 )
 from streaming.transport import AccessDenied, Output, TransportUnavailable
-from tests.secured_broker import MTLS, SCRAM, Authority, SecuredBroker, principal, wait_for
+from tests.secured_broker import MTLS, SCRAM, Authority, SecuredBroker, principal
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -207,7 +208,7 @@ def test_a_publisher_goes_on_when_it_is_given_the_right(broker: SecuredBroker) -
             publisher.flush(POLL_S)
             return publisher.acknowledged > 0
 
-        wait_for(is_published)
+        wait_until(is_published)
 
 
 def test_without_the_right_to_create_a_topic_it_is_named(broker: SecuredBroker) -> None:

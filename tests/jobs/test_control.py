@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from streaming.codec import Decoder, PackagedRegistry
 from streaming.kafka.admin import ensure_topics, read_all
 from streaming.kafka.settings import KafkaSettings
 from streaming.topics import CONTROL
+from tests.waiting import wait_until
 
 MOVE = AliasMove("rollback", 4, 5, "ann@desk", "2026-11-22T12:00:00.000+00:00", "worse")
 
@@ -52,12 +52,3 @@ def test_a_move_is_heard_by_who_follows(kafka: str) -> None:
     assert {name: said[name] for name in ("entity", "kind", "version", "moves", "who")} == {
         "entity": "m@live", "kind": "rollback", "version": 4, "moves": 3, "who": "ann@desk",
     }  # fmt: skip
-
-
-def wait_until(what: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(6_000):
-        if what():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not come about")

@@ -22,6 +22,7 @@ from streaming.features.catalogue import title_spec
 from streaming.pipeline import DependencyUnavailable
 from streaming.pipelines.win_prediction import STATE_FLOATS, Arrays
 from streaming.releases import Release, ReleasedPredict, ReleaseLost
+from tests.waiting import wait_until
 
 NAME, LIVE = "tsstn-lol", "tsstn-lol@live"
 CONFIG = TSSTNConfig(groups=tuple(title_spec("lol").groups.items()), hidden=2, state=3, slots=4)
@@ -70,15 +71,6 @@ class Prepared:
 
 def watch_of(store: ModelStore, prepared: Callable[[str, str], None], reference: str = LIVE) -> ReleaseWatch:
     return ReleaseWatch([str(store.own)], {"lol": reference}, prepared)
-
-
-def eventually(what: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(6_000):
-        if what():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not come about")
 
 
 def test_a_promotion_is_prepared_and_then_offered_and_so_is_its_rollback(store: ModelStore) -> None:
@@ -190,10 +182,10 @@ def test_a_nudge_is_looked_into_at_once(store: ModelStore) -> None:
     watch = ReleaseWatch([str(store.own)], {"lol": LIVE}, Prepared(), period_s=3_600.0)
     watch.start()
     try:
-        eventually(lambda: "lol" in watch.offered)
+        wait_until(lambda: "lol" in watch.offered)
         go(store, 2)
         watch.nudge()
-        eventually(lambda: watch.offered["lol"].version == 2)
+        wait_until(lambda: watch.offered["lol"].version == 2)
     finally:
         watch.stop()
 
@@ -294,14 +286,14 @@ def test_a_worker_follows_its_alias_and_answers_by_the_release_it_is_told(
     assert isinstance(following, ReleasedPredict)
     with pytest.raises(KeyError, match="no model for title 'chess'; there are: lol"):
         following.offered("chess")
-    eventually(lambda: is_offered(following, 1))
+    wait_until(lambda: is_offered(following, 1))
     old = following.offered("lol")
     go(store, 2)
-    eventually(lambda: is_offered(following, 2))
+    wait_until(lambda: is_offered(following, 2))
     new = following.offered("lol")
     assert [following("lol", request(), release).model_version for release in (old, new)] == ["1", "2"]
     rollback(store, NAME)
-    eventually(lambda: is_offered(following, 1))
+    wait_until(lambda: is_offered(following, 1))
     assert following.offered("lol").moves == 3
 
 
@@ -311,10 +303,10 @@ def test_a_hint_is_looked_into_at_once_wherever_the_models_are(store: ModelStore
     following = Following(local, [place], {"lol": LIVE}, hints=Hinting(), period_s=3_600.0)
     there = pickle.loads(pickle.dumps(following))  # noqa: S301 - our own bytes
     try:
-        eventually(lambda: is_offered(there, 1))
+        wait_until(lambda: is_offered(there, 1))
         go(store, 2)
         Hinting.said.set()
-        eventually(lambda: is_offered(there, 2))
+        wait_until(lambda: is_offered(there, 2))
         assert not Hinting.ended.is_set()
     finally:
         there.close()
@@ -343,12 +335,12 @@ def is_offered(following: Following, version: int) -> bool:
 def test_a_tampered_version_leaves_a_worker_at_the_old_one_with_an_alert(
     following: Following, store: ModelStore
 ) -> None:
-    eventually(lambda: is_offered(following, 1))
+    wait_until(lambda: is_offered(following, 1))
     go(store, 2)
-    eventually(lambda: is_offered(following, 2))
+    wait_until(lambda: is_offered(following, 2))
     tamper(store, 3)
     store.set_alias(NAME, "live", 3)
-    eventually(lambda: following.alerts() != ())
+    wait_until(lambda: following.alerts() != ())
     (alert,) = following.alerts()
     assert f"{NAME}@3 ({LIVE}) cannot take over, {NAME}@2 answers on" in alert and "weights.safetensors" in alert
     assert is_offered(following, 2)
@@ -357,13 +349,13 @@ def test_a_tampered_version_leaves_a_worker_at_the_old_one_with_an_alert(
 
 
 def test_it_travels_without_its_models_and_its_thread(following: Following) -> None:
-    eventually(lambda: is_offered(following, 1))
+    wait_until(lambda: is_offered(following, 1))
     here = following.offered("lol")
     packed = pickle.dumps(following)
     assert len(packed) < 2_000
     there = pickle.loads(packed)  # noqa: S301 - our own bytes
     try:
-        eventually(lambda: is_offered(there, 1))
+        wait_until(lambda: is_offered(there, 1))
         assert np.array_equal(there("lol", request(), here).logit, following("lol", request(), here).logit)
     finally:
         there.close()

@@ -15,6 +15,7 @@ from serve.win import ServePredict, WinReplica, cut_by_match
 from serve.win_app import AppKeeper, AppState, DeploymentFailed, app_name, reason_of
 from streaming.pipeline import DependencyUnavailable
 from streaming.transport import Fenced
+from tests.waiting import wait_until
 
 
 class Cluster:
@@ -62,15 +63,6 @@ def keeper_of(app: FakeApp, on_failure: Callable[[], None] = lambda: None) -> Ap
     return AppKeeper(app, on_failure, look_s=0.01)
 
 
-def eventually(what: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(2_000):
-        if what():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not come about")
-
-
 def test_it_is_deployed_awaited_and_deleted_at_the_end() -> None:
     app = FakeApp(Cluster(), "win-1")
     keeper = keeper_of(app)
@@ -85,7 +77,7 @@ def test_a_cluster_without_room_is_waited_for_and_the_wait_can_be_ended_at_once(
     app.cluster.running, app.cluster.message = False, "1 replica waits for GPU: 1"
     keeper = keeper_of(app)
     keeper.start()
-    eventually(lambda: "waits for GPU" in keeper.waits_for)
+    wait_until(lambda: "waits for GPU" in keeper.waits_for)
     predict = ServePredict(keeper.loading)
     with pytest.raises(DependencyUnavailable, match="being loaded"):
         predict("lol", request_of(1))
@@ -99,7 +91,7 @@ def test_an_app_that_someone_deleted_is_deployed_again() -> None:
     keeper.start()
     keeper.loading.result(10)
     app.cluster.deployment = None
-    eventually(lambda: app.deployed == 2)
+    wait_until(lambda: app.deployed == 2)
     keeper.stop(delete=False)
     assert app.cluster.deployment == "win-1"
 
@@ -111,7 +103,7 @@ def test_an_app_that_cannot_be_deployed_again_at_once_is_when_the_cluster_answer
     keeper.loading.result(10)
     app.cluster.refuses = 3
     app.cluster.deployment = None
-    eventually(lambda: app.deployed == 2)
+    wait_until(lambda: app.deployed == 2)
     keeper.stop(delete=False)
     assert keeper.failure is None and app.cluster.deployment == "win-1"
 
@@ -147,7 +139,7 @@ def test_a_cluster_that_does_not_answer_for_a_while_ends_nothing() -> None:
     app.cluster.away = True
     keeper = keeper_of(app)
     keeper.start()
-    eventually(lambda: keeper.state.replicas == -1)
+    wait_until(lambda: keeper.state.replicas == -1)
     app.cluster.away = False
     keeper.loading.result(10)
     app.cluster.away = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +19,7 @@ from streaming.codec import Decoder, PackagedRegistry
 from streaming.features.jpeg import BadJpeg, Image
 from streaming.records import Records
 from tests.camera_frames import T0_MS
+from tests.waiting import wait_until
 
 CAMERA = Camera(id="door", source="rtsp://u:pa55@h/x", purpose="count visitors", retention_days=7, fps=10.0)
 QUICK = CaptureConfig(back_off=BackOff(0.001, 0.002), retry_s=0.001)
@@ -105,13 +105,6 @@ def process(
     return CameraProcess(CAMERA, source, encoder, log, stopping or threading.Event(), now_s=hurrying(), config=config)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "did not come about"
-        time.sleep(0.002)
-
-
 def roomy(frames: int) -> CaptureConfig:
     return CaptureConfig(buffer_frames=frames, back_off=QUICK.back_off, retry_s=QUICK.retry_s)
 
@@ -134,7 +127,7 @@ def test_when_kafka_is_slow_the_oldest_are_dropped_and_counted_and_the_newest_is
     camera = process(source, log, config=roomy(4))
     runner = threading.Thread(target=camera.run)
     runner.start()
-    wait_for(lambda: camera.status.captured == 50)
+    wait_until(lambda: camera.status.captured == 50)
     log.gate.set()
     runner.join(DEADLINE_S)
     status, rows = camera.status, log.rows
@@ -159,7 +152,7 @@ def test_a_camera_that_is_lost_is_tried_again_until_it_is_there() -> None:
     camera = process(source, log, stopping)
     runner = threading.Thread(target=camera.run)
     runner.start()
-    wait_for(lambda: camera.status.sent >= 3)  # the last script again and again
+    wait_until(lambda: camera.status.sent >= 3)  # the last script again and again
     stopping.set()
     runner.join(DEADLINE_S)
     assert not runner.is_alive()
@@ -176,7 +169,7 @@ def test_why_a_camera_is_lost_is_said(caplog: pytest.LogCaptureFixture) -> None:
     camera = process(Scripted([SourceLost("rtsp://***@h/x: refused")], live=True), Log(), stopping, config)
     runner = threading.Thread(target=camera.run)
     runner.start()
-    wait_for(lambda: camera.status.state == "lost")
+    wait_until(lambda: camera.status.state == "lost")
     assert camera.status.reason == "rtsp://***@h/x: refused"
     stopping.set()  # while it waits for its next try
     runner.join(DEADLINE_S / 4)
@@ -190,7 +183,7 @@ def test_a_live_camera_that_ends_is_lost_and_a_recording_that_ends_has_ended() -
     camera = process(source, Log(), stopping)
     runner = threading.Thread(target=camera.run)
     runner.start()
-    wait_for(lambda: source.opened > 2)
+    wait_until(lambda: source.opened > 2)
     stopping.set()
     runner.join(DEADLINE_S)
     recording = Scripted([[frame(0)]])
@@ -223,7 +216,7 @@ def test_a_live_camera_of_nothing_but_bad_frames_is_opened_anew() -> None:
     camera = process(source, Log(), stopping)
     runner = threading.Thread(target=camera.run)
     runner.start()
-    wait_for(lambda: camera.status.sent >= 1)
+    wait_until(lambda: camera.status.sent >= 1)
     stopping.set()
     runner.join(DEADLINE_S)
     assert source.opened >= 2 and camera.status.unusable == 250
@@ -237,7 +230,7 @@ def test_a_smart_camera_is_believed_about_its_times_unless_its_clock_is_wrong() 
     camera = process(source, log, stopping, config=roomy(50))
     runner = threading.Thread(target=camera.run)
     runner.start()
-    wait_for(lambda: camera.status.sent >= 3)
+    wait_until(lambda: camera.status.sent >= 3)
     stopping.set()
     runner.join(DEADLINE_S)
     times = log.rows["captured_ms"].to_list()
@@ -255,7 +248,7 @@ def test_a_smart_camera_whose_clock_is_set_back_a_little_does_not_take_time_back
     camera = process(source, log, stopping, config)
     runner = threading.Thread(target=camera.run)
     runner.start()
-    wait_for(lambda: camera.status.sent == 2)
+    wait_until(lambda: camera.status.sent == 2)
     stopping.set()
     runner.join(DEADLINE_S)
     assert log.rows["captured_ms"].to_list() == [T0_MS + 5_000] * 2
@@ -268,7 +261,7 @@ def test_a_recording_that_is_not_due_yet_does_not_hold_up_the_end() -> None:
     camera = CameraProcess(CAMERA, source, encoder, log, stopping)
     runner = threading.Thread(target=camera.run)
     runner.start()
-    wait_for(lambda: camera.status.sent == 1)
+    wait_until(lambda: camera.status.sent == 1)
     stopping.set()
     runner.join(DEADLINE_S / 4)
     assert not runner.is_alive() and camera.status.state == "ended"

@@ -26,6 +26,7 @@ from streaming.runners.preprocess import preprocess
 from streaming.simulators.match import simulate
 from streaming.testing import MemoryLog, MemorySource
 from streaming.transport import Fetched, LogCorrupt, OffsetsExpired
+from tests.waiting import wait_until
 
 PATIENCE_S = 20.0
 TOPIC = "in"
@@ -146,13 +147,6 @@ def in_thread(batches: Iterator[Parts]) -> queue.Queue[Parts | BaseException | N
 
     threading.Thread(target=run, daemon=True).start()
     return found
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_task_reads_until_its_epoch_is_closed_and_the_next_goes_on_there(

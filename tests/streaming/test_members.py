@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from streaming.transport import Member, NoLongerOwned, Output
 from tests.transport_labs import PATIENCE_S, Lab, Row, numbered, read_rest, rows
+from tests.waiting import wait_until
 
 
 class Membership:
@@ -55,13 +55,6 @@ def join(lab: Lab) -> Iterator[Callable[[], Membership]]:
     yield joined
     for member in members:
         member.leave()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 Join = Callable[[], Membership]

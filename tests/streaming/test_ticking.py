@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
@@ -12,9 +11,8 @@ import pytest
 from streaming.runners.ticking import PERIOD_MS, Ticker
 from streaming.testing import MemoryLog, MemorySource
 from streaming.transport import TransportUnavailable
+from tests.waiting import PATIENCE_S, wait_until
 from tests.windowed import pipeline, stages
-
-PATIENCE_S = 60.0
 
 Told = tuple[int, dict[int, int]]
 """Of a tick: its time, and the positions."""
@@ -50,16 +48,9 @@ class World(MemorySource):
             found.append(self.due(positions))
             return found[-1] is not None
 
-        wait_for(comes)
+        wait_until(comes)
         assert found[-1] is not None
         return found[-1]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -134,7 +125,7 @@ def test_a_log_that_is_away_makes_no_ticks_and_is_told_of_once(world: World, cap
     world.end = TransportUnavailable("the log is away")
     with caplog.at_level(logging.WARNING):
         for number in (1, 2, 3):
-            wait_for(lambda number=number: world.due({0: 1}) is None and len(world.asked_at_ms) == number)  # type: ignore[misc]
+            wait_until(lambda number=number: world.due({0: 1}) is None and len(world.asked_at_ms) == number)  # type: ignore[misc]
             world.now_ms += PERIOD_MS
         world.end = {0: 1}
         assert world.heard({0: 1})[1] == {0: 1}

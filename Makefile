@@ -29,8 +29,12 @@ demo: setup ## Everything on this machine, with matches to watch, until Ctrl-C
 	@exec $(BIN)/sightline demo $(ARGS)
 
 .PHONY: test
-test: setup ## All tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+test: setup ## The tests, but for those that take long
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
+
+.PHONY: test-long
+test-long: setup ## The tests that take long
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long $(ARGS)
 
 .PHONY: lint
 lint: .venv/.installed ## Style, format, types, and who may import whom

@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 Described = list[dict[str, Any]]
 """Every model, as `LocalPredict.describe` has it."""
 
-_WORKER_IMPORTS = ("torch", "serve.win", "streaming.pipelines.win_prediction", "streaming.runners.worker")
 _WORKER_START_UP_S = 8.0  # a process, joining the group, and the state of the partitions it takes
 
 
@@ -37,7 +36,16 @@ def processes_for(settings: Settings) -> list[Any]:
     """Of the first workers, to be started before all else: their way to the first answer is the longest."""
     from streaming.runners.continuous import standby
 
-    return standby(_fewest(settings), _WORKER_IMPORTS)
+    return standby(_fewest(settings), _load_imports)
+
+
+def _load_imports() -> None:
+    """For their time, not for their names."""
+    import torch  # noqa: F401
+
+    import serve.win  # noqa: F401
+    import streaming.pipelines.win_prediction
+    import streaming.runners.worker  # noqa: F401
 
 
 def _fewest(settings: Settings) -> int:

@@ -9,7 +9,6 @@ changelog. Workers come and go while it runs (`scale`). A pipeline that shares s
 
 from __future__ import annotations
 
-import importlib
 import logging
 import threading
 import time
@@ -77,9 +76,8 @@ class _Actor:
         self._worker: Worker | None = None
         self._is_stopped = False
 
-    def load(self, modules: Sequence[str]) -> None:
-        for module in modules:
-            importlib.import_module(module)
+    def load(self, load: Callable[[], None]) -> None:
+        load()
 
     def run(self, make: MakeWorker, number: int) -> None:
         self._worker = worker = make(number, self._told)
@@ -95,17 +93,17 @@ class _Actor:
         return self._told.news(), frozenset() if self._worker is None else self._worker.owned
 
 
-def standby(count: int, modules: Sequence[str], *, cpus: float = CPUS_PER_WORKER) -> list[Any]:
-    """Processes for so many workers, which import these modules while the caller prepares what a worker needs.
+def standby(count: int, load: Callable[[], None], *, cpus: float = CPUS_PER_WORKER) -> list[Any]:
+    """Processes for so many workers, which get ready while the caller prepares what a worker needs.
 
     Args:
         count: how many.
-        modules: by name, in the order in which they are wanted.
+        load: called there at once; imports what takes long.
         cpus: logical, of each.
     """
     actors = [_started(cpus) for _ in range(count)]
     for actor in actors:
-        actor.load.remote(modules)
+        actor.load.remote(load)
     return actors
 
 

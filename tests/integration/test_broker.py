@@ -163,6 +163,7 @@ def test_a_broker_that_dies_while_starting_says_its_last_words(tmp_path: Path, m
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.long
 def test_nothing_is_lost_or_doubled_when_the_broker_is_killed_under_load(home: Path) -> None:
     broker = EmbeddedBroker(home)
     broker.start()

@@ -102,6 +102,7 @@ def test_a_worker_whose_node_is_killed_is_replaced_on_another(
     stream.goes_on_after_its_node_is_killed(cluster, continuous(stream))
 
 
+@pytest.mark.long
 def test_a_read_task_whose_node_is_killed_is_run_again_on_another(
     cluster: Cluster, kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

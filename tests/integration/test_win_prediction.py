@@ -312,7 +312,7 @@ def pid_of(broker: EmbeddedBroker) -> int:
     return pid
 
 
-@pytest.mark.parametrize("away", [killed, suspended])
+@pytest.mark.parametrize("away", [killed, pytest.param(suspended, marks=pytest.mark.long)])
 def test_a_broker_that_goes_away_in_mid_stream_is_waited_for_and_nothing_is_lost_or_doubled(
     broker: EmbeddedBroker,
     kafka: KafkaSettings,

@@ -203,6 +203,7 @@ def test_train_stores_a_version_that_says_where_it_comes_from(tmp_path: Path) ->
     assert stored.build().config == SMALL.sizes.build("lol")
 
 
+@pytest.mark.long
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")  # Ray warns of its own defaults
 def test_a_ray_train_worker_gives_the_same_weights_as_this_process(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_two_workers_with_half_batches_give_what_one_gives(split: Split, undistu
         assert two.validation == pytest.approx(one.validation, abs=1e-5, nan_ok=True)
 
 
+@pytest.mark.long
 def test_two_workers_that_learn_from_their_halves_in_pieces_give_it_as_well(split: Split, tmp_path: Path) -> None:
     recipe = with_overrides(RECIPE, ["optim.epochs=2"])
     pieces = with_overrides(recipe, ["optim.accumulate=2"])  # of shares of 4, 3, 2 and 1
@@ -89,6 +90,7 @@ def test_a_killed_worker_costs_no_bit(split: Split, undisturbed: Fitted, tmp_pat
     assert [r.train_loss for r in fitted.reports] == [r.train_loss for r in undisturbed.reports]
 
 
+@pytest.mark.long
 def test_a_checkpoint_that_cannot_be_written_ends_all_workers_and_says_why(split: Split, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.part").mkdir()  # in the way
     epochs: list[int] = []

@@ -310,7 +310,7 @@ KINDS = [
     "wrong id",
     "wrong magic",
 ]
-CORRUPTIONS = 10_400
+OF_EACH_KIND = 51  # with every schema: more than 10,000 in all
 
 
 @pytest.mark.parametrize("schema_id", SCHEMAS)
@@ -319,7 +319,7 @@ def test_corrupt_records_are_named_and_disturb_no_other(schema_id: int) -> None:
     schema = SCHEMAS[schema_id]
     oracle, decoder = Oracle(schema), Decoder(schema, SCHEMAS)
     seen: Counter[str] = Counter()
-    while sum(seen.values()) < CORRUPTIONS / len(SCHEMAS):
+    while min(seen[kind] for kind in KINDS) < OF_EACH_KIND:
         size = rng.choice([1, 5, 40, 200])
         good = [framed(schema_id, written(oracle.schema, datum(oracle.type, rng))) for _ in range(size)]
         values: list[bytes | None] = list(good)
@@ -328,7 +328,6 @@ def test_corrupt_records_are_named_and_disturb_no_other(schema_id: int) -> None:
             values[row] = corrupt(kind, good[row], rng.choice(good), rng)
             seen[kind] += 1
         check(schema_id, oracle, decoder, values)
-    assert min(seen[kind] for kind in KINDS) > 50
 
 
 def check(schema_id: int, oracle: Oracle, decoder: Decoder, values: list[bytes | None]) -> None:

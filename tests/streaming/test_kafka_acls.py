@@ -31,7 +31,6 @@ def test_a_run_reads_its_source_and_its_state_and_writes_what_it_makes() -> None
         "Write on topic match.insights",
         "Write on topic match.events.dead-letters",
         "Describe on topic match.events.dead-letters.marks",
-        "Describe on topic match.insights.shadow",
         "Read on topic sightline.state.win-prediction",
         "Write on topic sightline.state.win-prediction",
         "Write on topic sightline.status",

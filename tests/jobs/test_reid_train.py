@@ -68,10 +68,10 @@ def test_training_stores_a_model_and_keeps_the_run(file: Path, tmp_path: Path) -
         replace(TINY, data=str(file), validation=0.4),
         store=tmp_path / "store",
         runs=tmp_path / "runs",
-        alias="live",
+        alias="candidate",
         on_step=told.append,
     )
-    stored = ModelStore(tmp_path / "store").load("reid-osnet@live")
+    stored = ModelStore(tmp_path / "store").load("reid-osnet@candidate")
     assert isinstance(stored.build(), PersonEmbedder)
     assert stored.manifest.title == "person" and stored.manifest.recipe["name"] == "reid-osnet"
     assert stored.manifest.trained_on == "people.parquet, 4 people, 24 images"

@@ -117,7 +117,7 @@ def test_what_makes_no_sense_is_refused(sightline: Run_, arguments: list[str], s
         ("trian win-tsstn", "no command 'trian' to run by itself; did you mean train?"),
         ("evaluate", "no command '' to run by itself; there are: win"),
         ("schedule run", "no command 'schedule' to run by itself"),
-        ("train win-tsst --data x", "no recipe 'win-tsst'; there are: win-tsstn"),
+        ("train win-tsst --data x", "no recipe 'win-tsst'; there are: reid-osnet"),
         ("train", "name a recipe, one of reid-osnet"),
         ("train win-tsstn", "say what to learn from: --data PATH"),
         ("train win-tsstn --dta x", "--dta"),

@@ -55,6 +55,7 @@ def test_format() -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long  # `make lint` does it as well
 def test_types() -> None:
     run("mypy")
 

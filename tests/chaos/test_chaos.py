@@ -49,7 +49,13 @@ SHORT = [
 
 
 @pytest.mark.parametrize(
-    ("name", "runner", "delivery"), [pytest.param(*case, marks=on_kafka, id="-".join(case)) for case in SHORT]
+    ("name", "runner", "delivery"),
+    [
+        pytest.param(
+            *case, marks=[*on_kafka, *([pytest.mark.long] if AT_LEAST_ONCE in case else [])], id="-".join(case)
+        )
+        for case in SHORT
+    ],
 )
 def test_the_invariant_holds(name: str, runner: str, delivery: str, broker: LabBroker, tmp_path: Path) -> None:
     result = perform(SCENARIOS[name], runner, broker, seed=1, folder=tmp_path, long=False, delivery=delivery)

@@ -150,6 +150,7 @@ def test_all_of_the_past_into_another_topic_and_the_live_group_notices_nothing(w
     assert world.ends("again") == filled
 
 
+@pytest.mark.long
 def test_a_range_of_time_into_a_parquet_file(world: World, run: Run, tmp_path: Path) -> None:
     before = world.standing()
     second_ms = BEGIN_MS + APART_MS

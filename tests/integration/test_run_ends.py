@@ -101,6 +101,7 @@ def test_sigterm_ends_a_run_that_waits_for_a_cluster_without_room(start: Callabl
     assert last_status(kafka)[0] == "stopped"
 
 
+@pytest.mark.long
 def test_a_model_that_is_missing_ends_a_run_with_its_name(start: Callable[..., Process], kafka: str) -> None:
     run = start(
         "jobs.run",
@@ -113,7 +114,9 @@ def test_a_model_that_is_missing_ends_a_run_with_its_name(start: Callable[..., P
     assert last.startswith("sightline: ") and "tsstn-lol" in last and "4711" in last
 
 
-@pytest.mark.parametrize("moment", ["preparing the data folder", "starting Kafka", "Kafka: "])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("preparing the data folder", marks=pytest.mark.long), "starting Kafka", "Kafka: "]
+)
 def test_ctrl_c_ends_a_demo_that_starts(start: Callable[..., Process], tmp_path: Path, moment: str) -> None:
     demo = start("jobs.cli", "demo", "--port", "0", PYTHONUNBUFFERED="1")
     demo.wait_until(demo.said(moment))

@@ -49,13 +49,13 @@ from streaming.identities.memory import (
 from streaming.pipeline import Facts
 from streaming.state import Slots, StateTable
 from streaming.tracking.looks import has_look, unit_looks
+from streaming.windows.clock import ORIGIN
 
 PATIENCE_MS = 60_000
 NOTE_MS = 500
 """When a track was last seen, and where, is written down so often, that a row of state is not written each frame."""
 
 _PLENTY, _LATER_MS, _MOST_WEIGHT = 12, 2_000, 32  # looks of a track taken as they come, then one so often, and weight
-_ORIGIN = ("_partition", "_offset", "_ingest_time_ms", "_schema_id")
 
 
 class IdentityStage:
@@ -241,7 +241,7 @@ class IdentityStage:
         if not made:
             return sightings.drop("_row")
         at = [row for row, _ in made]
-        shared = [name for name in (*_ORIGIN, "captured_ms", "frame", "_row") if name in sightings.columns]
+        shared = [name for name in (*ORIGIN, "captured_ms", "frame", "_row") if name in sightings.columns]
         corrections = self.corrected([one for _, one in made]).hstack(sightings[at].select(shared))
         return pl.concat([sightings, corrections], how="diagonal").sort("_row", maintain_order=True).drop("_row")
 

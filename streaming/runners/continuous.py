@@ -31,9 +31,7 @@ _LOOK_S = 0.25
 _REPORT_S = 0.5
 _STOP_S = 20.0
 _RESTART_PAUSES_S = (0.0, 0.5, 2.0, 5.0)
-
-CPUS_PER_WORKER = 0.25
-"""Logical; a worker mostly waits for the log."""
+_CPUS_PER_WORKER = 0.25  # logical; a worker mostly waits for the log
 
 MakeWorker = Callable[[int, Progress], "Worker"]
 """(number, where it keeps its counters) to a worker. Travels to the worker's process, and is called there; workers of
@@ -93,23 +91,22 @@ class _Actor:
         return self._told.news(), frozenset() if self._worker is None else self._worker.owned
 
 
-def standby(count: int, load: Callable[[], None], *, cpus: float = CPUS_PER_WORKER) -> list[Any]:
+def standby(count: int, load: Callable[[], None]) -> list[Any]:
     """Processes for so many workers, which get ready while the caller prepares what a worker needs.
 
     Args:
         count: how many.
         load: called there at once; imports what takes long.
-        cpus: logical, of each.
     """
-    actors = [_started(cpus) for _ in range(count)]
+    actors = [_started() for _ in range(count)]
     for actor in actors:
         actor.load.remote(load)
     return actors
 
 
-def _started(cpus: float) -> Any:
+def _started() -> Any:
     actor: Any = ray.remote(_Actor)
-    return actor.options(num_cpus=cpus, max_concurrency=3).remote()  # it runs, is asked, and is stopped
+    return actor.options(num_cpus=_CPUS_PER_WORKER, max_concurrency=3).remote()  # it runs, is asked, and is stopped
 
 
 @dataclass
@@ -130,7 +127,6 @@ class ContinuousRunner:
         make: makes a worker, in its own process.
         workers: how many.
         standby: processes that are there already, for the first of them.
-        cpus_per_worker: logical.
         clock: milliseconds, UTC.
     """
 
@@ -140,13 +136,12 @@ class ContinuousRunner:
         workers: int = 1,
         *,
         standby: Sequence[Any] = (),
-        cpus_per_worker: float = CPUS_PER_WORKER,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         if workers < 1:
             raise ValueError(f"a runner needs 1 worker or more, not {workers}")
         self._make, self._wanted = make, workers
-        self._standby, self._cpus_per_worker = list(standby), cpus_per_worker
+        self._standby = list(standby)
         self._running: dict[int, _Running] = {}
         self._leaving: list[_Running] = []
         self._deaths: dict[int, int] = {}
@@ -203,7 +198,7 @@ class ContinuousRunner:
         """Start who is missing, and ask who is too many to leave."""
         for number in range(self._wanted):
             if number not in self._running and time.monotonic() >= self._due.get(number, 0.0):
-                actor = self._standby.pop() if self._standby else _started(self._cpus_per_worker)
+                actor = self._standby.pop() if self._standby else _started()
                 self._running[number] = _Running(number, actor, actor.run.remote(self._make, number))
         for number in [number for number in self._running if number >= self._wanted]:
             running = self._running.pop(number)

@@ -24,7 +24,6 @@ import polars as pl
 from streaming.event_time import Ints
 from streaming.pipeline import Facts
 from streaming.state import Column, StateTable
-from streaming.store.figures import ORIGIN_SCHEMA, frame_of, with_origin
 from streaming.store.geometry import Bools, Floats
 from streaming.store.plan import StorePlan
 from streaming.store.rules import (
@@ -37,6 +36,7 @@ from streaming.store.rules import (
     Loitering,
     Rule,
 )
+from streaming.store.stage import ORIGIN_SCHEMA, frame_of, with_origin
 from streaming.windows.clock import ORIGIN
 
 ALERTS_SCHEMA = pl.Schema(

@@ -9,42 +9,28 @@ correction is not issued again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from streaming.pipeline import Facts
 from streaming.state import StateTable
-from streaming.store.clock import STORE_KEY
 from streaming.store.counting import Counted
 from streaming.store.folding import Closed, Folding, Row
-from streaming.store.memory import LAYOUT
 from streaming.store.plan import HEAT, PATHS, STORE, StorePlan
+from streaming.store.stage import ORIGIN_SCHEMA, TIME, FoldingStage, with_origin
 from streaming.store.stays import Visit
 
 MAX_PATHS = 100
 """Of one window, the commonest; a window of a minute has some tens of visits that end."""
 
-_TIME = pl.Datetime("ms", "UTC")
-ORIGIN_SCHEMA = {
-    "ingest_time_ms": _TIME,
-    "source_partition": pl.Int32(),
-    "source_offset": pl.Int64(),
-    "schema_id": pl.Int32(),
-    "_partition": pl.Int32(),
-    "_offset": pl.Int64(),
-    "_ingest_time_ms": pl.Int64(),
-    "_schema_id": pl.Int32(),
-    "_reject": pl.String(),
-}
 METRICS_SCHEMA = pl.Schema(
     {
         "zone_id": pl.String(),
         "kind": pl.String(),
-        "window_start_ms": _TIME,
-        "window_end_ms": _TIME,
+        "window_start_ms": TIME,
+        "window_end_ms": TIME,
         "revision": pl.Int32(),
         "closed_by": pl.String(),
         "people": pl.Int32(),
@@ -72,8 +58,8 @@ _EMPTY: Row = {
 }
 
 
-class StoreMetrics:
-    """The stage. Its state belongs to no partition, since people walk from camera to camera: one worker reads all.
+class StoreMetrics(FoldingStage):
+    """The stage.
 
     Args:
         plan: of the store.
@@ -81,6 +67,7 @@ class StoreMetrics:
     """
 
     name = "store"
+    schema = METRICS_SCHEMA
 
     def __init__(
         self,
@@ -92,80 +79,29 @@ class StoreMetrics:
         hold_s: float = 60.0,
         idle_s: float = 5.0,
     ) -> None:
-        self._folding = Folding.of(
-            plan,
-            report_for(plan),
-            window_s=window_s,
-            lateness_s=lateness_s,
-            horizon_s=horizon_s,
-            hold_s=hold_s,
-            idle_s=idle_s,
+        super().__init__(
+            Folding.of(
+                plan,
+                report_for(plan),
+                window_s=window_s,
+                lateness_s=lateness_s,
+                horizon_s=horizon_s,
+                hold_s=hold_s,
+                idle_s=idle_s,
+            )
         )
 
-    def new_state(self) -> StateTable:
-        """An empty table: `streaming.store.memory`."""
-        return StateTable(self.name, LAYOUT)
-
-    def facts(self, state: StateTable) -> Facts:
-        """Rows that came after their window had closed, since the state began."""
-        return facts_of(state)
-
-    def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
-        """Sightings in; windows that they closed or corrected out, and rows that are refused."""
-        closed, refused = self._folding.fold(rows, state)
-        return with_refused(_frame(closed), refused, METRICS_SCHEMA)
-
-    def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> pl.DataFrame:
-        """Close what is due: `streaming.pipeline.TickingStage`."""
-        return _frame(self._folding.tick(now_ms, partitions, state))
-
-
-def facts_of(state: StateTable) -> Facts:
-    """Of a table of `streaming.store.memory`."""
-    late = int(state["late_total"][state.slots([STORE_KEY])[0]]) if STORE_KEY in state else 0
-    return Facts({"late": late})
-
-
-def with_refused(rows: pl.DataFrame, refused: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
-    """Rows of this schema, and refused ones as such that have only `_reject` and where they came from."""
-    if refused.is_empty():
+    def _rows(self, closed: Sequence[Closed], state: StateTable) -> list[Row]:
+        rows: list[Row] = []
+        for window in closed:
+            when = {
+                "window_start_ms": window.counted.start_ms,
+                "window_end_ms": window.counted.end_ms,
+                "revision": window.revision,
+                "closed_by": window.closed_by,
+            }
+            rows += with_origin(({**row, **when} for row in window.rows), window.origin)
         return rows
-    columns = [
-        (pl.col(name) if name in refused.columns and name.startswith("_") else pl.lit(None)).cast(dtype).alias(name)
-        for name, dtype in schema.items()
-    ]
-    # By offset within a partition, as they came; windows stay behind the rows that closed them.
-    return pl.concat([refused.select(columns), rows])
-
-
-def with_origin(rows: Iterable[Row], origin: dict[str, int]) -> list[Row]:
-    """Rows that say where they came from, to readers and to the runner."""
-    told = {
-        "ingest_time_ms": origin["_ingest_time_ms"],
-        "source_partition": origin["_partition"],
-        "source_offset": origin["_offset"],
-        "schema_id": origin["_schema_id"],
-    }
-    return [{**row, **told, **origin, "_reject": None} for row in rows]
-
-
-def _frame(closed: Sequence[Closed]) -> pl.DataFrame:
-    rows: list[Row] = []
-    for window in closed:
-        when = {
-            "window_start_ms": window.counted.start_ms,
-            "window_end_ms": window.counted.end_ms,
-            "revision": window.revision,
-            "closed_by": window.closed_by,
-        }
-        rows += with_origin(({**row, **when} for row in window.rows), window.origin)
-    return frame_of(rows, METRICS_SCHEMA)
-
-
-def frame_of(rows: Sequence[Row], schema: pl.Schema) -> pl.DataFrame:
-    """A frame of this schema; times are given in milliseconds."""
-    physical = {name: pl.Int64() if dtype == _TIME else dtype for name, dtype in schema.items()}
-    return pl.DataFrame(rows, schema=physical, orient="row").cast(schema)
 
 
 def report_for(plan: StorePlan) -> Callable[[Counted], list[Row]]:

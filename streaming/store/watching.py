@@ -16,23 +16,21 @@ corrected: an alert cannot be taken back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
 
-from streaming.pipeline import Facts
 from streaming.state import StateTable
 from streaming.store.clock import camera_key
 from streaming.store.counting import Counted
-from streaming.store.figures import ORIGIN_SCHEMA, facts_of, frame_of, with_origin, with_refused
 from streaming.store.folding import Closed, Folding, Row
-from streaming.store.memory import LAYOUT
 from streaming.store.plan import STORE, StorePlan
+from streaming.store.stage import ORIGIN_SCHEMA, TIME, FoldingStage, with_origin
 
 OBSERVED_SCHEMA = pl.Schema(
     {
-        "event_time_ms": pl.Datetime("ms", "UTC"),
+        "event_time_ms": TIME,
         "window_end_ms": pl.Int64(),
         "what": pl.String(),
         "zone_id": pl.String(),
@@ -45,10 +43,11 @@ OBSERVED_SCHEMA = pl.Schema(
 )
 
 
-class StoreWatch:
-    """The stage; its state belongs to no partition, as that of `streaming.store.figures.StoreMetrics`."""
+class StoreWatch(FoldingStage):
+    """The stage."""
 
     name = "watch"
+    schema = OBSERVED_SCHEMA
 
     def __init__(
         self,
@@ -60,34 +59,19 @@ class StoreWatch:
         idle_s: float = 3.0,
     ) -> None:
         self._cameras = [camera.name for camera in plan.camera]
-        self._folding = Folding.of(
-            plan,
-            report_for(plan),
-            window_s=window_s,
-            lateness_s=lateness_s,
-            horizon_s=0.0,
-            hold_s=hold_s,
-            idle_s=idle_s,
+        super().__init__(
+            Folding.of(
+                plan,
+                report_for(plan),
+                window_s=window_s,
+                lateness_s=lateness_s,
+                horizon_s=0.0,
+                hold_s=hold_s,
+                idle_s=idle_s,
+            )
         )
 
-    def new_state(self) -> StateTable:
-        """An empty table: `streaming.store.memory`."""
-        return StateTable(self.name, LAYOUT)
-
-    def facts(self, state: StateTable) -> Facts:
-        """Rows that came after their window had closed, since the state began."""
-        return facts_of(state)
-
-    def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
-        """Sightings in; observations of the windows that they closed out, and rows that are refused."""
-        closed, refused = self._folding.fold(rows, state)
-        return with_refused(self._frame(closed, state), refused, OBSERVED_SCHEMA)
-
-    def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> pl.DataFrame:
-        """Observations of windows that are due: `streaming.pipeline.TickingStage`."""
-        return self._frame(self._folding.tick(now_ms, partitions, state), state)
-
-    def _frame(self, closed: Sequence[Closed], state: StateTable) -> pl.DataFrame:
+    def _rows(self, closed: Sequence[Closed], state: StateTable) -> list[Row]:
         rows: list[Row] = []
         for window in closed:
             end_ms = window.counted.end_ms
@@ -103,7 +87,7 @@ class StoreWatch:
         }
         for row in rows:
             row["camera_partition"] = partitions.get(row["subject"]) if row["what"] == "camera" else None
-        return frame_of(rows, OBSERVED_SCHEMA)
+        return rows
 
 
 def report_for(plan: StorePlan) -> Callable[[Counted], list[Row]]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from streaming.state import StateTable
 from streaming.store.alerts import AlertStage
-from streaming.store.figures import frame_of
 from streaming.store.rules import parse_rules
+from streaming.store.stage import frame_of
 from streaming.store.watching import OBSERVED_SCHEMA, StoreWatch
 from tests.store_walks import START_MS, Feed, Walk, plan
 

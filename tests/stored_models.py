@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,15 @@ from models.store import SHIPPED, Manifest, ModelStore
 from models.verdict import Reason, Verdict
 
 SMALL = FrameMLPConfig(features=1, hidden=2)
+
+
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
+    """The empty store of a person who works in an empty folder: commands find it by the settings."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGHTLINE_CONFIG", "")
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SIGHTLINE_MODELS__STORE", str(tmp_path / "store"))
+    return ModelStore(tmp_path / "store")
 
 
 def save_small(store: ModelStore, name: str = "m", seed: int = 0, **words: Any) -> Manifest:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,7 +55,7 @@ def win(
     Example: sightline evaluate win --data gold.parquet --since 2016 --report report
     """
     from jobs.evaluate import evaluate_win
-    from jobs.files import json_text, write_json, write_text
+    from jobs.files import write_text
     from jobs.report.card import model_card
     from jobs.report.page import evaluation_page
     from jobs.report.tables import print_report
@@ -76,18 +77,10 @@ def win(
         workers=cores() if workers is None else workers,
         on_step=say,
     )
-    if folder is not None:
-        write_text(folder / "index.html", evaluation_page(figures))
-        write_json(folder / "report.json", figures)
-        say(f"wrote {folder / 'index.html'}")
+    _put_page(folder, figures, evaluation_page)
     if card is not None:
         write_text(card, model_card(figures))
-    if str(json_file) == "-":
-        typer.echo(json_text(figures), nl=False)
-        return
-    if json_file is not None:
-        write_json(json_file, figures)
-    print_report(figures)
+    _tell(json_file, figures, print_report)
 
 
 @evaluate.command()
@@ -114,7 +107,6 @@ def reid(
     from rich.console import Console
 
     from jobs.commands.train import chosen_recipe, epochs_shown
-    from jobs.files import json_text, write_json, write_text
     from jobs.recipes.overrides import with_overrides
     from jobs.recipes.reid import ReID
     from jobs.reid.evaluate import evaluate_reid
@@ -129,16 +121,8 @@ def reid(
         figures = evaluate_reid(
             chosen, folds=folds, work=loaded().settings.home / "reid", on_step=say, on_epoch=on_epoch
         )
-    if folder is not None:
-        write_text(folder / "index.html", reid_page(figures))
-        write_json(folder / "report.json", figures)
-        say(f"wrote {folder / 'index.html'}")
-    if str(json_file) == "-":
-        typer.echo(json_text(figures), nl=False)
-        return
-    if json_file is not None:
-        write_json(json_file, figures)
-    print_reid(figures)
+    _put_page(folder, figures, reid_page)
+    _tell(json_file, figures, print_reid)
 
 
 @evaluate.command()
@@ -175,3 +159,25 @@ def reproduce(
     for line in gate_lines(figures["gates"]):
         typer.echo(line)
     raise typer.Exit(Exit.OK if figures["passed"] else Exit.FAILED)
+
+
+def _put_page(folder: Path | None, figures: dict[str, Any], page: Callable[[dict[str, Any]], str]) -> None:
+    """The page, and all figures as JSON beside it."""
+    from jobs.files import write_json, write_text
+
+    if folder is not None:
+        write_text(folder / "index.html", page(figures))
+        write_json(folder / "report.json", figures)
+        say(f"wrote {folder / 'index.html'}")
+
+
+def _tell(json_file: Path | None, figures: dict[str, Any], printed: Callable[[dict[str, Any]], None]) -> None:
+    """As JSON to stdout alone; else to the file that is asked for, and to the terminal."""
+    from jobs.files import json_text, write_json
+
+    if str(json_file) == "-":
+        typer.echo(json_text(figures), nl=False)
+        return
+    if json_file is not None:
+        write_json(json_file, figures)
+    printed(figures)

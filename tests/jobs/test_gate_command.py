@@ -16,6 +16,7 @@ from jobs.gate import judge
 from models._registry import config_to_json
 from models.store import SHIPPED, ModelStore, promote
 from models.tsstn import TSSTN, TSSTNConfig
+from tests.stored_models import own_store
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -37,12 +38,8 @@ def save(
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
     """m@1 is wrong and live; m@2 is as it was trained."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIGHTLINE_CONFIG", "")
-    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SIGHTLINE_MODELS__STORE", str(tmp_path / "store"))
+    store = own_store(tmp_path, monkeypatch)
     monkeypatch.setattr(judge, "_ROUNDS", {1: 3, 512: 3})
-    store = ModelStore(tmp_path / "store")
     save(store, temperature=-0.5)
     save(store)
     store.set_alias("m", "live", 1)

@@ -12,7 +12,7 @@ import pytest
 from jobs import cli
 from jobs.errors import Exit
 from models.store import ModelStore, promote
-from tests.stored_models import save_small, somebody_is_faster, verdict
+from tests.stored_models import own_store, save_small, somebody_is_faster, verdict
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -20,11 +20,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelStore:
     """Versions 1 to 3 of m; live means 1."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIGHTLINE_CONFIG", "")
-    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SIGHTLINE_MODELS__STORE", str(tmp_path / "store"))
-    store = ModelStore(tmp_path / "store")
+    store = own_store(tmp_path, monkeypatch)
     for seed in range(3):
         save_small(store, seed=seed)
     store.set_alias("m", "live", 1)

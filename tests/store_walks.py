@@ -125,3 +125,25 @@ def sightings(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
         _schema_id=pl.lit(7, pl.Int32),
         _reject=pl.lit(None, pl.String),
     )
+
+
+ALERT_RULES = [
+    {"name": "crowd", "kind": "crowding", "zone": "entrance", "people": 2, "quiet_s": 0},
+    {"name": "loiterer", "kind": "loitering", "zone": "shelf", "limit_s": 6},
+    {"name": "in", "kind": "line", "line": "door", "direction": "in"},
+    {"name": "down", "kind": "camera_down", "limit_s": 10, "quiet_s": 0},
+    {"name": "covered", "kind": "camera_covered", "limit_s": 4, "quiet_s": 0},
+]
+VISITS = [
+    Walk([(0.5, 5), (8, 3), (18, 5)], start_s=1, pause_s=8),
+    Walk([(0.5, 6), (4, 2), (0.5, 6)], start_s=2, pause_s=5),
+]
+
+
+def watched_rows() -> pl.DataFrame:
+    """cam-2 falls silent at 25 s and is back at 45 s; cam-1 is covered from 30 s to 37 s."""
+    second = (pl.col("captured_ms").to_physical() - START_MS) / 1000
+    rows = Feed(VISITS, 60).rows()
+    is_off = (pl.col("_partition") == 1) & second.is_between(25, 45, closed="left")
+    is_covered = (pl.col("_partition") == 0) & second.is_between(30, 37, closed="left")
+    return rows.filter(~is_off).with_columns(covered=is_covered)

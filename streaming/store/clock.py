@@ -115,10 +115,13 @@ class StoreClock:
         (store,) = state.slots([STORE_KEY])
         return int(self._least(came, int(state["first_ms"][store]))[0])
 
-    def last_row(self, partitions: Collection[int], state: StateTable) -> dict[str, int]:
-        """Where the newest row in these partitions came from: what a tick says goes out with it."""
+    def last_row(self, partitions: Collection[int], state: StateTable) -> dict[str, int] | None:
+        """Where the newest row in these partitions came from: what a tick says goes out with it. None where no camera
+        of the plan is in them."""
         keys = [camera_key(name) for name in self.cameras if camera_key(name) in state]
         slots = [slot for slot in state.slots(keys).tolist() if int(state["of_partition"][slot]) in partitions]
+        if not slots:
+            return None
         newest = max(slots, key=lambda slot: (state["log_ms"][slot], state["of_offset"][slot]))
         return {
             "_partition": int(state["of_partition"][newest]),

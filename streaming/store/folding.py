@@ -129,9 +129,12 @@ class Folding:
 
     def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> list[Closed]:
         """Windows that are due since nothing comes any more."""
+        origin = self.clock.last_row(partitions, state)
+        if origin is None:
+            return []
         would_ms = self.clock.of_tick(now_ms, partitions, state)
-        (store,) = state.slots([STORE_KEY]) if STORE_KEY in state else (None,)
-        if store is None or would_ms <= state["reached_ms"][store]:
+        (store,) = state.slots([STORE_KEY])
+        if would_ms <= state["reached_ms"][store]:
             return []
         open_ms = [start for start in self._open(state) if start + self.window_ms + self.lateness_ms <= would_ms]
         has_news = state["dirty_ms"][store] != _NEVER or bool((state["from_ms"] != _NEVER).any())
@@ -139,7 +142,6 @@ class Folding:
             return []
         due_ms = max((start + self.window_ms + self.lateness_ms for start in open_ms), default=-1)
         state["reached_ms"][store] = max(due_ms, int(state["reached_ms"][store]))
-        origin = self.clock.last_row(partitions, state)
         return list(self._close(int(state["reached_ms"][store]), origin, "tick", state))
 
     def _boundaries(self, reached_ms: Ints, was_ms: int) -> list[int]:

@@ -1,35 +1,29 @@
-"""The same log through all three runners, cut as each likes: the same answers, byte for byte."""
+"""Every pipeline of the project over one log, through all three runners, cut as each likes: the same answers."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
-from models.store import SHIPPED
-from serve.win import LocalPredict
-from streaming import topics
-from streaming.codec import Encoder, PackagedRegistry, load_schema
+from streaming.codec import PackagedRegistry
 from streaming.kafka.admin import ensure_topics, read_all, read_changelog
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
 from streaming.pipeline import Pipeline
-from streaming.pipelines.win_prediction import win_prediction
 from streaming.records import Records
 from streaming.runners.epoch import ReadLimits
 from streaming.runners.flow import Commit
 from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
 from streaming.runners.replay import ReplayRunner, plan
 from streaming.runners.worker import Worker, WorkerConfig
-from streaming.simulators.feed import MatchFeed
-from streaming.simulators.match import simulate
-from streaming.topics import Topic, state_topic
+from streaming.topics import state_topic
+from tests.pipeline_cases import CASES, NOW_MS, PipelineCase
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.ray,
@@ -40,38 +34,35 @@ pytestmark = [
 ]
 
 PATIENCE_S = 90.0
-NOW_MS = 1_700_000_000_000
-MATCHES = 5
-Answers = dict[bytes, list[bytes]]
-"""By key, the answers in their order."""
-
-
-def events() -> pl.DataFrame:
-    """Matches on air side by side, so that no result is a question of which partition is read first."""
-    played = simulate("lol", MATCHES, seed=3).events
-    feed = MatchFeed([played], concurrent=MATCHES, speed=1.0, epoch_ms=NOW_MS - 7_200_000)
-    return feed.take(7_200.0)
 
 
 class World:
-    """One source topic with the events, and the pipeline over it."""
+    """One source topic, and the pipeline over it."""
 
-    def __init__(self, kafka: str, prefix: str) -> None:
-        self.settings, self.prefix = KafkaSettings(kafka), prefix
-        self.source = replace(topics.MATCH_EVENTS, name=f"{prefix}.in")
-        models = LocalPredict(str(SHIPPED), {"lol": "tsstn-lol@live"}, store_must_exist=True)
-        self._pipeline = win_prediction(models)
+    def __init__(self, case: PipelineCase, kafka: str, prefix: str) -> None:
+        self.case, self.settings, self.prefix = case, KafkaSettings(kafka), prefix
+        self._pipeline = case.pipeline()
+        self.source = replace(self._pipeline.source, name=f"{prefix}.in")
         ensure_topics(self.settings, [self.source, self.source.dead_letters])
-        played = events()
-        values = Encoder(load_schema("match-events"), PackagedRegistry().id_of("match-events")).encode(played)
-        publisher = Publisher(self.settings)
-        publisher.send(self.source.name, [match.encode() for match in played["match_id"]], values.to_pylist())
-        assert publisher.flush(PATIENCE_S)
-        publisher.close()
+        self._publisher, self._reader = (
+            Publisher(self.settings, max_block_s=PATIENCE_S),
+            KafkaSource(self.settings, self.source.name, ""),
+        )
+        self.ends = [self._reader.end_offsets()]
+
+    def feed(self, records: Records) -> None:
+        """Append these, and return when the log has them; where it ends then is one more of `ends`."""
+        self._publisher.send(self.source.name, records.keys.to_pylist(), records.values.to_pylist())
+        assert self._publisher.flush(PATIENCE_S) and not self._publisher.failed
+        self.ends.append(self._reader.end_offsets())
+
+    def close(self) -> None:
+        self._publisher.close()
+        self._reader.close()
 
     def pipeline(self, name: str) -> Pipeline:
         """The same pipeline into a topic of its own."""
-        sink: Topic = replace(topics.MATCH_INSIGHTS, name=f"{self.prefix}.{name}")
+        sink = replace(self._pipeline.sink, name=f"{self.prefix}.{name}")
         made = replace(self._pipeline, name=f"{self.prefix}-{name}", source=self.source, sink=sink)
         ensure_topics(self.settings, [sink, state_topic(made.name)])
         return made
@@ -83,35 +74,41 @@ class World:
         own = f"{self.prefix}-{name}"
         return KafkaSink(self.settings, own, own, self.source.name)
 
-    def answers(self, pipeline: Pipeline) -> Answers:
-        return by_key(read_all(self.settings, pipeline.sink.name).values())
+    def answers(self, pipeline: Pipeline) -> pl.DataFrame:
+        return self.case.answers(list(read_all(self.settings, pipeline.sink.name).values()))
 
-    def finish(self, name: str, run: Callable[[], None], stop: Callable[[], None]) -> None:
-        """Run in a thread until the group has committed all there is."""
-        thread = threading.Thread(target=run)
-        thread.start()
-        source, deadline = self.kafka_source(name), time.monotonic() + PATIENCE_S
+    def wait(self, name: str, thread: threading.Thread) -> None:
+        """Until the group has committed all there is."""
+        source = self.kafka_source(name)
+
+        def is_done() -> bool:
+            assert thread.is_alive()
+            return dict(source.committed()) == dict(source.end_offsets())
+
         try:
-            while dict(source.committed()) != dict(source.end_offsets()):
-                assert thread.is_alive() and time.monotonic() < deadline
-                time.sleep(0.1)
+            wait_until(is_done, PATIENCE_S)
         finally:
-            stop()
-            thread.join(PATIENCE_S)
             source.close()
 
 
-def by_key(parts: object) -> Answers:
-    found: Answers = {}
-    for records in parts:  # type: ignore[attr-defined]
-        for key, value in zip(records.keys.to_pylist(), records.values.to_pylist(), strict=True):
-            found.setdefault(key, []).append(value)
-    return found
+class Live:
+    """A live runner in a thread, until the block ends."""
+
+    def __init__(self, name: str, runner: MicroBatchRunner | Worker) -> None:
+        self.name, self._runner = name, runner
+        self.thread = threading.Thread(target=runner.run)
+
+    def __enter__(self) -> Live:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._runner.stop()
+        self.thread.join(PATIENCE_S)
 
 
-def micro_batch(world: World) -> Answers:
-    pipeline = world.pipeline("micro")
-    runner = MicroBatchRunner(
+def micro_batch(world: World, pipeline: Pipeline) -> MicroBatchRunner:
+    return MicroBatchRunner(
         pipeline,
         world.kafka_source("micro"),
         world.sink("micro"),
@@ -120,34 +117,18 @@ def micro_batch(world: World) -> Answers:
         config=MicroBatchConfig(read_tasks=2, limits=ReadLimits(0.02, 40), max_commit_records=90),
         clock=lambda: NOW_MS,
     )
-    world.finish("micro", runner.run, runner.stop)
-    return world.answers(pipeline)
 
 
-def continuous(world: World) -> Answers:
-    """Two workers, one after the other: the second goes on from the changelog."""
-    pipeline = world.pipeline("continuous")
-
-    def worker() -> Worker:
-        return Worker(
-            pipeline,
-            world.kafka_source("continuous"),
-            world.sink("continuous"),
-            PackagedRegistry(),
-            changelog=lambda owners: read_changelog(world.settings, pipeline.name, owners),
-            config=WorkerConfig(max_commit_records=70, idle_poll_s=0.05),
-            clock=lambda: NOW_MS,
-        )
-
-    first = worker()
-    deadline = time.monotonic() + PATIENCE_S
-    while sum(len(values) for values in world.answers(pipeline).values()) < 30:
-        assert time.monotonic() < deadline
-        first.step()
-    first.leave()
-    second = worker()
-    world.finish("continuous", second.run, second.stop)
-    return world.answers(pipeline)
+def worker(world: World, pipeline: Pipeline) -> Worker:
+    return Worker(
+        pipeline,
+        world.kafka_source("continuous"),
+        world.sink("continuous"),
+        PackagedRegistry(),
+        changelog=lambda owners: read_changelog(world.settings, pipeline.name, owners),
+        config=WorkerConfig(max_commit_records=70, idle_poll_s=0.05),
+        clock=lambda: NOW_MS,
+    )
 
 
 class Kept:
@@ -158,19 +139,30 @@ class Kept:
         self.records += [output.records for output in commit.answers]
 
 
-def replay(world: World) -> Answers:
+def replayed(world: World) -> pl.DataFrame:
     pipeline, kept = world.pipeline("replay"), Kept()
     source = KafkaSource(world.settings, world.source.name, "")
-    slices = plan([source.beginning_offsets(), source.end_offsets()], max_records=130)
+    slices = plan(world.ends, max_records=130)
     ReplayRunner(pipeline, source, PackagedRegistry(), slices, kept, tasks=2, clock=lambda: NOW_MS).run()
     source.close()
-    return by_key(kept.records)
+    return world.case.answers(kept.records)
 
 
-def test_all_runners_give_the_same_answers_byte_for_byte(kafka: str, topic_prefix: str) -> None:
-    world = World(kafka, topic_prefix)
-    expected = micro_batch(world)
-    assert len(expected) == MATCHES
-    assert min(len(values) for values in expected.values()) > 20
-    assert continuous(world) == expected
-    assert replay(world) == expected
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_all_runners_give_the_same_answers(case: PipelineCase, kafka: str, topic_prefix: str) -> None:
+    world = World(case, kafka, topic_prefix)
+    batches, answers = world.pipeline("micro"), world.pipeline("continuous")
+    waves = list(case.waves())
+    with Live("micro", micro_batch(world, batches)) as one:
+        # Two workers, one after the other: the second goes on from the changelog.
+        for part in (waves[: len(waves) // 2], waves[len(waves) // 2 :]):
+            with Live("continuous", worker(world, answers)) as other:
+                for wave in part:
+                    world.feed(wave)
+                    for live in (one, other):
+                        world.wait(live.name, live.thread)
+    world.close()
+    expected = world.answers(batches)
+    assert expected.height >= case.least
+    assert world.answers(answers).equals(expected)
+    assert replayed(world).equals(expected)

@@ -16,7 +16,7 @@ from streaming.store.alerts import AlertStage
 from streaming.store.rules import parse_rules
 from streaming.store.stage import frame_of
 from streaming.store.watching import OBSERVED_SCHEMA, StoreWatch
-from tests.store_walks import START_MS, Feed, Walk, plan
+from tests.store_walks import ALERT_RULES, START_MS, Feed, Walk, plan, watched_rows
 
 Row = dict[str, Any]
 Said = tuple[str, str, float]
@@ -184,38 +184,16 @@ def test_a_covered_camera_is_told_after_its_time() -> None:
     assert alerts.see(seen(14, 0.1)) == [("cleared", "cam-1", 14.0)]
 
 
-RULES = [
-    {"name": "crowd", "kind": "crowding", "zone": "entrance", "people": 2, "quiet_s": 0},
-    {"name": "loiterer", "kind": "loitering", "zone": "shelf", "limit_s": 6},
-    {"name": "in", "kind": "line", "line": "door", "direction": "in"},
-    {"name": "down", "kind": "camera_down", "limit_s": 10, "quiet_s": 0},
-    {"name": "covered", "kind": "camera_covered", "limit_s": 4, "quiet_s": 0},
-]
-WALKS = [
-    Walk([(0.5, 5), (8, 3), (18, 5)], start_s=1, pause_s=8),
-    Walk([(0.5, 6), (4, 2), (0.5, 6)], start_s=2, pause_s=5),
-]
-
-
 class Watched:
     """Both stages over sightings."""
 
     def __init__(self) -> None:
-        self.watch, self.alerts = StoreWatch(plan()), AlertStage(plan(), parse_rules(RULES, plan()))
+        self.watch, self.alerts = StoreWatch(plan()), AlertStage(plan(), parse_rules(ALERT_RULES, plan()))
         self.states: list[StateTable] = [self.watch.new_state(), self.alerts.new_state()]
 
     def see(self, rows: pl.DataFrame) -> pl.DataFrame:
         observations = self.watch(rows, self.states[0]).filter(pl.col("_reject").is_null())
         return self.alerts(observations, self.states[1])
-
-
-def watched_rows() -> pl.DataFrame:
-    """cam-2 falls silent at 25 s and is back at 45 s; cam-1 is covered from 30 s to 37 s."""
-    second = (pl.col("captured_ms").to_physical() - START_MS) / 1000
-    rows = Feed(WALKS, 60).rows()
-    is_off = (pl.col("_partition") == 1) & second.is_between(25, 45, closed="left")
-    is_covered = (pl.col("_partition") == 0) & second.is_between(30, 37, closed="left")
-    return rows.filter(~is_off).with_columns(covered=is_covered)
 
 
 def test_sightings_become_alerts() -> None:

@@ -363,6 +363,16 @@ def test_windows_close_by_themselves_when_nothing_comes() -> None:
     assert metrics.issued.select("_partition", "_offset").unique().height == 1
 
 
+def test_a_tick_of_partitions_without_a_camera_of_the_plan_says_nothing() -> None:
+    """As after a restart by a plan without the camera that was behind: the store's time is ahead of what it reached."""
+    one, other = Feed(SHOPPERS, 30).rows().partition_by("_partition", maintain_order=True)
+    metrics = metrics_of(pl.concat([one[:20], other]))
+    cameras = [camera for camera in PLAN["camera"] if camera["name"] == "cam-2"]
+    metrics.stage = StoreMetrics(plan(camera=cameras))
+    assert metrics.tick(20.0, partitions=[0, 3]).is_empty()
+    assert set(metrics.tick(20.0, partitions=[1])["closed_by"]) == {"tick"}
+
+
 def test_state_does_not_grow_with_time() -> None:
     rows = Feed([Walk([(3, 3), (9, 3)] * 40)], 240).rows()
     metrics = Metrics(horizon_s=20.0)

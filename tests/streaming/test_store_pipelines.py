@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -14,13 +12,12 @@ from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
 from streaming.pipeline import Pipeline
 from streaming.pipelines.store_alerts import store_alerts
 from streaming.pipelines.store_metrics import store_metrics
-from streaming.records import OffsetRange, Records
-from streaming.runners.flow import Commit, Flow
-from streaming.runners.preprocess import preprocess
+from streaming.records import Records
 from streaming.runners.ticking import Tick
 from streaming.store.rules import parse_rules
 from streaming.store.sightings import SIGHTING_SCHEMA
-from streaming.testing import MemoryLog, lanes
+from streaming.testing import MemoryLog
+from tests.pipelines_on_log import OnLog
 from tests.store_walks import START_MS, Feed, Walk, person, plan, sightings
 
 SCHEMA = "person-sightings"
@@ -56,87 +53,52 @@ def bad_rows() -> pl.DataFrame:
     return rows.with_columns(_ingest_time_ms=pl.lit(START_MS + 5_000, pl.Int64))
 
 
-class OnLog:
-    """A pipeline over a source of two partitions in memory."""
+def on_log(pipeline: Pipeline, rows: pl.DataFrame) -> OnLog:
+    """Over a source that got these rows, each in its partition and at its time."""
+    log = MemoryLog()
+    log.create(pipeline.source.name, 2)
+    encoder = Encoder(load_schema(SCHEMA), PackagedRegistry().id_of(SCHEMA))
+    for part in rows.partition_by("_partition", maintain_order=True):
+        keys = [camera.encode() for camera in part["camera_id"]]
+        values = encoder.encode(part.select(SIGHTING_SCHEMA.names())).to_pylist()
+        records = Records.of(keys, values, timestamps_ms=part["_ingest_time_ms"].to_list())
+        log.append(pipeline.source.name, records, partition=int(part.item(0, "_partition")))
+    return OnLog(pipeline, log, START_MS)
 
-    def __init__(self, pipeline: Pipeline, rows: pl.DataFrame) -> None:
-        self.pipeline, self.log, self.commits = pipeline, MemoryLog(), list[Commit]()
-        self.log.create(pipeline.source.name, 2)
-        encoder = Encoder(load_schema(SCHEMA), PackagedRegistry().id_of(SCHEMA))
-        for part in rows.partition_by("_partition", maintain_order=True):
-            keys = [camera.encode() for camera in part["camera_id"]]
-            values = encoder.encode(part.select(SIGHTING_SCHEMA.names())).to_pylist()
-            records = Records.of(keys, values, timestamps_ms=part["_ingest_time_ms"].to_list())
-            self.log.append(pipeline.source.name, records, partition=int(part.item(0, "_partition")))
-        self.at = [0, 0]
-        self.flow = self.started()
 
-    def started(self) -> Flow:
-        """As after a crash: nothing but what was committed is known."""
-        flow = Flow(self.pipeline, PackagedRegistry(), clock=lambda: START_MS, reread=self.read)
-        state = [out.records for commit in self.commits for out in commit.state]
-        flow.restore(lanes([Records.joined([Records.of([], []), *state])]))
-        return flow
-
-    def read(self, partition: int, offsets: Sequence[int]) -> Records:
-        records = self.log.records(self.pipeline.source.name, partition)
-        return records.take(np.flatnonzero(np.isin(records.offsets, offsets)))
-
-    def process(self, count: int) -> None:
-        """The next records of both partitions, so many of each, as one commit."""
-        fetched = []
-        for partition, start in enumerate(self.at):
-            end = min(start + count, len(self.log.records(self.pipeline.source.name, partition)))
-            fetched.append((OffsetRange(partition, start, end), self.read(partition, range(start, end))))
-            self.at[partition] = end
-        batch = preprocess(fetched, Decoder(SCHEMA, PackagedRegistry()), self.pipeline.transforms)
-        self.commits.append(self.flow.process([batch]))
-
-    def run(self, counts: Sequence[int] = (10_000,), *, restarts: bool = False) -> OnLog:
-        for count in counts:
-            self.process(count)
-            if restarts:
-                self.flow = self.started()
-        return self
-
-    def answers(self) -> pl.DataFrame:
-        schema = self.pipeline.sink.schema or ""
-        records = [out.records for commit in self.commits for out in commit.answers]
-        decoder = Decoder(schema, PackagedRegistry())
-        return pl.concat([decoder.decode(part).frame for part in records])
-
-    def rejected(self) -> list[tuple[str, str]]:
-        return [letter for commit in self.commits for letter in commit.rejected]
+def answers(done: OnLog) -> pl.DataFrame:
+    decoder = Decoder(done.pipeline.sink.schema or "", PackagedRegistry())
+    return pl.concat([decoder.decode(records).frame for records in done.answers()])
 
 
 @pytest.mark.parametrize("pipeline", [metrics, alerts])
 def test_a_restart_after_every_commit_changes_no_answer(pipeline: Any) -> None:
     rows = Feed(WALKS, 60).rows()
     counts = [90, 37, 60, 1, 200, 500]
-    steady, restarted = OnLog(pipeline(), rows).run(counts), OnLog(pipeline(), rows).run(counts, restarts=True)
-    assert restarted.answers().equals(steady.answers())
-    assert steady.answers().height >= 2
+    steady, restarted = on_log(pipeline(), rows).run(counts), on_log(pipeline(), rows).run(counts, restarts=True)
+    assert answers(restarted).equals(answers(steady))
+    assert answers(steady).height >= 2
 
 
 def test_answers_say_where_they_came_from_and_are_keyed_by_zone() -> None:
-    done = OnLog(metrics(), Feed(WALKS, 25).rows()).run()
-    answers = done.answers()
-    assert set(answers["source_topic"]) == {topics.PERSON_SIGHTINGS.name}
-    assert answers["window_start_ms"].dt.timestamp("ms").unique().sort().to_list() == [START_MS, START_MS + 10_000]
+    done = on_log(metrics(), Feed(WALKS, 25).rows()).run()
+    said = answers(done)
+    assert set(said["source_topic"]) == {topics.PERSON_SIGHTINGS.name}
+    assert said["window_start_ms"].dt.timestamp("ms").unique().sort().to_list() == [START_MS, START_MS + 10_000]
     keys = [key for commit in done.commits for out in commit.answers for key in out.records.keys.to_pylist()]
-    assert [key.decode() for key in keys] == answers["zone_id"].to_list()
-    assert answers.filter(zone_id="door")["crossed_in"].sum() == 2
+    assert [key.decode() for key in keys] == said["zone_id"].to_list()
+    assert said.filter(zone_id="door")["crossed_in"].sum() == 2
 
 
 @pytest.mark.parametrize("pipeline", [metrics, alerts])
 def test_what_cannot_be_is_dead_and_counted_and_changes_nothing_else(pipeline: Any) -> None:
     rows = Feed(WALKS, 30).rows()
     clean, dirty = (
-        OnLog(pipeline(), rows).run(),
-        OnLog(pipeline(), pl.concat([rows, bad_rows()]).sort("_ingest_time_ms", maintain_order=True)).run(),
+        on_log(pipeline(), rows).run(),
+        on_log(pipeline(), pl.concat([rows, bad_rows()]).sort("_ingest_time_ms", maintain_order=True)).run(),
     )
     origin = ("source_offset", "source_partition", "ingest_time_ms")
-    assert dirty.answers().drop(origin).equals(clean.answers().drop(origin))
+    assert answers(dirty).drop(origin).equals(answers(clean).drop(origin))
     reasons = sorted(reason for _, reason in dirty.rejected())
     assert [reason.partition(": ")[0] for reason in reasons] == ["InvalidSighting"] * 3 + ["SightingFromTheFuture"]
     assert dirty.commits[0].records == rows.height + 4
@@ -149,27 +111,27 @@ def test_a_clock_that_is_set_back_is_dead_with_its_reason() -> None:
     back = rows.with_columns(
         captured_ms=pl.when(jumps).then(pl.col("captured_ms") - pl.duration(hours=1)).otherwise("captured_ms")
     )
-    reasons = [reason for _, reason in OnLog(metrics(), back).run().rejected()]
+    reasons = [reason for _, reason in on_log(metrics(), back).run().rejected()]
     assert len(reasons) == rows.filter(jumps).height
     assert all(reason.startswith("CameraClockWentBack: captured_ms is") for reason in reasons)
 
 
 def test_ticks_close_windows_and_find_a_camera_down_and_survive_a_restart() -> None:
     rows = Feed(WALKS, 12).rows()
-    counting, watching = OnLog(metrics(), rows).run(), OnLog(alerts(), rows).run()
+    counting, watching = on_log(metrics(), rows).run(), on_log(alerts(), rows).run()
     for done in (counting, watching):
         done.flow = done.started()
         for second in (20, 29, 60, 61):
             commit = done.flow.tick(Tick(START_MS + second * 1000, {0: done.at[0], 1: done.at[1]}))
             done.commits += [commit] if commit else []
-    closed = counting.answers().filter(zone_id="store")
+    closed = answers(counting).filter(zone_id="store")
     assert closed["closed_by"].to_list() == ["tick", "tick"]
-    down = watching.answers().filter(rule="down")
+    down = answers(watching).filter(rule="down")
     assert down.select("state", "subject").rows() == [("raised", "cam-1"), ("raised", "cam-2")]
 
 
 def test_late_rows_are_counted() -> None:
     rows = Feed(WALKS, 40).rows()
     late = rows.filter(pl.col("captured_ms").to_physical() < START_MS + 1_000)
-    done = OnLog(metrics(), pl.concat([rows, late])).run([180, 1_000])
+    done = on_log(metrics(), pl.concat([rows, late])).run([180, 1_000])
     assert [commit.counts.get("late", 0) for commit in done.commits] == [0, late.height]

@@ -1,0 +1,95 @@
+"""Every pipeline of the project with input on which each of its stages has something to say: what the contract suites
+of pipelines go through. A file in `streaming/pipelines` that has no case here fails `test_pipelines_contract.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import polars as pl
+
+from models.store import SHIPPED
+from serve.win import LocalPredict
+from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
+from streaming.pipeline import Pipeline
+from streaming.pipelines.store_alerts import store_alerts
+from streaming.pipelines.store_metrics import store_metrics
+from streaming.pipelines.win_prediction import win_prediction
+from streaming.records import Records
+from streaming.simulators.feed import MatchFeed
+from streaming.simulators.match import simulate
+from streaming.store.rules import parse_rules
+from streaming.store.sightings import SIGHTING_SCHEMA
+from tests.store_walks import ALERT_RULES, START_MS, plan, watched_rows
+
+NOW_MS = START_MS
+MATCHES = 5
+PLACE = ("source_partition", "source_offset", "ingest_time_ms")
+"""Columns that say which record an answer went out with."""
+
+
+@dataclass(frozen=True)
+class PipelineCase:
+    """One pipeline and what it is fed."""
+
+    pipeline: Callable[[], Pipeline]
+    rows: Callable[[], pl.DataFrame]  # of the source's schema, in the order in which they are written
+    least: int  # answers that there are at least
+    gathers: bool = False  # an answer may be of rows of several partitions, and so goes out with either of them
+
+    def records(self) -> Records:
+        """The rows as a log has them that got each when it happened."""
+        source, rows = self.pipeline().source, self.rows()
+        assert source.schema is not None and source.event_time is not None
+        encoder = Encoder(load_schema(source.schema), PackagedRegistry().id_of(source.schema))
+        keys = [key.encode() for key in rows[source.key]]
+        log_ms = rows[source.event_time].to_physical().to_list()
+        return Records.of(keys, encoder.encode(rows).to_pylist(), timestamps_ms=log_ms)
+
+    def waves(self, size: int = 25) -> Iterator[Records]:
+        """The records, so many at a time: as they come when they are read as they come. Partitions of a backlog may be
+        read further apart than a stage that gathers from several can wait for."""
+        records = self.records()
+        for start in range(0, len(records), size):
+            yield records.take(np.arange(start, min(start + size, len(records))))
+
+    def answers(self, parts: Sequence[Records]) -> pl.DataFrame:
+        """Decoded, with the bytes as `value` where nothing of an answer hangs on the order of partitions; those of one
+        key in their order."""
+        sink = self.pipeline().sink
+        assert sink.schema is not None
+        records = Records.joined(list(parts))
+        frame = Decoder(sink.schema, PackagedRegistry()).decode(records).frame
+        if self.gathers:
+            frame = frame.drop(PLACE)
+        else:
+            frame = frame.with_columns(value=pl.Series(records.values.to_pylist(), dtype=pl.Binary))
+        return frame.sort(sink.key, maintain_order=True)
+
+
+@cache
+def match_events() -> pl.DataFrame:
+    """Matches on air side by side, so that no result is a question of which partition is read first."""
+    played = simulate("lol", MATCHES, seed=3).events
+    return MatchFeed([played], concurrent=MATCHES, speed=1.0, epoch_ms=NOW_MS - 7_200_000).take(7_200.0)
+
+
+def sightings() -> pl.DataFrame:
+    """A minute of two cameras, one of which falls silent for a while and the other is covered."""
+    return watched_rows().select(SIGHTING_SCHEMA.names())
+
+
+def _win_prediction() -> Pipeline:
+    return win_prediction(LocalPredict(str(SHIPPED), {"lol": "tsstn-lol@live"}, store_must_exist=True))
+
+
+CASES = {
+    "win_prediction": PipelineCase(_win_prediction, match_events, least=20 * MATCHES),
+    "store_metrics": PipelineCase(lambda: store_metrics(plan()), sightings, least=20, gathers=True),
+    "store_alerts": PipelineCase(
+        lambda: store_alerts(plan(), parse_rules(ALERT_RULES, plan())), sightings, least=8, gathers=True
+    ),
+}
+"""By the name of the file in `streaming/pipelines`."""

@@ -20,6 +20,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from streaming.runners.progress import Progress
+from streaming.runners.restarts import Restarts
 
 if TYPE_CHECKING:  # a process that waits for its worker loads nothing before it is told what
     from streaming.runners.flow import Clock
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _REPORT_S = 0.5
 _STOP_S = 20.0
-_RESTART_PAUSES_S = (0.0, 0.5, 2.0, 5.0)
 _CPUS_PER_WORKER = 0.25  # logical; a worker mostly waits for the log
 
 MakeWorker = Callable[[int, Progress], "Worker"]
@@ -116,6 +116,7 @@ class _Running:
     number: int
     actor: Any
     run: Any  # reference to the end of its run
+    since_s: float = field(default_factory=time.monotonic)
     news: Any = None  # reference to an answer that is awaited
     owned: frozenset[int] = field(default_factory=frozenset)
 
@@ -144,7 +145,7 @@ class ContinuousRunner:
         self._standby = list(standby)
         self._running: dict[int, _Running] = {}
         self._leaving: list[_Running] = []
-        self._deaths: dict[int, int] = {}
+        self._restarts = Restarts()
         self._due: dict[int, float] = {}  # number of a worker that died → when its successor starts
         self._stop = threading.Event()
         self.progress = Progress(clock())
@@ -216,17 +217,16 @@ class ContinuousRunner:
                 raise failure.cause from failure
             except RayError as death:
                 if self._running.get(running.number) is running:
-                    self._plan_successor(running.number, death)
+                    self._plan_successor(running, death)
             if running in self._leaving:
                 self._leaving.remove(running)
                 ray.kill(running.actor)
 
-    def _plan_successor(self, number: int, death: RayError) -> None:
-        deaths = self._deaths.get(number, 0)
-        self._deaths[number] = deaths + 1
-        self._due[number] = time.monotonic() + _RESTART_PAUSES_S[min(deaths, len(_RESTART_PAUSES_S) - 1)]
-        del self._running[number]
-        log.warning("worker %d died (%s) and is replaced", number, str(death).splitlines()[0])
+    def _plan_successor(self, dead: _Running, death: RayError) -> None:
+        now_s = time.monotonic()
+        self._due[dead.number] = now_s + self._restarts.pause_s(dead.number, now_s - dead.since_s)
+        del self._running[dead.number]
+        log.warning("worker %d died (%s) and is replaced", dead.number, str(death).splitlines()[0])
 
     def _listen(self) -> None:
         """Take in what the workers have told, and ask again; nobody is waited for."""

@@ -46,6 +46,10 @@ class AuditBroken(ValueError):
     """The log is not as it was written; the message says from where on."""
 
 
+class AuditUnwritable(RuntimeError):
+    """It cannot be written down who looks, so nobody may."""
+
+
 class AuditLog:
     """Where looks are written down. Safe from several threads and processes.
 
@@ -65,25 +69,31 @@ class AuditLog:
             at_ms: UTC.
 
         Raises:
-            OSError: it could not be written. Then nothing may be shown.
-            AuditBroken: the last entry is not one, so that no entry can follow it.
+            AuditUnwritable: it was not written; the message says why. Then nothing may be shown.
         """
-        with self._mine, _locked(self._path.parent):
-            files = _files(self._path)
-            last = _last(files[-1]) if files else None
-            number, chain = (1, _START) if last is None else (last.number + 1, last.chain)
-            said = {"number": number, "at_ms": at_ms, "who": who[:MAX_CHARS], "what": what[:MAX_CHARS]}
-            line = json.dumps({**said, "chain": _chained(chain, said)}) + "\n"
-            if files and files[-1] == self._path and self._path.stat().st_size >= MAX_FILE_BYTES:
-                self._put_aside()
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, MODE)
-            try:
-                size = os.fstat(descriptor).st_size
-                if os.write(descriptor, line.encode()) != len(line):
-                    os.ftruncate(descriptor, size)  # half an entry would break the log for good
-                    raise OSError(f"{self._path}: the disk took half an entry; is it full?")
-            finally:
-                os.close(descriptor)
+        try:
+            with self._mine, _locked(self._path.parent):
+                self._add(who[:MAX_CHARS], what[:MAX_CHARS], at_ms)
+        except (OSError, AuditBroken) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise AuditUnwritable(f"{self._path}: {why}; what is shown of people must be written down first") from None
+
+    def _add(self, who: str, what: str, at_ms: int) -> None:
+        files = _files(self._path)
+        last = _last(files[-1]) if files else None
+        number, chain = (1, _START) if last is None else (last.number + 1, last.chain)
+        said = {"number": number, "at_ms": at_ms, "who": who, "what": what}
+        line = json.dumps({**said, "chain": _chained(chain, said)}).encode() + b"\n"
+        if files and files[-1] == self._path and self._path.stat().st_size >= MAX_FILE_BYTES:
+            self._put_aside()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
+        try:
+            size = os.fstat(descriptor).st_size
+            if os.write(descriptor, line) != len(line):
+                os.ftruncate(descriptor, size)  # half an entry would break the log for good
+                raise OSError("an entry was written in part only; is the disk full?")
+        finally:
+            os.close(descriptor)
 
     def _put_aside(self) -> None:
         with self._path.open("rb") as file:

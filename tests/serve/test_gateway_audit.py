@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve.gateway import audit
-from serve.gateway.audit import MAX_CHARS, AuditBroken, AuditLog, entries, verified
+from serve.gateway.audit import MAX_CHARS, AuditBroken, AuditLog, AuditUnwritable, entries, verified
 
 AT_MS = 1_790_000_000_000
 
@@ -137,8 +138,22 @@ def test_nothing_follows_half_an_entry(path: Path) -> None:
     written(path, 2)
     path.write_bytes(path.read_bytes()[:-5])
 
-    with pytest.raises(AuditBroken, match="put the file aside"):
+    with pytest.raises(AuditUnwritable, match="put the file aside"):
         AuditLog(path).looked("anna", "camera door", AT_MS)
+
+
+def test_a_look_that_cannot_be_written_down_is_refused_and_leaves_the_log_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(path, 2)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, line: write(descriptor, line[:10]))
+    with pytest.raises(AuditUnwritable, match="disk full"):
+        AuditLog(path).looked("anna", "camera door", AT_MS)
+    monkeypatch.undo()
+    assert (last := verified(path)) is not None and last.number == 2
+    with pytest.raises(AuditUnwritable, match="No such file"):
+        AuditLog(path.parent / "missing" / "audit.jsonl").looked("anna", "camera door", AT_MS)
 
 
 def test_processes_share_one_log(path: Path) -> None:

@@ -117,6 +117,7 @@ def _cover(image: Image, region: Region, cells: int) -> None:
 
 def _cascade() -> cv2.CascadeClassifier:
     if not hasattr(_of_thread, "cascade"):
-        _of_thread.cascade = cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_frontalface_default.xml")
+        folder = cv2.data.haarcascades  # type: ignore[attr-defined]  # OpenCV's types leave it out
+        _of_thread.cascade = cv2.CascadeClassifier(f"{folder}haarcascade_frontalface_default.xml")
     cascade: cv2.CascadeClassifier = _of_thread.cascade
     return cascade

@@ -71,6 +71,7 @@ class KeyFolder:
         self._changes = 0
         self._looked_s = float("-inf")
         self._expired_day = -1
+        self._said: set[str] = set()  # each once
         make_folder(path)
 
     def __reduce__(self) -> tuple[type[KeyFolder], tuple[Path, Retention, Callable[[], int]]]:
@@ -102,10 +103,12 @@ class KeyFolder:
         today = day_of(self._clock())
         if today != self._expired_day:
             self.expire()
+            self._forget_held()  # another process may have been faster
             self._expired_day = today
-        if time.monotonic() - self._looked_s >= _LOOK_S:
+        elif time.monotonic() - self._looked_s >= _LOOK_S:
             self._looked_s = time.monotonic()
-            if any(_stamp(self._file(*of)) != held.stamp for of, held in self._held.items()):
+            # One that could not be made is tried again: the disk may have been full.
+            if any(held.stamp is None or _stamp(self._file(*of)) != held.stamp for of, held in self._held.items()):
                 self._forget_held()
         return self._changes
 
@@ -138,13 +141,16 @@ class KeyFolder:
             if not CAMERA_ID.fullmatch(camera):
                 raise ValueError(f"{camera!r} is no id of a camera")
             if not file.exists():
-                file.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
+                make_folder(self._path)  # it may have been taken away
+                make_folder(file.parent)
                 with _locked(file.parent):
                     if not file.exists():
                         _write(file, PuncturableKey.whole(secrets.token_bytes(KEY_BYTES)))
             return _Held(_stamp(file), _read(file))
         except (OSError, ValueError) as wrong:
-            log.error("no look of camera %s on %s is kept: %s", camera, day_name(day), wrong)
+            if (said := f"no look of camera {camera} on {day_name(day)} is kept: {wrong}") not in self._said:
+                self._said.add(said)
+                log.error("%s", said)
             return _Held(_stamp(file), None)
 
     def _strike_out(self, camera: str, names: Sequence[bytes]) -> None:

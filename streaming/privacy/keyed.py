@@ -21,7 +21,7 @@ from streaming.privacy.seal import Looks, Sealed, TrackName
 
 _DAY_BYTES, _TAG_BYTES = 4, 16
 _MOST_HELD = 32_768
-"""Opened looks that are remembered: all that a busy day compares at once."""
+"""Tracks whose look is remembered open, the last of each: all that a busy day compares at once."""
 
 
 class TrackKeys(Protocol):
@@ -38,12 +38,13 @@ class TrackKeys(Protocol):
 
 
 class KeyedSeal:
-    """`streaming.privacy.seal.Seal` by keys that can be destroyed."""
+    """`streaming.privacy.seal.Seal` by keys that can be destroyed. Of each stage its own: it remembers the look of a
+    track that it sealed or opened last."""
 
     def __init__(self, keys: TrackKeys) -> None:
         self._keys = keys
         self._ciphers: dict[tuple[TrackName, int], AESSIV | None] = {}
-        self._opened: dict[tuple[TrackName, bytes], Looks] = {}
+        self._opened: dict[TrackName, tuple[bytes, Looks]] = {}  # with day and tag
         self._version: object = None
 
     def __reduce__(self) -> tuple[Callable[..., KeyedSeal], tuple[TrackKeys]]:
@@ -66,7 +67,7 @@ class KeyedSeal:
             if cipher is not None:
                 body = cipher.encrypt(looks[row].astype("<f4").tobytes(), [head])
                 sealed[row] = np.frombuffer(head + body, np.uint8)
-                self._hold((tracks[row], head + body), looks[row].astype(np.float32))
+                self._hold(tracks[row], head + body, looks[row].astype(np.float32))
         return sealed
 
     def open(self, sealed: Sealed, tracks: Sequence[TrackName]) -> Looks:
@@ -75,8 +76,8 @@ class KeyedSeal:
         looks = np.zeros((len(sealed), (sealed.shape[1] - _DAY_BYTES - _TAG_BYTES) // 4), np.float32)
         for row in np.flatnonzero(sealed.any(axis=1)).tolist():
             raw = sealed[row].tobytes()
-            look = self._opened.get((tracks[row], raw))
-            if look is None:
+            tag, look = self._opened.get(tracks[row], (b"", None))
+            if tag != raw[: len(tag)] or look is None:
                 look = self._open(raw, tracks[row])
             if look is not None:
                 looks[row] = look
@@ -103,7 +104,7 @@ class KeyedSeal:
             look = np.frombuffer(cipher.decrypt(raw[_DAY_BYTES:], [head]), "<f4").astype(np.float32)
         except InvalidTag:
             return None
-        self._hold((track, raw), look)
+        self._hold(track, raw, look)
         return look
 
     def _cipher(self, track: TrackName, day: int) -> AESSIV | None:
@@ -114,7 +115,7 @@ class KeyedSeal:
             self._ciphers[track, day] = None if key is None else AESSIV(key)
         return self._ciphers[track, day]
 
-    def _hold(self, of: tuple[TrackName, bytes], look: Looks) -> None:
+    def _hold(self, track: TrackName, raw: bytes, look: Looks) -> None:
         if len(self._opened) >= _MOST_HELD:
             self._opened.clear()
-        self._opened[of] = look
+        self._opened[track] = raw[: _DAY_BYTES + _TAG_BYTES], look

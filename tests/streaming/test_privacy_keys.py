@@ -222,3 +222,22 @@ def test_of_a_pickled_folder_keys_stay_behind(tmp_path: Path) -> None:
         )
         == key
     )
+
+
+def test_a_key_that_could_not_be_made_is_tried_again(
+    tmp_path: Path, keys: KeyFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(file: Path, key: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder, "_LOOK_S", 0.0)
+    monkeypatch.setattr(folder, "_write", full)
+    keys.version()
+    for _ in range(3):
+        assert keys.key("door", 1, TODAY) is None
+        keys.version()
+    assert caplog.text.count("No space left") == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(folder, "_LOOK_S", 0.0)
+    keys.version()
+    assert keys.key("door", 1, TODAY) is not None

@@ -43,6 +43,10 @@ def erase(
     except ValueError as wrong:
         raise UsageProblem(str(wrong)) from None
     settings, who = loaded(assignments).settings, getpass.getuser()
+    if not settings.keys_folder.is_dir():
+        raise UsageProblem(
+            f"{settings.keys_folder}: no pipeline keeps its keys there; set privacy.keys to where one does"
+        )
     AuditLog(settings.gateway.audit_file).looked(who, f"asked to forget person {person_id}", now_ms())
     orders = Erasures(settings.keys_folder)
     order, deadline = orders.order(person_id, who, now_ms()), time.monotonic() + wait_s

@@ -38,11 +38,18 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return command
 
 
-def test_an_order_stands_until_a_pipeline_has_carried_it_out(run: Run, tmp_path: Path) -> None:
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """As a pipeline has made it."""
+    KeyFolder(tmp_path / "home" / "keys", Retention({"door": 9}))
+    return tmp_path / "home" / "keys"
+
+
+def test_an_order_stands_until_a_pipeline_has_carried_it_out(run: Run, tmp_path: Path, keys: Path) -> None:
     code, out, err = run("people", "erase", "P17", "--wait", "0.1s")
     assert (code, out) == (Exit.OK, "") and "will be forgotten as soon as" in err
     assert [entry.what for entry in entries(tmp_path / "audit.jsonl")] == ["asked to forget person P17"]
-    orders = Erasures(tmp_path / "home" / "keys")
+    orders = Erasures(keys)
     (order,) = orders.standing()
     assert order.person_id == "P17" and order.erased_ms is None
     orders.carried_out(order, 3)
@@ -54,8 +61,8 @@ def test_an_order_stands_until_a_pipeline_has_carried_it_out(run: Run, tmp_path:
     assert "P17" in run("people", "erasures")[1]
 
 
-def test_it_waits_for_the_pipeline(run: Run, tmp_path: Path) -> None:
-    orders, over = Erasures(tmp_path / "home" / "keys"), threading.Event()
+def test_it_waits_for_the_pipeline(run: Run, keys: Path) -> None:
+    orders, over = Erasures(keys), threading.Event()
 
     def pipeline() -> None:
         while not over.wait(0.02):
@@ -76,6 +83,12 @@ def test_it_waits_for_the_pipeline(run: Run, tmp_path: Path) -> None:
 def test_who_is_no_person_is_refused_and_nothing_is_written(run: Run, tmp_path: Path, person: str) -> None:
     code, _, err = run("people", "erase", person)
     assert code == Exit.BAD_INPUT and "is no person" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_pipeline_keeps_keys_nobody_would_obey(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("people", "erase", "P1")
+    assert code == Exit.BAD_INPUT and "set privacy.keys" in err
     assert list(tmp_path.iterdir()) == []
 
 

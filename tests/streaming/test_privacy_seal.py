@@ -213,6 +213,15 @@ def test_a_look_met_without_its_key_does_not_weigh_on_the_next(sealer: Sealer) -
     assert np.linalg.norm(Memory(resumed).open_looks(slots, seal)) == pytest.approx(1.0, abs=0.05)
 
 
+def test_looks_that_may_not_be_kept_do_not_count(sealer: Sealer) -> None:
+    stage = IdentityStage(DIMENSIONS, RULES, seal=sealer(clock=lambda: NOW_MS + 5 * DAY_MS))  # as in a replay
+    state = stage.new_state()
+    out = stage(Scene().walk("door", 1, 0, 4, 0).rows(6), state)
+    slots = Memory(state).of_kind(TRACK)
+    assert final(out) == {("door", 1): "P1"}
+    assert not state["look"].any() and state["count"][slots].tolist() == [0]
+
+
 # --- orders to forget -------------------------------------------------------------------------------------------------
 
 
@@ -253,8 +262,11 @@ def test_an_order_is_carried_out_with_the_next_row_and_noted(tmp_path: Path, sea
 def test_an_order_is_about_tracks_that_began_before_it(tmp_path: Path, sealer: Sealer) -> None:
     asked(tmp_path, "P1", at_ms=NOW_MS - 1)
     stage = IdentityStage(DIMENSIONS, RULES, sealer(), Erasures(tmp_path / "keys"))
-    out = stage(Scene().walk("door", 1, 0, 4, 0).rows(6), stage.new_state())
-    assert final(out) == {("door", 1): "P1"}  # another pipeline's P1 was meant
+    state = stage.new_state()
+    out = stage(Scene().walk("door", 1, 0, 4, 0).rows(6), state)
+    stage.tick(NOW_MS + 6_000, [0, 1], state)
+    assert final(out) == {("door", 1): "P1"}
+    assert len(Memory(state).tracks_of(1)) == 1  # another pipeline's P1 was meant
 
 
 def test_who_was_merged_is_found_by_the_old_name(tmp_path: Path, sealer: Sealer) -> None:

@@ -66,7 +66,7 @@ class KeyFolder:
 
     def __init__(self, path: Path, retention: Retention, clock: Callable[[], int] = now_ms) -> None:
         """Raises BadKeyFolder: it cannot be made or written, or others may look into it."""
-        self._path, self._retention, self._clock = path, retention, clock
+        self.path, self._retention, self._clock = path, retention, clock
         self._held: dict[tuple[str, int], _Held] = {}
         self._changes = 0
         self._looked_s = float("-inf")
@@ -75,7 +75,7 @@ class KeyFolder:
         make_folder(path)
 
     def __reduce__(self) -> tuple[type[KeyFolder], tuple[Path, Retention, Callable[[], int]]]:
-        return type(self), (self._path, self._retention, self._clock)
+        return type(self), (self.path, self._retention, self._clock)
 
     def key(self, camera: str, track_id: int, day: int) -> bytes | None:
         """For AES-SIV, 64 bytes; None if the day's key is gone, cannot be read, or has lost this track."""
@@ -115,7 +115,7 @@ class KeyFolder:
     def expire(self) -> list[str]:
         """Destroy every key whose time is over; CAMERA/DAY of each."""
         gone: list[str] = []
-        for file in sorted(self._path.glob(f"*/*{SUFFIX}")):
+        for file in sorted(self.path.glob(f"*/*{SUFFIX}")):
             camera, day = file.parent.name, day_named(file.name.removesuffix(SUFFIX))
             if day is None or self._retention.allows(camera, day, self._clock()):
                 continue
@@ -132,7 +132,7 @@ class KeyFolder:
         self._changes += 1
 
     def _file(self, camera: str, day: int) -> Path:
-        return self._path / camera / f"{day_name(day)}{SUFFIX}"
+        return self.path / camera / f"{day_name(day)}{SUFFIX}"
 
     def _read_or_make(self, camera: str, day: int) -> _Held:
         """Never raises for what lies in the folder: a camera goes on without looks rather than not at all."""
@@ -141,7 +141,7 @@ class KeyFolder:
             if not CAMERA_ID.fullmatch(camera):
                 raise ValueError(f"{camera!r} is no id of a camera")
             if not file.exists():
-                make_folder(self._path)  # it may have been taken away
+                make_folder(self.path)  # it may have been taken away
                 make_folder(file.parent)
                 with _locked(file.parent):
                     if not file.exists():
@@ -154,7 +154,7 @@ class KeyFolder:
             return _Held(_stamp(file), None)
 
     def _strike_out(self, camera: str, names: Sequence[bytes]) -> None:
-        folder = self._path / camera
+        folder = self.path / camera
         if not CAMERA_ID.fullmatch(camera) or not folder.is_dir():
             return
         try:

@@ -4,7 +4,7 @@ looks and for keys that open them."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def now_ms() -> int:
     return T0_MS + 60_000
 
 
-def records(from_s: float, until_s: float) -> Records:
+def records(from_s: float, until_s: float, start_ms: int = T0_MS) -> Records:
     """What both cameras send: the first at the door for four seconds, and from the sixth to the tenth at the till; the
     other at the door all the time."""
     rows: list[dict[str, Any]] = []
@@ -56,7 +56,7 @@ def records(from_s: float, until_s: float) -> Records:
                 seen.append(person(100.0 + frame, 100.0, 100.0 + frame + _WIDTHS_PX[FORGOTTEN], 180.0))
             if camera == "door":
                 seen.append(person(400.0, 100 + frame / 10, 400 + _WIDTHS_PX[STAYS], 200 + frame / 10))
-            captured_ms = T0_MS + frame * _FRAME_MS
+            captured_ms = start_ms + frame * _FRAME_MS
             rows.append({"camera_id": camera, "captured_ms": captured_ms, "frame": frame, "detections": seen})
     plain = {"width": 640, "height": 480, "jpeg": None, "dropped_total": 0}
     made = pl.DataFrame([{**plain, **row} for row in rows], schema=SCHEMA)
@@ -105,8 +105,8 @@ class Tell:
         return rows.select(*columns, pl.col("_ingest_time_ms").cast(pl.Datetime("ms", "UTC")).alias("ingest_time_ms"))
 
 
-def seal_of(folder: Path) -> Seal:
-    return KeyedSeal(KeyFolder(folder, RETENTION, now_ms))
+def seal_of(folder: Path, clock: Callable[[], int] = now_ms) -> Seal:
+    return KeyedSeal(KeyFolder(folder, RETENTION, clock))
 
 
 def people(folder: Path, seal: Seal, name: str = "people") -> Pipeline:
@@ -143,10 +143,10 @@ def holds_look(data: bytes, who: int) -> bool:
     return False
 
 
-def secrets_of(folder: Path, track: TrackName) -> list[bytes]:
+def secrets_of(folder: Path, track: TrackName, day: int = day_of(T0_MS)) -> list[bytes]:
     """All from which the key of a track could be had, by the definition: from the day's root down to the key itself. To
     be asked while the day's key is whole."""
-    file = folder / track[0] / f"{day_name(day_of(T0_MS))}.key"
+    file = folder / track[0] / f"{day_name(day)}.key"
     root = file.read_bytes()[-16 - KEY_BYTES : -16]
     name = f"{track[0]}/{track[1]}".encode()
     leaf = int.from_bytes(hashlib.blake2b(name, digest_size=6, person=b"sightline leaf").digest(), "big")

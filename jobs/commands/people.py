@@ -94,7 +94,8 @@ def expire(as_json: AsJson = False, assignments: Assignments = None) -> None:
     from jobs.camera_book import FILE, read_cameras
     from streaming.privacy.erasures import Erasures
     from streaming.privacy.folder import KeyFolder, now_ms
-    from streaming.privacy.keyring import DAY_MS, Retention
+    from streaming.privacy.keyring import Retention
+    from streaming.topics import DAY_MS
 
     found = loaded(assignments)
     book = (found.file.parent if found.file is not None else Path()) / FILE

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-DAY_MS = 24 * 3600 * 1000
+from streaming.topics import DAY_MS, Topic
+
 SHORTEST_DAYS = 1
 """Of a camera of which nothing is known."""
 
@@ -62,10 +63,11 @@ class Retention:
         """After so many days nothing is left that is there now."""
         return max(self.days.values(), default=SHORTEST_DAYS)
 
-    @property
-    def shortest_s(self) -> float:
-        """What all cameras allow."""
-        return 86_400.0 * min(self.days.values(), default=SHORTEST_DAYS)
+    def bounded(self, topic: Topic) -> Topic:
+        """The topic, which tells of people whom any of the cameras saw, with a retention that all of them allow."""
+        return replace(
+            topic, retention_ms=min(topic.retention_ms, DAY_MS * min(self.days.values(), default=SHORTEST_DAYS))
+        )
 
     def allows(self, camera: str, day: int, now_ms: int) -> bool:
         """Whether looks of this day may be known now. A camera's clock may be a little ahead, across midnight too."""

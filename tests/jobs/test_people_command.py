@@ -17,7 +17,8 @@ from streaming.cameras.definition import Camera
 from streaming.privacy import erasures, folder
 from streaming.privacy.erasures import Erasures
 from streaming.privacy.folder import KeyFolder, now_ms
-from streaming.privacy.keyring import DAY_MS, Retention, day_of
+from streaming.privacy.keyring import Retention, day_of
+from streaming.topics import DAY_MS
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from streaming.privacy import folder
 from streaming.privacy.folder import BadKeyFolder, KeyFolder, now_ms
-from streaming.privacy.keyring import DAY_MS, Retention, day_name, day_named, day_of
+from streaming.privacy.keyring import Retention, day_name, day_named, day_of
 from streaming.privacy.punctured import DEPTH, KEY_BYTES, PuncturableKey
+from streaming.topics import DAY_MS, PERSON_SIGHTINGS
 
 NOW_MS = 1_790_000_000_000
 TODAY = day_of(NOW_MS)
@@ -112,9 +113,15 @@ def test_nothing_is_known_longer_than_the_camera_may_keep_it(retention: int, lat
 def test_of_a_camera_that_nobody_named_things_are_known_for_a_day() -> None:
     assert RETENTION.allows("strange", TODAY, NOW_MS)
     assert not RETENTION.allows("strange", TODAY - 1, NOW_MS)
-    assert (RETENTION.shortest_s, RETENTION.longest_days) == (2 * 86_400, 7)
+    assert RETENTION.longest_days == 7
     with pytest.raises(ValueError, match="camera door: 0 days"):
         Retention({"door": 0})
+
+
+def test_topics_keep_nothing_longer_than_all_cameras_allow() -> None:
+    assert RETENTION.bounded(PERSON_SIGHTINGS).retention_ms == 2 * DAY_MS
+    assert Retention({"door": 30}).bounded(PERSON_SIGHTINGS) == PERSON_SIGHTINGS  # 7 days
+    assert Retention({}).bounded(PERSON_SIGHTINGS).retention_ms == DAY_MS
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

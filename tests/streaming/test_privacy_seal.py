@@ -21,9 +21,10 @@ from streaming.privacy import erasures, folder
 from streaming.privacy.erasures import Erasures, number_of
 from streaming.privacy.folder import KeyFolder
 from streaming.privacy.keyed import KeyedSeal
-from streaming.privacy.keyring import DAY_MS, Retention
+from streaming.privacy.keyring import Retention
 from streaming.state import StateTable
 from streaming.testing import Changelog, every_row
+from streaming.topics import DAY_MS
 from streaming.tracking import TrackStage
 from tests.streaming.test_identity_stage import CAMERAS, DIMENSIONS, NOW_MS, RULES, Scene, final, ran, shop
 from tests.streaming.test_track_stage import shop as seen

@@ -159,8 +159,8 @@ def secrets_of(folder: Path, track: TrackName, day: int = day_of(T0_MS)) -> list
 
 
 def files_below(*folders: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file, with its bytes."""
+    """Every file, with its bytes up to the last that is not 0: Kafka makes its indexes of 10 MB of zeros."""
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.is_symlink():
-                yield str(path), path.read_bytes()
+                yield str(path), path.read_bytes().rstrip(b"\0")

@@ -12,6 +12,7 @@ import typer
 
 from jobs.commands import (
     acls,
+    audit,
     camera,
     config,
     dataset,
@@ -21,6 +22,7 @@ from jobs.commands import (
     kafka,
     live,
     models,
+    people,
     replay,
     runs,
     schedule,
@@ -52,6 +54,8 @@ app.command()(live.gateway)
 app.command()(replay.replay)
 app.command()(soak.soak)
 app.add_typer(camera.camera, name="camera")
+app.add_typer(people.people, name="people")
+app.command()(audit.audit)
 app.add_typer(tokens.tokens, name="tokens")
 app.add_typer(kafka.kafka, name="kafka")
 kafka.topics.command()(acls.acls)

@@ -265,6 +265,21 @@ class InsightsSection(_Section):
     )
 
 
+class PrivacySection(_Section):
+    """What is known of people's looks."""
+
+    keys: Path | None = Field(
+        default=None,
+        description="Folder of the keys that looks are sealed with, by default keys below home; on a cluster, one that "
+        "every worker has under this path. Not where Kafka's data or backups go.",
+    )
+
+    @field_validator("keys")
+    @classmethod
+    def _without_tilde(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None  # workers run in folders of their own
+
+
 class GatewaySection(GatewaySettings):
     """Where the pages are served; the bounds are the gateway's own."""
 
@@ -286,8 +301,14 @@ class Settings(BaseSettings):
     serve: ServeSection = Field(default_factory=ServeSection)
     models: ModelsSection = Field(default_factory=ModelsSection)
     insights: InsightsSection = Field(default_factory=InsightsSection)
+    privacy: PrivacySection = Field(default_factory=PrivacySection)
     gateway: GatewaySection = Field(default_factory=lambda: GatewaySection.model_validate({}))
     schedule: dict[str, Schedule] = Field(default_factory=dict, description="Name → jobs that run by themselves.")
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where the keys of looks lie."""
+        return self.privacy.keys or self.home.absolute() / "keys"
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be written down, such as passwords."""

@@ -21,6 +21,7 @@ class GatewaySettings(BaseModel):
 
     tokens: Path | None = Field(None, description="File of `sightline tokens`; without one, all is open.")
     open: bool = Field(False, description="Without tokens, answer to others than this machine all the same.")
+    audit: Path | None = Field(None, description="Who looked at people: JSON lines; default: audit.jsonl here.")
     tls_cert: Path | None = Field(None, description="Certificate and chain, PEM; with tls_key: https.")
     tls_key: Path | None = Field(None, description="Its key, PEM, not encrypted.")
     cors_origins: str | None = Field(None, description="Pages from elsewhere that may ask: https://a.example,https://…")
@@ -47,7 +48,7 @@ class GatewaySettings(BaseModel):
     silent_s: float = Field(10.0, gt=0, description="A pipeline that says nothing for so long is called silent.")
     stuck_s: float = Field(15.0, gt=0, description="An event unanswered for so long, with no progress: not healthy.")
 
-    @field_validator("tokens", "tls_cert", "tls_key")
+    @field_validator("tokens", "audit", "tls_cert", "tls_key")
     @classmethod
     def _without_tilde(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None
@@ -66,6 +67,11 @@ class GatewaySettings(BaseModel):
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together: set both, or neither")
         return self
+
+    @property
+    def audit_file(self) -> Path:
+        """Where it is written down who looked."""
+        return self.audit or Path("audit.jsonl")
 
     @property
     def origins(self) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ MAX_SIDE_PX = 16_384
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 
 Row3 = tuple[float, float, float]
-CameraId = Annotated[str, Field(pattern=r"^\w[\w.-]{0,63}$")]
+CAMERA_ID = re.compile(r"\w[\w.-]{0,63}")
+CameraId = Annotated[str, Field(pattern=rf"^{CAMERA_ID.pattern}$")]
 
 
 class Camera(BaseModel):

@@ -13,9 +13,9 @@ What is learned is learned while it runs, from links of a score of at least 0.9;
 (`Appearance.fit`) come from labelled pairs.
 """
 
-from streaming.identities.appearance import Appearance, Plain, Seal
+from streaming.identities.appearance import Appearance
 from streaming.identities.decisions import Rules
 from streaming.identities.ledger import Correction, Ledger
 from streaming.identities.stage import IdentityStage
 
-__all__ = ["Appearance", "Correction", "IdentityStage", "Ledger", "Plain", "Rules", "Seal"]
+__all__ = ["Appearance", "Correction", "IdentityStage", "Ledger", "Rules"]

@@ -13,7 +13,6 @@ properties of the embedding network; `Appearance.fit` finds them from labelled p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,38 +22,8 @@ from streaming.tracking.looks import unit
 Looks = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Sealed = npt.NDArray[np.uint8]
 
 _CENTRE_WEIGHT = 10  # tracks of a camera from which on its mean is believed
-
-
-class Seal(Protocol):
-    """How looks are kept: as rows of bytes, which may be encrypted."""
-
-    def width(self, dimensions: int) -> int:
-        """Bytes of a sealed look."""
-
-    def seal(self, looks: Looks) -> Sealed:
-        """(N, D) to (N, width)."""
-
-    def open(self, sealed: Sealed) -> Looks:
-        """(N, width) to (N, D), zeros for zeros."""
-
-
-class Plain:
-    """Little-endian floats as they are."""
-
-    def width(self, dimensions: int) -> int:
-        """Four bytes each."""
-        return 4 * dimensions
-
-    def seal(self, looks: Looks) -> Sealed:
-        """Their bytes."""
-        return np.ascontiguousarray(looks, dtype="<f4").view(np.uint8)
-
-    def open(self, sealed: Sealed) -> Looks:
-        """The floats again."""
-        return np.ascontiguousarray(sealed).view("<f4")
 
 
 @dataclass(frozen=True)

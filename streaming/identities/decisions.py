@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from streaming.identities.appearance import Appearance, Floats, Ints, Looks, Seal, centred
+from streaming.identities.appearance import Appearance, Floats, Ints, Looks, centred
 from streaming.identities.ledger import Correction, Ledger
 from streaming.identities.linking import NOBODY, Links, floor_ratio, link, posterior
 from streaming.identities.memory import Memory
 from streaming.identities.transit import TransitPrior
+from streaming.privacy.seal import Seal
 from streaming.state import Slots
 from streaming.tracking.looks import has_look, unit
 
@@ -153,7 +154,7 @@ class Decisions:
     def _looks(self, tracks: Slots, past: _Past, persons: Ints) -> tuple[Looks, Looks, Ints]:
         """Looks of the tracks (T, D), means (P, D) of the persons' latest looks, and of how many (P,)."""
         every = np.concatenate([tracks, past.slots])
-        looks = centred(unit(self._seal.open(self._state["look"][every])), self._state["camera"][every])
+        looks = centred(unit(self._memory.open_looks(every, self._seal)), self._state["camera"][every])
         mine, others = looks[: len(tracks)], looks[len(tracks) :]
         means = np.zeros((len(persons), looks.shape[1]), dtype=np.float64)
         counts = np.zeros(len(persons), dtype=np.int64)

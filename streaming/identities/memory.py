@@ -5,8 +5,8 @@
     track/C/T        a track of camera number C: who it is, when, where, its look
     event/N          a merge or a split (`ledger`)
 
-Looks are sealed bytes (`appearance.Seal`); nothing else here is made from them, so that erasing the rows of a person
-erases all that is known of the person's look.
+Looks are sealed bytes (`streaming.privacy.seal`); nothing else here is made from them, so that erasing the rows of a
+person erases all that is known of the person's look.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streaming.identities.transit import TransitPrior, Transits, learned
+from streaming.privacy.seal import Looks, Seal, TrackName
 from streaming.state import Column, Slots, StateTable
+from streaming.tracking.looks import has_look
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -53,6 +55,7 @@ def layout(look_bytes: int) -> dict[str, Column]:
         "place_ms": Column(np.int64, (PLACES,), default=_NEVER),  # of a track
         "place_m": Column(np.float32, (PLACES, 2), default=np.nan),
         "look": Column(np.uint8, (look_bytes,)),  # of a track: mean of its embeddings, sealed
+        "lost": Column(np.int64),  # of the store: looks that nobody could open any more
         "text": Column(str),  # of a camera: its name; of a split: the tracks, a line each
     }
 
@@ -131,10 +134,34 @@ class Memory:
         pairs = zip(self.state["camera"][slots].tolist(), self.state["track_id"][slots].tolist(), strict=True)
         return [track_key(camera, track_id) for camera, track_id in pairs]
 
+    def names(self, slots: Slots) -> list[TrackName]:
+        """What tracks are called outside."""
+        cameras = self.cameras()
+        pairs = zip(self.state["camera"][slots].tolist(), self.state["track_id"][slots].tolist(), strict=True)
+        return [(cameras[camera], track_id) for camera, track_id in pairs]
+
+    def open_looks(self, slots: Slots, seal: Seal) -> Looks:
+        """(N, D) looks of tracks, zeros where there is none. One whose key is gone is forgotten, and counted."""
+        sealed = self.state["look"][slots]
+        looks = seal.open(sealed, self.names(slots))
+        lost = slots[sealed.any(axis=1) & ~has_look(looks)]
+        if len(lost):
+            self.state["look"][lost], self.state["count"][lost] = 0, 0
+            self.state.touch(self.track_keys(lost))
+            self.state["lost"][self.slot("store", STORE)] += len(lost)
+        return looks
+
     def tracks_of(self, person: int) -> Slots:
         """The tracks of a person, the earliest first."""
         slots = np.flatnonzero((self.state["kind"] == TRACK) & (self.state["person"] == person))
         return self._sorted(slots)
+
+    def persons_called(self, person: int) -> list[int]:
+        """Who has this name now: the person, or those into whom the person's tracks were merged."""
+        if len(self.tracks_of(person)):
+            return [person]
+        was = (self.state["kind"] == TRACK) & (self.state["linked"] == person) & (self.state["person"] != 0)
+        return [int(other) for other in np.unique(self.state["person"][was])] if person else []
 
     def decided(self) -> Slots:
         """Tracks of which is known who they are, the earliest first."""

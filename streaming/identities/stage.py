@@ -19,18 +19,20 @@ link.
 link was made on a false premise: it is taken back, corrected to nobody, and decided anew.
 
 **By hand.** `streaming.identities.ledger` merges, splits, undoes and erases on the same state; `corrected` makes rows
-of what it changes.
+of what it changes. Persons who are to be forgotten (`streaming.privacy.erasures`) are erased before the next row is
+looked at; their tracks are corrected to nobody.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from streaming.identities.appearance import Looks, Plain, Seal
+from streaming.identities.appearance import Looks
 from streaming.identities.decisions import Decisions, Rules
 from streaming.identities.ledger import NOBODY, Correction, Ledger
 from streaming.identities.memory import (
@@ -47,9 +49,13 @@ from streaming.identities.memory import (
     track_key,
 )  # fmt: skip
 from streaming.pipeline import Facts
+from streaming.privacy.erasures import Orders
+from streaming.privacy.seal import Plain, Seal
 from streaming.state import Slots, StateTable
 from streaming.tracking.looks import has_look, unit_looks
 from streaming.windows.clock import ORIGIN
+
+log = logging.getLogger(__name__)
 
 PATIENCE_MS = 60_000
 NOTE_MS = 500
@@ -65,21 +71,25 @@ class IdentityStage:
         dimensions: of an embedding.
         rules: how tracks are decided.
         seal: how looks are kept.
+        orders: to forget persons.
     """
 
     name = "identities"
 
-    def __init__(self, dimensions: int, rules: Rules | None = None, seal: Seal | None = None) -> None:
+    def __init__(
+        self, dimensions: int, rules: Rules | None = None, seal: Seal | None = None, orders: Orders | None = None
+    ) -> None:
         self.rules, self._seal, self._dimensions = rules or Rules(), seal or Plain(), dimensions
+        self._orders = orders
 
     def new_state(self) -> StateTable:
         """An empty table, shared by all partitions: `streaming.identities.memory`."""
         return StateTable(self.name, layout(self._seal.width(self._dimensions)))
 
     def facts(self, state: StateTable) -> Facts:
-        """Persons told so far."""
+        """Persons told so far, and looks that were forgotten with their keys."""
         # Only the store has other than 0 there.
-        return Facts({"persons": int(state["last_person"].sum())})
+        return Facts({"persons": int(state["last_person"].sum()), "looks forgotten": int(state["lost"].sum())})
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """Sightings with `camera_id, captured_ms, track_id, x_m, y_m, embedding` (Binary, float32, null where none), in
@@ -96,6 +106,8 @@ class IdentityStage:
         captured_ms, partition = rows["captured_ms"].to_physical().to_numpy(), rows["_partition"].to_numpy()
         track_id = rows["track_id"].fill_null(0).to_numpy()
         names = rows["camera_id"].to_list()
+        if rows.height:
+            made += [(0, one) for one in self._obey(memory, int(captured_ms[0]))]
         for frame in _frames(rows):
             now_ms, seen = int(captured_ms[frame[0]]), frame[track_id[frame] > 0]
             camera = memory.camera(names[frame[0]], now_ms)
@@ -114,8 +126,12 @@ class IdentityStage:
         return self._told(rows, persons, scores, made)
 
     def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> pl.DataFrame:
-        """Let go of what has had its time by the wall clock, though no camera says so."""
-        self._expire(Memory(state), now_ms)
+        """Let go of what has had its time by the wall clock, or is to be forgotten, though no camera sends anything:
+        then nobody counts who would have to be told."""
+        memory = Memory(state)
+        self._expire(memory, now_ms)
+        for _ in self._obey(memory, now_ms):
+            pass
         return pl.DataFrame(schema=_CORRECTION)
 
     def corrected(self, corrections: Sequence[Correction]) -> pl.DataFrame:
@@ -149,16 +165,36 @@ class IdentityStage:
             return int(slot), now_ms
         wanted = in_time or (state["status"][slot] == DECIDED and (count < _PLENTY or since_ms >= _LATER_MS))
         if look is not None and wanted:
-            mean = self._seal.open(state["look"][slot][None])[0] if count else np.zeros(self._dimensions, np.float32)
-            mean = mean + (look - mean) / np.float32(min(count + 1, _MOST_WEIGHT))
-            state["look"][slot] = self._seal.seal(mean[None].astype(np.float32))[0]
-            state["count"][slot] = count + 1
+            mean = memory.open_looks(np.array([slot]), self._seal)
+            count = int(state["count"][slot])
+            mean += (look - mean) / np.float32(min(count + 1, _MOST_WEIGHT))
+            state["look"][slot] = self._seal.seal(mean, memory.names(np.array([slot])), now_ms)[0]
+            state["count"][slot] = count + 1 if state["look"][slot].any() else 0  # some may not be kept
         state["last_ms"][slot] = now_ms
         if not np.isnan(place).any() and now_ms - state["place_ms"][slot].max() >= NOTE_MS:
             at = int(state["place_ms"][slot].argmin()) if PLACES else 0
             state["place_ms"][slot, at], state["place_m"][slot, at] = now_ms, place
         state.touch([key])
         return int(slot), now_ms - since_ms
+
+    def _obey(self, memory: Memory, now_ms: int) -> Iterator[Correction]:
+        """Forget who is to be forgotten: first the keys, so that nothing that lies anywhere can be opened again."""
+        for order in self._orders.standing() if self._orders is not None else ():
+            persons = [
+                person
+                for person in memory.persons_called(order.person)
+                if memory.state["first_ms"][memory.tracks_of(person)].min() <= order.asked_ms
+            ]
+            tracks = [name for person in persons for name in memory.names(memory.tracks_of(person))]
+            try:
+                self._seal.forget(tracks)
+            except OSError as error:
+                log.error("%s is not forgotten yet: %s", person_id(order.person), error)
+                continue
+            for person in persons:
+                yield from Ledger(memory).erase(person, still_on_ms=now_ms - PATIENCE_MS)
+            if self._orders is not None:
+                self._orders.carried_out(order, len(tracks))
 
     def _has_pending(self, memory: Memory, camera: int, track_ids: list[int]) -> bool:
         """Whether somebody in the frame is yet to be decided: then it must be known who else was in it."""

@@ -14,10 +14,11 @@ from streaming.kafka.denied import missing_right
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.source import KafkaSource
 from streaming.records import Records
-from streaming.topics import Topic, state_topic
+from streaming.topics import DAY_MS, Topic, state_topic
 from streaming.transport import Fetched, TransportUnavailable
 
 _BROKER_DEFAULT = -1
+_LEAST_SEGMENT_MS = 60_000
 _READ_AT_ONCE = 50_000
 _STALLED_AFTER_S = 30.0
 _POLL_S = 0.1  # so long it waits for records before it looks whether there are only markers left
@@ -74,8 +75,15 @@ def topic_options(topic: Topic) -> dict[str, str]:
             "delete.retention.ms": str(
                 3600 * 1000
             ),  # tombstones and transaction markers are kept so long for slow readers
+            "max.compaction.lag.ms": str(DAY_MS),  # what was deleted is gone a day later, however little is written
         }
-    return {"cleanup.policy": "delete", "retention.ms": str(topic.retention_ms)}
+    # Segments go as a whole, when their newest record is old enough: they are closed early, or frames of a quiet camera
+    # would outlive their hour by up to a week.
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(topic.retention_ms),
+        "segment.ms": str(max(topic.retention_ms // 4, _LEAST_SEGMENT_MS)),
+    }
 
 
 def read_all(settings: KafkaSettings, topic: str, *, stalled_after_s: float = _STALLED_AFTER_S) -> dict[int, Records]:

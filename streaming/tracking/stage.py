@@ -20,9 +20,10 @@ import numpy.typing as npt
 import polars as pl
 
 from streaming.pipeline import Facts
+from streaming.privacy.seal import Plain, Seal
 from streaming.state import Column, StateTable
 from streaming.tracking.bytetrack import UNSEEN, ByteTrack, Tracks
-from streaming.tracking.looks import unit_looks
+from streaming.tracking.looks import has_look, unit_looks
 from streaming.tracking.motion import Motion
 
 BOX = ("x0_px", "y0_px", "x1_px", "y1_px")
@@ -41,6 +42,7 @@ _CAMERA_LAYOUT = {
     "future_total": Column(np.int64),
     "rewound_total": Column(np.int64),
     "bad_boxes_total": Column(np.int64),
+    "lost_looks_total": Column(np.int64),
 }
 _TRACK_LAYOUT = {
     "camera_id": Column(str),
@@ -56,6 +58,7 @@ _TOTALS = {
     "frames from the future": "future_total",
     "camera clocks set back": "rewound_total",
     "boxes refused": "bad_boxes_total",
+    "looks forgotten": "lost_looks_total",
 }
 
 
@@ -66,16 +69,25 @@ class TrackStage:
         rules: the tracker's.
         dimensions: of the embeddings in the rows, 0 where rows have none.
         ahead_s: how far a frame's time may lie ahead of the log time of its record.
+        seal: how looks are kept. One whose key is gone is forgotten, and counted: the track goes on by where it is.
     """
 
     name = "track"
 
-    def __init__(self, rules: ByteTrack | None = None, *, dimensions: int = 0, ahead_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        rules: ByteTrack | None = None,
+        *,
+        dimensions: int = 0,
+        ahead_s: float = 60.0,
+        seal: Seal | None = None,
+    ) -> None:
         self._rules, self._dimensions, self._ahead_ms = rules or ByteTrack(), dimensions, round(ahead_s * 1000)
+        self._seal = seal or Plain()
 
     def new_state(self) -> StateTable:
         """A row a camera, for good, and a row a living track."""
-        look = {"look": Column(np.float32, (self._dimensions,))} if self._dimensions else {}
+        look = {"look": Column(np.uint8, (self._seal.width(self._dimensions),))} if self._dimensions else {}
         return StateTable(self.name, {**_CAMERA_LAYOUT, **_TRACK_LAYOUT, **look}, partitioned=True)
 
     def facts(self, state: StateTable) -> Facts:
@@ -94,7 +106,7 @@ class TrackStage:
         if rows.is_empty():
             return rows.with_columns(track_id=pl.lit(None, pl.Int64))
         frames = _Frames(rows, self._dimensions)
-        cameras = {name: _Camera(name, frames.partition[name], state) for name in frames.partition}
+        cameras = {name: _Camera(name, frames.partition[name], state, self._seal) for name in frames.partition}
         for number, name in enumerate(frames.camera_id):
             camera, now_ms = cameras[name], int(frames.captured_ms[number])
             if now_ms > int(frames.log_ms[number]) + self._ahead_ms:
@@ -160,8 +172,8 @@ class _Frames:
 class _Camera:
     """One camera while a batch lasts."""
 
-    def __init__(self, name: str, partition: int, state: StateTable) -> None:
-        self._name, self._partition = name, partition
+    def __init__(self, name: str, partition: int, state: StateTable, seal: Seal) -> None:
+        self._name, self._partition, self._seal = name, partition, seal
         (slot,) = state.slots([_camera_key(name)], [partition])
         self.captured_ms = int(state["captured_ms"][slot])
         self._next_id = max(1, int(state["next_id"][slot]))
@@ -174,8 +186,18 @@ class _Camera:
             state["seen_ms"][living],
             state["missed"][living],
             Motion(state["mean"][living], state["cov"][living]),
-            state["look"][living] if "look" in state.layout else np.zeros((len(living), 0), np.float32),
+            self._opened(state, living) if "look" in state.layout else np.zeros((len(living), 0), np.float32),
         )
+
+    def _opened(self, state: StateTable, living: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Looks of these tracks, (N, D); those whose key is gone are forgotten."""
+        numbers, sealed = state["track_id"][living], state["look"][living]
+        looks = self._seal.open(sealed, [(self._name, number) for number in numbers.tolist()])
+        lost = sealed.any(axis=1) & ~has_look(looks)
+        state["look"][living[lost]] = 0
+        state.touch([_track_key(self._name, number) for number in numbers[lost].tolist()])
+        self.totals["lost_looks_total"] += int(lost.sum())
+        return looks
 
     def see(
         self,
@@ -207,7 +229,7 @@ class _Camera:
             slots = state.slots(forgotten, [self._partition] * len(forgotten))
             state["track_id"][slots] = 0  # a free slot is no track
             if "look" in state.layout:
-                state["look"][slots] = 0.0
+                state["look"][slots] = 0
             state.delete(forgotten)
         old = {number: row for row, number in enumerate(self._before.track_id.tolist())}
         changed = [
@@ -223,7 +245,8 @@ class _Camera:
             state[column][slots] = getattr(now, column)
         state["mean"][slots], state["cov"][slots] = now.motion
         if "look" in state.layout:
-            state["look"][slots] = now.look
+            tracks = [(self._name, number) for number in now.track_id.tolist()]
+            state["look"][slots] = self._seal.seal(now.look, tracks, self.captured_ms)
         state.touch([key, *keys])
 
     def _differs(self, row: int, before: int) -> bool:

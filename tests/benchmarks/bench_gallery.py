@@ -21,9 +21,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from streaming.identities import IdentityStage, Rules
-from streaming.identities.appearance import Plain, nearest
+from streaming.identities.appearance import nearest
 from streaming.identities.decisions import Decisions
 from streaming.identities.memory import DECIDED, PENDING, TRACK, Memory, track_key
+from streaming.privacy.seal import Plain
 from streaming.state import StateTable
 from streaming.tracking.looks import unit
 
@@ -68,7 +69,7 @@ def day(identities: int, queries: int, dimensions: int) -> tuple[StateTable, Mem
         ("first_ms", seen_ms),
         ("last_ms", seen_ms + 1_000),
         ("count", 5),
-        ("look", Plain().seal(looks)),
+        ("look", Plain().seal(looks, [], NOW_MS)),
     ):
         state[column][slots] = values
     return state, memory
@@ -79,7 +80,7 @@ def measure(identities: int, queries: int, dimensions: int, calls: int) -> dict[
     pending = np.flatnonzero(state["status"] == PENDING)
     pending = pending[state["kind"][pending] == TRACK]
     known = memory.decided()
-    looks, gallery = (Plain().open(state["look"][slots]) for slots in (pending, known))
+    looks, gallery = (Plain().open(state["look"][slots], []) for slots in (pending, known))
     decisions = Decisions(Rules(), Plain(), memory)
     columns = ("status", "person", "linked", "number", "score")
     as_was = {column: state[column].copy() for column in columns}

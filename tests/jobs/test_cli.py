@@ -33,6 +33,7 @@ COMMANDS = [
     ["demo"], ["run"], ["gateway"], ["replay"], ["soak"], ["train"], ["config"], ["version"],
     ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"],
     ["camera", "add"], ["camera", "ls"], ["camera", "rm"], ["camera", "run"],
+    ["people", "erase"], ["people", "erasures"], ["people", "expire"], ["audit"],
     ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],
     ["tokens", "create"], ["tokens", "ls"], ["tokens", "revoke"],

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.identities import Appearance, Rules
-from streaming.identities.appearance import Plain, centred, nearest
+from streaming.identities.appearance import centred, nearest
 from streaming.identities.ledger import Ledger, Unknown
 from streaming.identities.linking import NOBODY, floor_ratio, link, posterior
 from streaming.identities.memory import CAMERA, EVENT, TRACK, Memory, layout, track_key
 from streaming.identities.transit import TransitPrior, Transits, learned
+from streaming.privacy.seal import Plain
 from streaming.state import StateTable
 from streaming.tracking.looks import unit
 

@@ -226,12 +226,14 @@ class Reversed:
     def width(self, dimensions: int) -> int:
         return 4 * dimensions + 1
 
-    def seal(self, looks: Any) -> Any:
+    def seal(self, looks: Any, tracks: Any, at_ms: int) -> Any:
         plain = np.ascontiguousarray(looks, dtype="<f4").view(np.uint8)
         return np.hstack([np.full((len(plain), 1), 9, np.uint8), plain[:, ::-1]])
 
-    def open(self, sealed: Any) -> Any:
+    def open(self, sealed: Any, tracks: Any) -> Any:
         return np.ascontiguousarray(sealed[:, 1:][:, ::-1]).view("<f4")
+
+    def forget(self, tracks: Any) -> None: ...
 
 
 def test_sealed_looks_give_the_same_names() -> None:

@@ -32,7 +32,7 @@ Run = Callable[..., tuple[int, str, str]]
 COMMANDS = [
     ["demo"], ["run"], ["gateway"], ["replay"], ["soak"], ["train"], ["config"], ["version"],
     ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"],
-    ["camera", "add"], ["camera", "ls"], ["camera", "rm"], ["camera", "run"],
+    ["camera", "add"], ["camera", "ls"], ["camera", "rm"], ["camera", "run"], ["camera", "detector"],
     ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],
     ["tokens", "create"], ["tokens", "ls"], ["tokens", "revoke"],

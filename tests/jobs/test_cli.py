@@ -32,7 +32,7 @@ Run = Callable[..., tuple[int, str, str]]
 COMMANDS = [
     ["demo"], ["run"], ["gateway"], ["replay"], ["soak"], ["train"], ["config"], ["version"],
     ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"],
-    ["camera", "add"], ["camera", "ls"], ["camera", "rm"], ["camera", "run"],
+    ["camera", "add"], ["camera", "ls"], ["camera", "rm"], ["camera", "run"], ["camera", "detector"],
     ["people", "erase"], ["people", "erasures"], ["people", "expire"], ["audit"],
     ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],

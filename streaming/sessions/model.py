@@ -37,6 +37,13 @@ class Sessions:
         """As a request of one columnar batch."""
         return {"item": self.item, "kind": self.kind, "time_ms": self.time_ms, "offsets": self.offsets}
 
+    def take(self, which: npt.NDArray[np.int64]) -> Sessions:
+        """These sessions (M,) alone."""
+        counts = np.diff(self.offsets)[which]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        flat = np.arange(offsets[-1]) + np.repeat(self.offsets[which] - offsets[:-1], counts)
+        return Sessions(self.item[flat], self.kind[flat], self.time_ms[flat], offsets)
+
     @classmethod
     def of(cls, columns: Mapping[str, npt.NDArray[Any]]) -> Sessions:
         """The inverse of `columns`."""

@@ -50,7 +50,13 @@ CAMERA_FRAMES = Topic(
 PERSON_SIGHTINGS = Topic("person.sightings", key="camera_id", schema="person-sightings", event_time="captured_ms")
 STORE_METRICS = Topic("store.metrics", key="zone_id", schema="store-metrics", event_time="window_end_ms")
 STORE_ALERTS = Topic("store.alerts", key="zone_id", schema="store-alerts", event_time="event_time_ms")
-USER_SESSIONS = Topic("user.sessions", key="session_id", schema="user-sessions", event_time="event_time_ms")
+USER_SESSIONS = Topic(
+    "user.sessions",
+    key="session_id",
+    schema="user-sessions",
+    event_time="event_time_ms",
+    dead_letters_ms=7 * DAY_MS,  # who asks to be forgotten is gone from everywhere after the same time
+)
 ITEM_CATALOGUE = Topic(
     "item.catalogue",
     key="item_id",

@@ -16,7 +16,7 @@ Everything is a pure function of its settings and a seed.
 
 from streaming.simulators.shop.changes import changes
 from streaming.simulators.shop.goods import Goods, item_records, make_goods
-from streaming.simulators.shop.response import click_probability, respond
+from streaming.simulators.shop.response import click_probability, reactions, respond
 from streaming.simulators.shop.shoppers import Shoppers, make_shoppers
 from streaming.simulators.shop.visits import Visits, VisitSettings, visits
 
@@ -30,6 +30,7 @@ __all__ = [
     "item_records",
     "make_goods",
     "make_shoppers",
+    "reactions",
     "respond",
     "visits",
 ]

@@ -1,9 +1,9 @@
 """A user's request to be forgotten, as records: one for every partition, since sessions of the user may lie in any.
 
-The pipeline obeys when it reads them: sessions that are or began as the user's, and what the user bought, are erased
-from memory and, by tombstones, from the changelog, whose segments Kafka compacts. Events and answers as such stay on
-their topics until their retention ends (`streaming.topics`: seven days, dead letters too); what comes of the user after
-the request is remembered as a stranger's.
+The pipeline obeys when it reads them: the user's sessions, and what the user bought, are erased from memory and, by
+tombstones, from the changelog, whose segments Kafka compacts. Events and answers as such stay on their topics until
+their retention ends (`streaming.topics`: seven days, dead letters too); what comes of the user after the request is
+remembered as a stranger's.
 """
 
 from __future__ import annotations

@@ -73,10 +73,9 @@ def user_key(partition: int, user_id: str) -> str:
 
 
 def forget_user(partition: int, user_id: str, state: StateTable) -> None:
-    """Erase all that is known of a user in a partition: what was bought, and every session that is or began as this
-    user's."""
-    its = ((state["user"] == user_id) | (state["unit"] == user_id)) & (state["last_ms"] != _NEVER)
-    sessions = _of(partition, state.keys_where(its))
+    """Erase all that is known of a user in a partition: what was bought, and the sessions, also what was done in
+    them before the login."""
+    sessions = _of(partition, state.keys_where(state["user"] == user_id))
     (at,) = state.slots([partition_key(partition)], [partition])
     state["forgotten_total"][at] += len(sessions)
     state.touch([partition_key(partition)])

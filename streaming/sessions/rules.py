@@ -62,7 +62,7 @@ Rule = Callable[[Candidates, Catalogue], Bools]
 
 def can_be_had(candidates: Candidates, catalogue: Catalogue) -> Bools:
     """In stock, not withdrawn, and known to the catalogue at all."""
-    may: Bools = (candidates.code != UNKNOWN) & np.append(catalogue.may_be_offered, False)[candidates.code]
+    may: Bools = np.append(catalogue.may_be_offered, False)[candidates.code]  # UNKNOWN is the last
     return may
 
 
@@ -78,7 +78,8 @@ def is_not_bought(candidates: Candidates, catalogue: Catalogue) -> Bools:
 
 def is_not_looked_at(candidates: Candidates, catalogue: Catalogue) -> Bools:
     """It is not the item that is on the screen."""
-    return candidates.code != candidates.looked_at[:, None]
+    differs: Bools = candidates.code != candidates.looked_at[:, None]
+    return differs
 
 
 def is_not_blocked(items: Collection[str], categories: Collection[str]) -> Rule:

@@ -77,10 +77,10 @@ def make_goods(items: int, *, categories: int = 24, seed: int = 0) -> Goods:
         category=category,
         names=names,
         first=first,
-        popularity=1.0 / (rank + 3.0) ** 0.8,  # Zipf's law, flattened
+        popularity=np.asarray((rank + 3.0) ** -0.8, np.float64),  # Zipf's law, flattened
         appeal=random.beta(2.0, 3.0, items),
         peak_day=random.uniform(-20.0, 50.0, items),
-        price=np.round(np.exp(random.normal(3.0, 0.8, items)), 2),
+        price=np.asarray(np.exp(random.normal(3.0, 0.8, items)).round(2), np.float64),
         seed=seed,
     )
 

@@ -140,7 +140,7 @@ def _acts(
     carted = np.flatnonzero(random.random(len(item)) < how.carts * (0.2 + liking))
     bought = carted[random.random(len(carted)) < shoppers.buys[who[session[carted]]]]
     dwelt = np.flatnonzero(random.random(len(item)) < 0.3)
-    dwell_s = np.round(np.exp(random.normal(1.5 + 2.0 * liking[dwelt], 0.5)), 1)
+    dwell_s = np.asarray(np.exp(random.normal(1.5 + 2.0 * liking[dwelt], 0.5)).round(1), np.float64)
     searched = np.flatnonzero(random.random(len(item)) < how.searches)
     words = np.array([name.rpartition(" > ")[2] for name in goods.names], dtype=object)
     return pl.concat(

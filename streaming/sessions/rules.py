@@ -87,7 +87,8 @@ def is_not_blocked(items: Collection[str], categories: Collection[str]) -> Rule:
     prefixes = [_levels(name) for name in categories]
 
     def rule(candidates: Candidates, catalogue: Catalogue) -> Bools:
-        blocked = np.isin(candidates.code, catalogue.codes(np.array(sorted(items), dtype=object)))
+        named = catalogue.codes(np.array(sorted(items), dtype=object))
+        blocked = np.isin(candidates.code, named[named != UNKNOWN])
         names = catalogue.categories()
         within = [any(_levels(name)[: len(p)] == p for p in prefixes) for name in names]
         if any(within):

@@ -100,11 +100,8 @@ ITEMS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("change", "reason"), ITEMS, ids=[reason.partition(": ")[2][:30] for _, reason in ITEMS])
 def test_an_item_that_cannot_be_is_refused_with_its_reason(change: dict[str, Any], reason: str) -> None:
-    rows = items_frame([item("x"), item("x", **change)]).with_columns(_ingest_time_ms=pl.lit(START_MS, pl.Int64))
-    expected = None if "1e+09" in reason else reason
-    refused = validate_items(rows)["_reject"].to_list()
-    assert refused[0] is None
-    assert refused[1] == expected if expected else refused[1].startswith(reason.partition("1e+09")[0])
+    rows = items_frame([item("x"), {**item("x"), **change}]).with_columns(_ingest_time_ms=pl.lit(START_MS, pl.Int64))
+    assert validate_items(rows)["_reject"].to_list() == [None, reason]
 
 
 def test_markup_and_any_script_in_a_title_are_data() -> None:

@@ -30,6 +30,8 @@ from streaming.store.plan import PlanProblem, check_between, check_name, parse
 
 LIVE = "live"
 """Recommender where none is named."""
+MOST = {"diversity": 1.0, "explore": 0.5}
+"""With no more than half of all answers by chance, propensities tell what the ranking had in a place."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Arm:
         check_between(f"arm {self.name}: share", self.share, 1e-6, 1e6)
         for name in ("diversity", "explore"):
             if (value := getattr(self, name)) is not None:
-                check_between(f"arm {self.name}: {name}", value, 0, 1)
+                check_between(f"arm {self.name}: {name}", value, 0, MOST[name])
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class Offer:
     def __post_init__(self) -> None:
         check_between("places", self.places, 1, 100)
         check_between("candidates", self.candidates, self.places, 1000)
-        check_between("diversity", self.diversity, 0, 1)
-        check_between("explore", self.explore, 0, 1)
+        check_between("diversity", self.diversity, 0, MOST["diversity"])
+        check_between("explore", self.explore, 0, MOST["explore"])
         check_between("new_items", self.new_items, 0, 1000)
 
     @property

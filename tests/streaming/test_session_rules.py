@@ -219,7 +219,7 @@ def test_an_offer_is_read_from_a_table() -> None:
     [
         ({"places": 0}, "places is 0"),
         ({"places": 30, "candidates": 20}, "candidates is 20, not from 30"),
-        ({"explore": 1.5}, "explore is 1.5"),
+        ({"explore": 0.6}, "explore is 0.6"),
         ({"diverse": 1}, "there is no 'diverse'"),
         ({"experiment": {"name": "t", "arm": [{"name": "a"}]}}, "needs two arms or more"),
         ({"experiment": {"name": "t", "arm": [{"name": "a"}, {"name": "b", "share": 0}]}}, "share is 0"),

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from streaming.experiments import Tally, by_unit, compare, outcomes, policy_value
+from streaming.experiments import figures, outcomes, policy_value
 from streaming.sessions.covisits import Covisits
 from streaming.sessions.events import EVENT_SCHEMA, validate_events
 from streaming.sessions.folding import SessionFold
@@ -141,8 +141,10 @@ def test_the_loop_from_answers_to_their_worth_closes_on_the_truth() -> None:
     assert made.low <= truth <= made.high and made.self_normalised_low <= truth <= made.self_normalised_high
     assert made.high - made.low < truth, "and that says something"
 
-    units = by_unit(shown).with_columns(worth=pl.col("clicks") / pl.col("answers"))
-    tallies = [Tally.of(units.filter(arm=arm.name)["worth"].to_numpy().astype(float)) for arm in arms]
-    assert min(tally.units for tally in tallies) > 1_000
-    verdict = compare(*tallies, scale=0.1)
-    assert verdict.low <= tallies[1].mean - tallies[0].mean <= verdict.high
+    near, same_arm = figures(shown)
+    assert (near.arm, near.against_first, same_arm.arm) == ("near", None, "same")
+    assert near.answers + same_arm.answers == people.height and min(near.sessions, same_arm.sessions) > 1_000
+    assert same_arm.shown is not None and same_arm.ranking is not None and same_arm.against_first is not None
+    assert same_arm.shown.value == pytest.approx(same_arm.clicks / same_arm.answers)
+    assert same_arm.ranking.low <= truth <= same_arm.ranking.high
+    assert same_arm.ranking.mean_weight == pytest.approx(1.0, abs=0.05)

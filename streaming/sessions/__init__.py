@@ -5,6 +5,7 @@
                           item.catalogue ─► Catalogue      Recommend (the model; `streaming.sessions.model`)
 
 `events` and `items` say what can be believed of a record; `folding` is event time and keyed state; `catalogue` is the
-index that follows the compacted topic; `rules`, `diversity` and `exploration` are arithmetic on candidates, by
-`settings`. `streaming.experiments` judges what came of it.
+index of items and `following` keeps it up with its topic; `rules`, `diversity` and `exploration` are arithmetic on
+candidates, by `settings`, and `answers` what leaves. `forgetting` is a user's request. `streaming.experiments` judges
+what came of it.
 """

@@ -43,6 +43,9 @@ class Items(Protocol):
             DependencyUnavailable: it is not that far, or may be out of date.
         """
 
+    def alerts(self) -> tuple[str, ...]:
+        """What is wrong with it now, a sentence each."""
+
 
 class Catalogue:
     """The index. Safe for threads; read it within `reading`.
@@ -64,6 +67,7 @@ class Catalogue:
         """Records that could not be believed, by error class."""
         self.item_id: npt.NDArray[np.object_] = np.empty(0, object)  # by code, as all that follow
         self.may_be_offered: Bools = np.empty(0, bool)
+        self.is_refused: Bools = np.empty(0, bool)
         self.category: Ints = np.empty(0, np.int64)
         self.changed_at: Ints = np.empty(0, np.int64)  # offset of the newest record
         self.price: npt.NDArray[np.float64] = np.empty(0)
@@ -78,6 +82,15 @@ class Catalogue:
         """The index stands still within."""
         with self._lock:
             yield self
+
+    def alerts(self) -> tuple[str, ...]:
+        """Items whose newest record cannot be believed."""
+        with self._lock:
+            count, errors = int(self.is_refused.sum()), ", ".join(sorted(self.refused))
+        topic = topics.ITEM_CATALOGUE.name
+        return (
+            (f"{count} items are not offered, their newest records on {topic} were refused: {errors}",) if count else ()
+        )
 
     def codes(self, item_ids: npt.NDArray[np.object_]) -> Codes:
         """Code of each item, of the same shape; `UNKNOWN` where there is none."""
@@ -106,12 +119,13 @@ class Catalogue:
         ]
         gone = records.take(np.flatnonzero(~live))
         keys = [str((key or b"").decode(errors="replace")) for key in gone.keys.to_pylist()]
-        out = [*refused, *zip(keys, gone.offsets.tolist(), strict=True)]
+        out = list(zip(keys, gone.offsets.tolist(), strict=True))
         rows = batch.rows.unique("item_id", keep="last", maintain_order=True)
         with self._lock:
             self.refused.update(error for part in batch.rejected for error in part.errors)
             self._take(rows)
-            self._take_out(out)
+            self._take_out(refused, is_refused=True)
+            self._take_out(out, is_refused=False)
             self.position = max(self.position, wanted.end)
 
     def _take(self, rows: pl.DataFrame) -> None:
@@ -120,15 +134,17 @@ class Catalogue:
         rows, codes = rows.filter(pl.Series(newer)), codes[newer]
         self.may_be_offered[codes] = (rows["in_stock"] & ~rows["withdrawn"]).to_numpy()
         self.changed_at[codes] = rows["_offset"].to_numpy()
+        self.is_refused[codes] = False
         self.price[codes] = rows["price"].fill_null(np.nan).to_numpy()
         self.title[codes] = rows["title"].to_list()
         self.category[codes] = [self._category(name) for name in rows["category"].to_list()]
 
-    def _take_out(self, gone: list[tuple[str, int]]) -> None:
+    def _take_out(self, gone: list[tuple[str, int]], *, is_refused: bool) -> None:
         for item, offset in gone:
             code = self._code_of.get(item)
             if code is not None and offset > self.changed_at[code]:
                 self.may_be_offered[code], self.changed_at[code] = False, offset
+                self.is_refused[code] = is_refused
 
     def _admit(self, item_ids: list[str]) -> Ints:
         for item in item_ids:
@@ -140,8 +156,15 @@ class Catalogue:
         return codes
 
     def _grow(self, size: int) -> None:
-        starts = {"item_id": "", "may_be_offered": False, "category": 0, "changed_at": _NO_OFFSET, "price": np.nan,
-                  "title": ""}  # fmt: skip
+        starts = {
+            "item_id": "",
+            "may_be_offered": False,
+            "is_refused": False,
+            "category": 0,
+            "changed_at": _NO_OFFSET,
+            "price": np.nan,
+            "title": "",
+        }
         for name, start in starts.items():
             old = getattr(self, name)
             grown = np.full(size, start, old.dtype)

@@ -58,6 +58,10 @@ class CatalogueFollower:
                 )
             yield index
 
+    def alerts(self) -> tuple[str, ...]:
+        """What is wrong with the catalogue now."""
+        return self.catalogue.alerts()
+
     def close(self) -> None:
         """Stop following."""
         self._over.set()

@@ -62,8 +62,10 @@ class RecommendStage:
         return StateTable(self.name, layout, partitioned=True)
 
     def facts(self, state: StateTable) -> Facts:
-        """Views of items that the catalogue does not have, answers that are short, and those by chance."""
-        return Facts({name: int(state[f"{name}_total"].sum()) for name in _TOTALS})
+        """Views of items that the catalogue does not have, answers that are short, those by chance; and what is wrong
+        with the catalogue."""
+        totals = {name: int(state[f"{name}_total"].sum()) for name in _TOTALS}
+        return Facts(totals, alerts=self._items.alerts())
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """Rows of `folding.ASKED_SCHEMA` in, rows of session-recommendations.avsc out, one for one."""

@@ -49,8 +49,12 @@ def test_an_item_whose_newest_record_cannot_be_believed_is_not_offered_until_a_g
     apply(shop, Records.of([b"b"], [b"no avro at all"], timestamps_ms=[1_700_000_000_000]))
     assert may(shop, "a", "b", "c") == [False, False, True]
     assert shop.refused["InvalidItem"] == 1 and shop.refused.total() == 2
+    (said,) = shop.alerts()
+    assert said.startswith("2 items are not offered, their newest records on item.catalogue were refused: ")
     apply(shop, item_records([item("a", price=1.0)]))
+    apply(shop, tombstone("b"))
     assert may(shop, "a", "b") == [True, False]
+    assert shop.alerts() == ()
 
 
 def test_levels_of_categories_are_told_apart_by_their_whole_path() -> None:

@@ -120,6 +120,9 @@ def test_an_answer_never_knows_less_of_the_catalogue_than_one_before_it() -> Non
         def reading(self, position: int) -> Any:
             raise DependencyUnavailable(f"asked for {position}")
 
+        def alerts(self) -> tuple[str, ...]:
+            return ()
+
     behind = RecommendStage({"live": Fixed("a")}, Behind())
     before = every_row(shop.state)
     with pytest.raises(DependencyUnavailable, match="asked for 2"):

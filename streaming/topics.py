@@ -50,6 +50,24 @@ CAMERA_FRAMES = Topic(
 PERSON_SIGHTINGS = Topic("person.sightings", key="camera_id", schema="person-sightings", event_time="captured_ms")
 STORE_METRICS = Topic("store.metrics", key="zone_id", schema="store-metrics", event_time="window_end_ms")
 STORE_ALERTS = Topic("store.alerts", key="zone_id", schema="store-alerts", event_time="event_time_ms")
+USER_SESSIONS = Topic(
+    "user.sessions",
+    key="session_id",
+    schema="user-sessions",
+    event_time="event_time_ms",
+    dead_letters_ms=7 * DAY_MS,  # who asks to be forgotten is gone from everywhere after the same time
+)
+ITEM_CATALOGUE = Topic(
+    "item.catalogue",
+    key="item_id",
+    schema="item-catalogue",
+    event_time="changed_ms",
+    partitions=1,  # so that one offset says how much of it an answer knew
+    compacted=True,
+)
+SESSION_RECOMMENDATIONS = Topic(
+    "session.recommendations", key="session_id", schema="session-recommendations", event_time="event_time_ms"
+)
 PIPELINE_STATUS = Topic(
     "sightline.status", key="pipeline", schema="pipeline-status", event_time="time_ms", partitions=1, compacted=True
 )
@@ -100,6 +118,11 @@ TOPICS = (
     PERSON_SIGHTINGS.dead_letter_marks,
     STORE_METRICS,
     STORE_ALERTS,
+    USER_SESSIONS,
+    USER_SESSIONS.dead_letters,
+    USER_SESSIONS.dead_letter_marks,
+    ITEM_CATALOGUE,
+    SESSION_RECOMMENDATIONS,
     PIPELINE_STATUS,
     CONTROL,
 )

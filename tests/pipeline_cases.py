@@ -14,14 +14,19 @@ from models.store import SHIPPED
 from serve.win import LocalPredict
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
 from streaming.pipeline import Pipeline
+from streaming.pipelines.recommendations import recommendations
 from streaming.pipelines.store_alerts import store_alerts
 from streaming.pipelines.store_metrics import store_metrics
 from streaming.pipelines.win_prediction import win_prediction
 from streaming.records import Records
+from streaming.sessions.covisits import Covisits
+from streaming.sessions.settings import Offer
+from streaming.simulators import shop
 from streaming.simulators.feed import MatchFeed
 from streaming.simulators.match import simulate
 from streaming.store.rules import parse_rules
 from streaming.store.sightings import SIGHTING_SCHEMA
+from tests.shop_feed import apply, catalogue_of, item_values
 from tests.store_walks import ALERT_RULES, START_MS, plan, watched_rows
 
 NOW_MS = START_MS
@@ -85,8 +90,28 @@ def _win_prediction() -> Pipeline:
     return win_prediction(LocalPredict(str(SHIPPED), {"lol": "tsstn-lol@live"}, store_must_exist=True))
 
 
+@cache
+def session_events() -> pl.DataFrame:
+    """An hour of a shop; each user has one session, since another's purchases are known in its own partition only."""
+    goods = shop.make_goods(120, categories=6, seed=4)
+    how = shop.VisitSettings(hours=1.0, mean_views=4.0, carts=0.6, bots=0.02, bot_events=150)
+    made = shop.visits(goods, shop.make_shoppers(goods, 60, seed=4), sessions=100, seed=4, settings=how).events
+    return made.with_columns(
+        user_id=pl.when(pl.col("user_id").is_not_null()).then(pl.format("of {}", "session_id")),
+        event_time_ms=pl.col("event_time_ms") - pl.duration(milliseconds=shop.goods.START_MS - NOW_MS),
+    )
+
+
+def _recommendations() -> Pipeline:
+    goods, catalogue = shop.make_goods(120, categories=6, seed=4), catalogue_of()
+    apply(catalogue, item_values(shop.item_records(goods, changed_ms=NOW_MS)))
+    recommend = Covisits(session_events().filter(kind="view"))
+    return recommendations({"live": recommend}, catalogue, Offer(places=8, candidates=20, explore=0.2))
+
+
 CASES = {
     "win_prediction": PipelineCase(_win_prediction, match_events, least=20 * MATCHES),
+    "recommendations": PipelineCase(_recommendations, session_events, least=300),
     "store_metrics": PipelineCase(lambda: store_metrics(plan()), sightings, least=20, gathers=True),
     "store_alerts": PipelineCase(
         lambda: store_alerts(plan(), parse_rules(ALERT_RULES, plan())), sightings, least=8, gathers=True

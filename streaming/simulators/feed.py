@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -106,6 +107,17 @@ class MatchFeed:
         self._pending = pl.concat([self._pending, match]).sort("due_s", maintain_order=True)
 
 
+class Feed(Protocol):
+    """What a pacer paces."""
+
+    @property
+    def next_due_s(self) -> float | None:
+        """Feed time at which something is due next; None when all is over."""
+
+    def take(self, until_s: float) -> pl.DataFrame:
+        """What is due up to and including feed time `until_s` and was not taken before."""
+
+
 class Pacer:
     """Iterates over a feed's chunks, each when it is due, until the feed is over.
 
@@ -118,7 +130,7 @@ class Pacer:
 
     def __init__(
         self,
-        feed: MatchFeed,
+        feed: Feed,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,

@@ -59,6 +59,9 @@ def test_ids_once_given_stay() -> None:
         8: "person-sightings",
         9: "store-metrics",
         10: "store-alerts",
+        11: "user-sessions",
+        12: "item-catalogue",
+        13: "session-recommendations",
     }
 
 

@@ -4,7 +4,8 @@
 
 A recipe brings its task (`jobs.task`): data, a training loop, and words about both. For win prediction the data is any
 source that `jobs.datasets.load_matches` takes, and training runs on Ray Train, or in this very process where the recipe
-asks for no workers; for people it is a file that `jobs.reid.crops` reads. Either way the run leaves a folder
+asks for no workers; for people it is a file that `jobs.reid.crops` reads, for sessions of shoppers one that
+`jobs.sessions.clicks` does. Either way the run leaves a folder
 (`jobs.runs`), from which it goes on where it was cut short.
 """
 
@@ -24,6 +25,10 @@ from typing import TYPE_CHECKING, Any
 from jobs.errors import UsageProblem
 from jobs.recipes.overrides import restored
 from jobs.recipes.reid import OSNET, RESNET50, ReID
+from jobs.recipes.session_gru4rec import GRU4REC
+from jobs.recipes.session_sasrec import SASREC
+from jobs.recipes.session_two_tower import TWO_TOWER
+from jobs.recipes.sessions import SessionRecipe
 from jobs.recipes.win_tsstn import SIMULATED, WinTSSTN
 from jobs.task import OnEpoch, Report, Task
 
@@ -33,12 +38,15 @@ if TYPE_CHECKING:
     from jobs.runs.folder import OpenRun
     from models.store import Manifest, ModelStore
 
-Recipe = WinTSSTN | ReID
+Recipe = WinTSSTN | ReID | SessionRecipe
 RECIPES: dict[str, Recipe] = {
     "win-tsstn": WinTSSTN(data=""),
     "win-tsstn-simulated": SIMULATED,
     "reid-osnet": OSNET,
     "reid-resnet50": RESNET50,
+    "session-gru4rec": GRU4REC,
+    "session-sasrec": SASREC,
+    "session-two-tower": TWO_TOWER,
 }
 
 _FEW_MATCHES = 100
@@ -157,9 +165,13 @@ def _task(recipe: Recipe, on_step: Callable[[str], None]) -> Task:
     on_step(f"reading {recipe.data}")
     if isinstance(recipe, WinTSSTN):
         return _win_task(recipe, on_step)
-    from jobs.reid.task import person_task
+    if isinstance(recipe, ReID):
+        from jobs.reid.task import person_task
 
-    return person_task(recipe)
+        return person_task(recipe)
+    from jobs.sessions.task import session_task
+
+    return session_task(recipe)
 
 
 def _win_task(recipe: WinTSSTN, on_step: Callable[[str], None]) -> Task:

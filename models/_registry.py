@@ -11,16 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Protocol, cast, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from models.baselines import CausalTransformerConfig, FrameMLPConfig, RecurrentNetConfig
+from models.baselines.session_knn import NeighbourRule
+from models.gru4rec import GRU4RecConfig
 from models.layers import SlotScale
 from models.osnet import OSNetConfig
 from models.resnet import ResNet50Config
+from models.sasrec import SASRecConfig
+from models.session_model import EncoderConfig, SessionModelConfig
 from models.tsstn import TSSTNConfig
+from models.two_tower import TwoTowerConfig
 
 
 class ModelConfig(Protocol):
@@ -110,7 +115,7 @@ def _plain(name: str, config: type[ModelConfig]) -> Architecture:
     return Architecture(config, read, vars)
 
 
-def _values(name: str, config: type[ModelConfig], raw: Mapping[str, Any], but: frozenset[str] = frozenset()) -> Any:
+def _values(name: str, config: type[Any], raw: Mapping[str, Any], but: frozenset[str] = frozenset()) -> Any:
     """Fields of a config but some, each of its declared kind; `raw` has exactly the fields as keys."""
     kinds: dict[str, type] = {key: kind for key, kind in get_type_hints(config).items() if key not in but}
     if unknown := sorted(set(raw) - set(kinds) - but):
@@ -150,6 +155,27 @@ def _write_tsstn(config: TSSTNConfig) -> dict[str, Any]:
     return {**plain, "groups": groups, "heroes": dict(config.heroes)}
 
 
+def _read_session(raw: dict[str, Any]) -> SessionModelConfig:
+    values = _values("session", SessionModelConfig, raw, frozenset({"encoder", "rule"}))
+    encoder, rule = raw["encoder"], raw["rule"]
+    if not isinstance(encoder, dict) or encoder.get("architecture") not in _ENCODERS:
+        raise ValueError(f"session config: encoder must be the config of one of {', '.join(_ENCODERS)}")
+    if not isinstance(rule, dict):
+        raise ValueError("session config: rule must be an object")
+    return SessionModelConfig(
+        encoder=cast(EncoderConfig, config_from_json(encoder)),
+        rule=NeighbourRule(**_values("rule", NeighbourRule, rule)),
+        **values,
+    )
+
+
+def _write_session(config: SessionModelConfig) -> dict[str, Any]:
+    plain = {field.name: getattr(config, field.name) for field in fields(config)}
+    return {**plain, "encoder": config_to_json(config.encoder), "rule": vars(config.rule)}
+
+
+_ENCODERS = ("gru4rec", "sasrec", "two-tower")
+
 _ARCHITECTURES: dict[str, Architecture] = {
     "tsstn": Architecture(TSSTNConfig, _read_tsstn, _write_tsstn),
     "frame-mlp": _plain("frame-mlp", FrameMLPConfig),
@@ -157,4 +183,8 @@ _ARCHITECTURES: dict[str, Architecture] = {
     "causal-transformer": _plain("causal-transformer", CausalTransformerConfig),
     "osnet": _plain("osnet", OSNetConfig),
     "resnet50": _plain("resnet50", ResNet50Config),
+    "gru4rec": _plain("gru4rec", GRU4RecConfig),
+    "sasrec": _plain("sasrec", SASRecConfig),
+    "two-tower": _plain("two-tower", TwoTowerConfig),
+    "session": Architecture(SessionModelConfig, _read_session, _write_session),
 }

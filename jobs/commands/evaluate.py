@@ -1,4 +1,4 @@
-"""`sightline evaluate`: a model beside baselines, every table about the win model, and people found again."""
+"""`sightline evaluate`: a model beside baselines, every table about the win model, people found again, next clicks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from jobs.commands.console import Data, Since, Title, Until, loaded, made_folder
 from jobs.errors import Exit, UsageProblem
 
 evaluate = typer.Typer(
-    no_args_is_help=True, help="Measure a win model or a person embedding, or make every table anew."
+    no_args_is_help=True,
+    help="Measure a win model, a person embedding or what foretells the next click, or make every table anew.",
 )
 
 Workers = Annotated[
@@ -123,6 +124,44 @@ def reid(
         )
     _put_page(folder, figures, reid_page)
     _tell(json_file, figures, print_reid)
+
+
+@evaluate.command()
+def sessions(
+    data: Annotated[str, typer.Option(help="A file of clicks, as of yoochoose or Diginetica.")],
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each model.")] = 3,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change the live recipe. Repeatable.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a page with charts and all figures as JSON here.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures here; - for stdout.")
+    ] = None,
+) -> None:
+    """Measure how well the next click is foretold on the last day, beside five baselines, SASRec and two towers.
+
+    Five minutes on a core for 50,000 clicks to learn from. Exit code 1 where the live model is below a baseline.
+
+    Example: sightline evaluate sessions --data yoochoose_clicks_train.txt --report report
+    """
+    from rich.console import Console
+
+    from jobs.commands.train import epochs_shown
+    from jobs.recipes.overrides import with_overrides
+    from jobs.recipes.session_gru4rec import GRU4REC
+    from jobs.report.sessions import print_sessions, sessions_page
+    from jobs.sessions.evaluate import evaluate_sessions
+
+    folder = made_folder(report, "--report")
+    writable_file(json_file, "--json")
+    live = with_overrides(GRU4REC, changes or ())
+    with epochs_shown(Console(stderr=True)) as on_epoch:
+        figures = evaluate_sessions(data, live=live, seeds=seeds, on_step=say, on_epoch=on_epoch)
+    _put_page(folder, figures, sessions_page)
+    _tell(json_file, figures, print_sessions)
+    raise typer.Exit(Exit.OK if figures["passed"] else Exit.FAILED)
 
 
 @evaluate.command()

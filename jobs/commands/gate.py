@@ -24,6 +24,7 @@ from jobs.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
     from jobs.gate.judge import Judgement
+    from jobs.sessions.gate import SessionJudgement
     from models.store import AliasMove, ModelStore
 
 
@@ -53,15 +54,18 @@ def gate(
 ) -> None:
     """Judge a candidate against the model that serves, on matches held back from its training: better beyond noise,
     calibrated, as fast, and true to what every answer promises. The verdict is kept beside the version, where
-    `sightline models promote` asks for it. Exit code 4 where it does not pass.
+    `sightline models promote` asks for it. Exit code 4 where it does not pass. A model of shoppers' sessions is judged
+    on the last day of a file of clicks, beside V-STAN.
 
     Example: sightline models gate tsstn-lol@candidate --data week-47 --promote
     """
     from jobs.control import announce_move
     from jobs.files import write_json, write_text
     from jobs.gate.criteria import Bounds
-    from jobs.gate.judge import judge_versions, judgement_report
+    from jobs.gate.judge import judge_versions
     from jobs.report.gated import gate_page
+    from jobs.sessions.gate import judge_sessions
+    from jobs.sessions.task import TITLE
     from models.store import ModelStore
     from models.store.names import LIVE
     from models.store.promotion import objection
@@ -70,19 +74,21 @@ def gate(
     store = ModelStore(*loaded(assignments).settings.models.store_roots)
     name = candidate.partition("@")[0]
     alias = _alias_to_move(name, against) if promote else None
-    judgement = judge_versions(
-        store,
-        candidate,
-        data,
-        against=against,
-        since=since,
-        until=until,
-        bounds=Bounds(min_matches, max_ece, max_slowdown),
-        on_step=say,
-    )
+    judgement: Judgement | SessionJudgement
+    bounds = Bounds(min_matches, max_ece, max_slowdown)
+    if store.manifest(*store.resolve(candidate)).title == TITLE:
+        if since is not None or until is not None or folder is not None:
+            raise UsageProblem(
+                f"{candidate}: is judged on the last day of --data: leave out --since, --until, --report"
+            )
+        judgement = judge_sessions(store, candidate, data, against=against, bounds=bounds, on_step=say)
+    else:
+        judgement = judge_versions(
+            store, candidate, data, against=against, since=since, until=until, bounds=bounds, on_step=say
+        )
     version = judgement.candidate.manifest.version
     store.record_verdict(name, version, judgement.verdict)
-    figures = judgement_report(judgement) if folder is not None or as_json else {}
+    figures = _report(judgement) if folder is not None or as_json else {}
     if folder is not None:
         write_text(folder / "index.html", gate_page(figures))
         write_json(folder / "report.json", figures)
@@ -121,7 +127,14 @@ def _alias_to_move(name: str, against: str | None) -> str:
     return alias
 
 
-def _promoted(store: ModelStore, judgement: Judgement, alias: str) -> AliasMove | None:
+def _report(judgement: Judgement | SessionJudgement) -> dict[str, Any]:
+    from jobs.gate.judge import judgement_report
+    from jobs.sessions.gate import SessionJudgement, session_report
+
+    return session_report(judgement) if isinstance(judgement, SessionJudgement) else judgement_report(judgement)
+
+
+def _promoted(store: ModelStore, judgement: Judgement | SessionJudgement, alias: str) -> AliasMove | None:
     from models.store import promote
 
     live = judgement.live
@@ -129,8 +142,9 @@ def _promoted(store: ModelStore, judgement: Judgement, alias: str) -> AliasMove 
     return promote(store, judgement.candidate.manifest.reference, alias=alias, expect=expect, reason="gate passed")
 
 
-def _tell(judgement: Judgement) -> None:
+def _tell(judgement: Judgement | SessionJudgement) -> None:
     from jobs.gate.judge import summary
+    from jobs.sessions.gate import SessionJudgement, session_summary
 
     verdict = judgement.verdict
     rows: list[tuple[Any, ...]] = [
@@ -138,7 +152,7 @@ def _tell(judgement: Judgement) -> None:
         for reason in verdict.reasons
     ]
     emit_table(("criterion", "figure", "bound", ""), rows)
-    for line in summary(judgement):
+    for line in session_summary(judgement) if isinstance(judgement, SessionJudgement) else summary(judgement):
         typer.echo(line)
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from jobs.task import OnEpoch, Report
     from jobs.train import Recipe, TrainResult
 
-_WATCHED = {"log_loss": "log-loss", "map": "mAP"}
-"""The figure that is shown while a model trains, whichever of these it has."""
+_WATCHED = {"log_loss": "log-loss", "map": "mAP", "recall": "Recall@20", "mrr": "MRR@20"}
+"""The figures that are shown while a model trains, whichever of these it has."""
 
 
 def train(
@@ -27,14 +27,15 @@ def train(
         str | None,
         typer.Argument(
             help="win-tsstn, or win-tsstn-simulated for thousands of matches that know every group; reid-osnet or "
-            "reid-resnet50 for people."
+            "reid-resnet50 for people; session-gru4rec, session-sasrec or session-two-tower for shoppers."
         ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             help="A Riot timeline, OpenDota tables, a gold table (file or folder), a set of `sightline dataset build`, "
-            "or simulator:lol?matches=4000. For people a parquet file with pid, camid and image."
+            "or simulator:lol?matches=4000. For people a parquet file with pid, camid and image; for shoppers a file "
+            "of clicks as of yoochoose or Diginetica."
         ),
     ] = None,
     title: Title = None,

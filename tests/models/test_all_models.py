@@ -12,10 +12,14 @@ import torch
 
 from models._registry import ModelConfig, config_from_json, config_to_json, list_models
 from models.baselines import CausalTransformerConfig, FrameMLPConfig, RecurrentNetConfig
+from models.gru4rec import GRU4RecConfig
 from models.osnet import OSNetConfig
 from models.resnet import ResNet50Config
+from models.sasrec import SASRecConfig
+from models.session_model import SessionModelConfig
 from models.store import SHIPPED, ModelStore
 from models.tsstn import TSSTNConfig
+from models.two_tower import TwoTowerConfig
 
 PLAIN = TSSTNConfig(groups=(("gold", ("gold", "xp")), ("hero", ("level",)), ("form", ("form",))), hidden=4, state=3)
 EXAMPLES = {
@@ -36,7 +40,13 @@ PEOPLE: dict[str, ModelConfig] = {
     "osnet": OSNetConfig(height_px=16, width_px=8, width=0.1, dim=8),
     "resnet50": ResNet50Config(height_px=16, width_px=8, width=2),
 }
-ALL: dict[str, ModelConfig] = {**EXAMPLES, **BASELINES, **PEOPLE}
+SHOPPERS: dict[str, ModelConfig] = {
+    "gru4rec": GRU4RecConfig(items=5, dim=4),
+    "sasrec": SASRecConfig(items=5, dim=4, length=3, blocks=1),
+    "two-tower": TwoTowerConfig(items=5, seen=3, dim=4, buckets=7),
+    "session": SessionModelConfig(GRU4RecConfig(items=5, dim=4), id_bytes=5, memory=0.5, sessions=2, clicks=4),
+}
+ALL: dict[str, ModelConfig] = {**EXAMPLES, **BASELINES, **PEOPLE, **SHOPPERS}
 LINE_UPS = [(("Ahri",), ("Jinx",)), (("Zed", "Nobody"), ("Ahri",)), ((), ())]
 
 

@@ -13,6 +13,7 @@ from models.as_gan import ASGANConfig
 from models.layers.adain import AdaINBlock, ResBlock
 from models.layers.discriminator import MultiScaleDiscriminator
 from models.layers.regions import TwoRegionPool, structure_of
+from models.stargan import GroupClassifier, StarGANConfig
 from models.wardrobe import wardrobe
 
 TINY = ASGANConfig(height_px=32, width_px=16, width=2, dim=8, hidden=8, blocks=2, bank=8)
@@ -135,3 +136,11 @@ def test_a_wardrobe_of_equal_clothes_has_one_group() -> None:
     assert wardrobe(torch.ones(5, 3), 4).sizes.tolist() == [5]
     with pytest.raises(ValueError, match="at least one of each"):
         wardrobe(torch.empty(0, 3), 4)
+
+
+def test_stargan_repaints_after_the_number_of_a_group(images: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    model = StarGANConfig(groups=3, width=2, blocks=1).build()
+    made = [model(images, torch.full((3,), group)) for group in (0, 2)]
+    assert made[0].shape == images.shape and made[0].abs().max() <= 1 and not torch.allclose(*made)
+    assert GroupClassifier(2, 3)(images).shape == (3, 3)

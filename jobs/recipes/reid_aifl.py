@@ -3,7 +3,7 @@
     sightline train as-gan --data "simulator:dolls?people=200&images=3"
     sightline train reid-aifl --data "simulator:dolls?people=200&images=3" \
         --set unlabelled="simulator:dolls?people=100&first=300&images=2"
-    sightline train reid-aifl-resnet50 --data crops.parquet                 # on a GPU, with as-gan-full
+    sightline train reid-aifl-resnet50 --data crops.parquet                 # on a GPU, after as-gan-full
 
 The first is of a size for a CPU: 48 × 24 px, around OSNet without instance norms, which take away tones of skin and
 hair with those of the camera. The second is the design at its own size; it has not been run. `sightline evaluate aifl`
@@ -81,10 +81,5 @@ REID_AIFL = ReIDAIFL(
 )
 """Small enough for a CPU."""
 
-REID_AIFL_RESNET50 = ReIDAIFL(
-    data="",
-    network=ResNet50Config(),
-    device="cuda",
-    redressing=Redressing(model="as-gan-full@candidate"),
-)
+REID_AIFL_RESNET50 = ReIDAIFL(data="", network=ResNet50Config(), device="cuda")
 """The design at its own size, for a GPU; `--set weights=FILE` begins with weights trained on ImageNet."""

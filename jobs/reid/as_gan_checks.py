@@ -17,13 +17,14 @@ from jobs.reid.protocols import SAME, judged_under
 from jobs.reid.redress import ASGANDresser
 from models.as_gan import ASGAN
 from models.bnneck import PersonEmbedder
-from models.losses.apparel import head_features
+from models.losses.apparel import head_alone, head_features
 from models.metrics.frechet import frechet_distance
 
 Floats = npt.NDArray[np.float32]
 _VARIETY_OF, _VARIETY_IN = 8, 16  # people, embeddings each
 _TORSO_ROWS, _TORSO_COLUMNS = (0.2, 0.5), (0.3, 0.7)  # shares of a crop
 _PAINTED = 0.5
+_GREY = 128
 
 
 def gan_checks(
@@ -101,8 +102,8 @@ def _maps(model: PersonEmbedder, images: Tensor) -> Tensor:
 
 
 def _heads(model: PersonEmbedder, images: Tensor) -> Floats:
-    """Unit features (N, D) of head and shoulders."""
-    found: Floats = torch.nn.functional.normalize(head_features(_maps(model, images))).numpy()
+    """Unit features (N, D) of heads alone."""
+    found: Floats = torch.nn.functional.normalize(head_features(_maps(model, head_alone(images, _GREY)))).numpy()
     return found
 
 

@@ -106,7 +106,7 @@ class GANStep(nn.Module):
     def _head(self, images: Tensor) -> Tensor:
         """φ_h (B, C) of images in [-1, 1]."""
         assert self.identity is not None
-        images = (images + 1) / 2
+        images = (losses.head_alone(images) + 1) / 2
         return losses.head_features(self.identity.backbone((images - self.identity.mean) / self.identity.std))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 _MIXES, _HALF_SWAPS = 0.15, 0.15
 _APPAREL_ROWS = 0.16, 0.95  # of the height: below the chin, above the soles
-_HEAD_SHARE = 0.25  # of the height: head and shoulders
+_HEAD_SHARE = 0.25  # of the height: where maps see a head
 _ALPHA_ROUGHNESS = 0.1
 _SIDE = 0.2  # of the width: background more often than not
 _BLEND = 0.2
@@ -102,12 +102,22 @@ def head_keep(made: Tensor, source: Tensor) -> Tensor:
 
 
 def identity_keep(made: Tensor, source: Tensor) -> Tensor:
-    """1 - cos(φ_h(x̃), φ_h(x_i)) of features (B, D) of head and shoulders."""
+    """1 - cos(φ_h(x̃), φ_h(x_i)) of features (B, D) of heads."""
     return (1 - F.cosine_similarity(made, source.detach(), dim=1)).mean()
 
 
+def head_alone(images: Tensor, fill: float = 0.0) -> Tensor:
+    """Images (B, 3, H, W) with everything below the head painted over.
+
+    Departure: pooling the rows of the head is not enough, since a feature sees far more than its row, and a jacket that
+    changes would count as a head that does.
+    """
+    first, _ = _rows(images)
+    return torch.cat([images[:, :, :first], torch.full_like(images[:, :, first:], fill)], dim=2)
+
+
 def head_features(maps: Tensor) -> Tensor:
-    """φ_h (B, C): maps (B, C, h, w) of a frozen backbone, pooled over the rows of head and shoulders."""
+    """φ_h (B, C): maps (B, C, h, w) of a frozen backbone of `head_alone`, pooled over the upper rows."""
     rows = max(round(_HEAD_SHARE * maps.shape[2]), 1)
     return maps[:, :, :rows].mean(dim=(2, 3))
 

@@ -60,6 +60,8 @@ def test_targets_that_are_asked_for_take_no_gradient() -> None:
 
 
 def test_head_features_are_of_the_upper_quarter() -> None:
+    seen = apparel.head_alone(torch.ones(1, 3, 100, 4), fill=0.5)
+    assert (seen[:, :, :16] == 1).all() and (seen[:, :, 16:] == 0.5).all()
     maps = torch.zeros(1, 2, 8, 3)
     maps[:, :, :2] = 5.0
     assert apparel.head_features(maps).tolist() == [[5.0, 5.0]]

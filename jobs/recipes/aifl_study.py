@@ -17,7 +17,7 @@ from jobs.reid.dolls import Dolls
 
 CHOOSE, REPORT = "choose", "report"
 BASELINE, ORACLE = "baseline", "oracle"
-_NOBODY_HELD_OUT = replace(REID_AIFL, validation=0.0)
+_AIFL = replace(REID_AIFL, validation=0.0, redressing=replace(REID_AIFL.redressing, enters_after=0, full_after=4))
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,16 @@ class AIFLStudy:
     """The study; a seed is that of the dolls, the networks and the chance of training."""
 
     gan: ASGANRecipe = AS_GAN
-    aifl: ReIDAIFL = _NOBODY_HELD_OUT
+    aifl: ReIDAIFL = _AIFL
     people: int = 200  # to learn from
     images: int = 3  # of each by each camera
     strangers: int = 100
     judged: int = 40  # for choosing, and as many others for reporting
     outfits: int = 3  # of each who is judged
     cameras: int = 4
+    triplet_after: int = 4  # epochs of the baseline
     part: str = REPORT
+    from_baseline: bool = True  # every other row begins with the baseline's weights, and learns as long again
     groups: int = 8  # of clothes, for the probe
 
     def check(self) -> None:
@@ -73,7 +75,7 @@ def rows_of(study: AIFLStudy, *, ablation: bool) -> dict[str, ReID]:
         device=whole.device,
         loss=PersonLossWeights(
             triplet=weights.triplet,
-            triplet_after=whole.redressing.enters_after,
+            triplet_after=study.triplet_after,
             margin=weights.margin,
             smoothing=weights.smoothing,
             centre=weights.centre,

@@ -69,7 +69,7 @@ def evaluate_aifl(
     for seed in range(seeds):
         people = people_of(study, seed)
         on_step(f"seed {seed}: baseline")
-        baseline, facts = trained_row(BASELINE, rows[BASELINE], study, people, None, seed, work, on_epoch)
+        baseline, facts = trained_row(BASELINE, rows[BASELINE], study, people, seed, None, work, on_epoch)
         on_step(f"seed {seed}: AS-GAN")
         gan, gan_facts = trained_gan(study, people, seed, baseline, work, on_epoch)
         on_seed(seed, gan, people)
@@ -81,7 +81,7 @@ def evaluate_aifl(
             model = baseline
             if row != BASELINE:
                 on_step(f"seed {seed}: {WORDS[row]}")
-                model, facts = trained_row(row, recipe, study, people, gan, seed, work, on_epoch)
+                model, facts = trained_row(row, recipe, study, people, seed, (baseline, gan), work, on_epoch)
             found[row].append({**row_figures(model, gan, people, groups=study.groups), **_s(facts)})
     figures = {row: _spread(each) for row, each in found.items()}
     gan_figures = _spread(checks)

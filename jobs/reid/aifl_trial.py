@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from jobs.checkpoints import Checkpoints
 from jobs.errors import UsageProblem
 from jobs.files import draft_of
-from jobs.recipes.aifl_study import BASELINE, ORACLE, AIFLStudy
+from jobs.recipes.aifl_study import BASELINE, ORACLE, AIFLStudy, rows_of
 from jobs.recipes.reid import ReID
 from jobs.recipes.reid_aifl import JITTER, ReIDAIFL
 from jobs.reid.aifl_learner import AIFLLearner
@@ -90,13 +90,13 @@ class SimulatedDresser:
 def trained_gan(
     study: AIFLStudy, people: People, seed: int, identity: PersonEmbedder, work: Path, on_epoch: OnEpoch
 ) -> tuple[ASGAN, dict[str, float]]:
-    """The AS-GAN of a seed, from those who are learned from and the strangers, and how its training went.
+    """The AS-GAN of a seed, from those who are learned from, and how its training went.
 
     Raises:
         UsageProblem, CheckpointError: as of `fit_as_gan`.
     """
     recipe = replace(study.gan, seed=seed)
-    folder, digest = _folder(work, "gan", [what_decides(recipe), people.train.fingerprint])
+    folder, digest = _folder(work, "gan", _decides_gan(study, people, seed))
 
     def fitted() -> tuple[nn.Module, dict[str, float]]:
         began = time.monotonic()
@@ -135,31 +135,45 @@ def trained_row(
     recipe: ReID,
     study: AIFLStudy,
     people: People,
-    gan: ASGAN | None,
     seed: int,
+    begun: tuple[PersonEmbedder, ASGAN] | None,
     work: Path,
     on_epoch: OnEpoch,
 ) -> tuple[PersonEmbedder, dict[str, float]]:
-    """The embedding of a row for a seed, and how its training went. Only the baseline needs no AS-GAN.
+    """The embedding of a row for a seed, and how its training went.
+
+    Args:
+        row: its name.
+        recipe: of `rows_of`.
+        study: of which it is a row.
+        people: of the seed.
+        seed: of everything.
+        begun: the baseline and the AS-GAN of the seed; None for the baseline itself.
+        work: folder of all trainings.
+        on_epoch: told after every epoch.
 
     Raises:
         UsageProblem, CheckpointError: as of `fit`.
     """
     recipe = replace(recipe, seed=seed)
     told: list[Any] = [row == ORACLE, asdict(recipe), people.train.fingerprint]
-    if gan is not None and row != BASELINE:
-        told += [what_decides(replace(study.gan, seed=seed)), people.strangers.fingerprint]
+    if begun is not None:
+        told += [_decides_gan(study, people, seed), people.strangers.fingerprint, study.from_baseline]
     folder, digest = _folder(work, row.replace(" ", "-"), told)
 
     def fitted() -> tuple[nn.Module, dict[str, float]]:
         learner: Callable[[CropSet], Learner] | None = None
         if isinstance(recipe, ReIDAIFL):
-            assert gan is not None  # of every row but the baseline
+            assert begun is not None  # of every row but the baseline
+            baseline, gan = begun
             dresser = _dresser(row, recipe, study, gan, seed)
             settled = recipe
 
             def aifl(train: CropSet) -> Learner:
-                return AIFLLearner(train, people.strangers.images, settled, dresser)
+                made = AIFLLearner(train, people.strangers.images, settled, dresser)
+                if study.from_baseline:
+                    made.embedder.load_state_dict(baseline.state_dict())
+                return made
 
             learner = aifl
         began = time.monotonic()
@@ -180,6 +194,12 @@ def _dresser(row: str, recipe: ReIDAIFL, study: AIFLStudy, gan: ASGAN, seed: int
     if row == ORACLE:
         return SimulatedDresser(by_gan, (study.learned_from(seed), study.unknown(seed)), **size)
     return JitterDresser(by_gan, recipe.redressing.jitter) if recipe.redressing.by == JITTER else by_gan
+
+
+def _decides_gan(study: AIFLStudy, people: People, seed: int) -> list[Any]:
+    """What decides the weights of the AS-GAN: its recipe, and that of the baseline whose view of a head it keeps."""
+    baseline = replace(rows_of(study, ablation=False)[BASELINE], seed=seed)
+    return [what_decides(replace(study.gan, seed=seed)), asdict(baseline), people.train.fingerprint]
 
 
 def _folder(work: Path, name: str, told: Any) -> tuple[Path, str]:

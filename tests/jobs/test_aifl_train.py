@@ -21,7 +21,7 @@ from jobs.recipes.reid_aifl import JITTER, REID_AIFL, ReIDAIFL
 from jobs.reid.aifl_evaluate import evaluate_aifl
 from jobs.reid.aifl_gates import gates_of
 from jobs.reid.aifl_learner import AIFLLearner
-from jobs.reid.aifl_trial import SimulatedDresser
+from jobs.reid.aifl_trial import SimulatedDresser, people_of, trained_row
 from jobs.reid.as_gan_step import GANStep
 from jobs.reid.crops import CropSet
 from jobs.reid.dolls import Dolls, doll_crops
@@ -298,6 +298,18 @@ def test_rows_differ_in_what_they_say_and_in_nothing_else() -> None:
     assert rows["no triplets"] == replace(AIFL, aifl=replace(AIFL.aifl, triplet=0.0))
     assert rows["jitter"] == replace(AIFL, redressing=replace(AIFL.redressing, by=JITTER))
     assert rows[ORACLE] == AIFL and set(rows_of(STUDY, ablation=False)) == {BASELINE, "jitter", "aifl"}
+
+
+def test_rows_begin_with_the_baseline_or_with_fresh_weights(gan: ASGAN, tmp_path: Path) -> None:
+    people = people_of(STUDY, 0)
+    rows = rows_of(STUDY, ablation=False)
+    baseline, _ = trained_row(BASELINE, rows[BASELINE], STUDY, people, 0, None, tmp_path, lambda report: None)
+    still = with_overrides(rows["aifl"], ["optim.lr=0", "optim.lr_end=0", "optim.weight_decay=0"])
+    for begins in (True, False):
+        study = replace(STUDY, from_baseline=begins)
+        model, _ = trained_row("aifl", still, study, people, 0, (baseline, gan), tmp_path, lambda report: None)
+        pairs = zip(model.parameters(), baseline.parameters(), strict=True)
+        assert all(torch.equal(own, other) for own, other in pairs) == begins
 
 
 def test_gates_are_of_means_and_differences_of_pairs() -> None:

@@ -17,7 +17,12 @@ from jobs.reid.dolls import Dolls
 
 CHOOSE, REPORT = "choose", "report"
 BASELINE, ORACLE = "baseline", "oracle"
-_AIFL = replace(REID_AIFL, validation=0.0, redressing=replace(REID_AIFL.redressing, enters_after=0, full_after=4))
+_AIFL = replace(
+    REID_AIFL,
+    validation=0.0,
+    redressing=replace(REID_AIFL.redressing, enters_after=0, full_after=2),
+    optim=replace(REID_AIFL.optim, epochs=20),
+)
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,12 @@ class AIFLStudy:
     judged: int = 40  # for choosing, and as many others for reporting
     outfits: int = 3  # of each who is judged
     cameras: int = 4
+    baseline_epochs: int = 40
     triplet_after: int = 4  # epochs of the baseline
     part: str = REPORT
-    from_baseline: bool = True  # every other row begins with the baseline's weights, and learns as long again
-    groups: int = 8  # of clothes, for the probe
+    from_baseline: bool = True  # every other row begins with the baseline's weights
+    groups: int = 8  # of clothes, for the probe and the StarGAN
+    stargan: bool = True  # one is trained, to compare the AS-GAN's Fréchet distance with
 
     def check(self) -> None:
         """Raises UsageProblem where a number makes no sense; the message names it."""
@@ -82,7 +89,7 @@ def rows_of(study: AIFLStudy, *, ablation: bool) -> dict[str, ReID]:
         ),
         augmentation=whole.augmentation,
         batch=whole.batch,
-        optim=whole.optim,
+        optim=replace(whole.optim, epochs=study.baseline_epochs),
     )
 
     def without(*terms: str) -> ReIDAIFL:

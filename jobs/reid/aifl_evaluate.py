@@ -74,9 +74,10 @@ def evaluate_aifl(
         gan, gan_facts = trained_gan(study, people, seed, baseline, work, on_epoch)
         on_seed(seed, gan, people)
         checks.append({**gan_checks(gan, baseline, people.judged, people.otherwise, people.train), **_s(gan_facts)})
-        on_step(f"seed {seed}: StarGAN, to compare")
-        star = repainted(trained_stargan(study, people, seed, work), people.judged, seed=0)
-        checks[-1]["frechet_of_stargan"] = frechet_between(baseline, people.judged.images, star)
+        if study.stargan:
+            on_step(f"seed {seed}: StarGAN, to compare")
+            star = repainted(trained_stargan(study, people, seed, work), people.judged, seed=0)
+            checks[-1]["frechet_of_stargan"] = frechet_between(baseline, people.judged.images, star)
         for row, recipe in rows.items():
             model = baseline
             if row != BASELINE:

@@ -280,7 +280,9 @@ def test_an_as_gan_that_makes_no_sense_is_refused(change: str, message: str) -> 
         with_overrides(GAN, [change]).check()
 
 
-STUDY = replace(AIFLStudy(gan=GAN, aifl=AIFL), people=4, strangers=2, judged=4, images=2, cameras=2, groups=3)
+STUDY = replace(
+    AIFLStudy(gan=GAN, aifl=AIFL), people=4, strangers=2, judged=4, images=2, cameras=2, groups=3, baseline_epochs=3
+)
 
 
 def test_people_of_a_study_never_meet() -> None:

@@ -42,7 +42,7 @@ COMMANDS = [
     ["models", "ls"], ["models", "show"], ["models", "diff"], ["models", "promote"], ["models", "rollback"],
     ["models", "gc"], ["models", "gate"], ["models", "shadow"], ["evaluate", "win"], ["evaluate", "reid"],
     ["evaluate", "aifl"], ["evaluate", "reproduce"], ["dataset", "build"], ["dataset", "show"], ["runs", "ls"],
-    ["runs", "show"],
+    ["runs", "show"], ["evaluate", "sessions"],
     ["runs", "compare"],
 ]  # fmt: skip
 

@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import UsageProblem
+from jobs.recipes.as_gan import AS_GAN, AS_GAN_FULL, ASGANRecipe
 from jobs.recipes.overrides import restored
 from jobs.recipes.reid import OSNET, RESNET50, ReID
+from jobs.recipes.reid_aifl import REID_AIFL, REID_AIFL_RESNET50, ReIDAIFL
 from jobs.recipes.session_gru4rec import GRU4REC
 from jobs.recipes.session_sasrec import SASREC
 from jobs.recipes.session_two_tower import TWO_TOWER
@@ -38,12 +40,16 @@ if TYPE_CHECKING:
     from jobs.runs.folder import OpenRun
     from models.store import Manifest, ModelStore
 
-Recipe = WinTSSTN | ReID | SessionRecipe
+Recipe = WinTSSTN | ReID | ASGANRecipe | SessionRecipe
 RECIPES: dict[str, Recipe] = {
     "win-tsstn": WinTSSTN(data=""),
     "win-tsstn-simulated": SIMULATED,
     "reid-osnet": OSNET,
     "reid-resnet50": RESNET50,
+    "reid-aifl": REID_AIFL,
+    "reid-aifl-resnet50": REID_AIFL_RESNET50,
+    "as-gan": AS_GAN,
+    "as-gan-full": AS_GAN_FULL,
     "session-gru4rec": GRU4REC,
     "session-sasrec": SASREC,
     "session-two-tower": TWO_TOWER,
@@ -101,7 +107,7 @@ def train(
     from jobs.runs.record import RunRecord
 
     _refuse_without_verdict(name, alias, force)
-    task = _task(recipe, on_step)
+    task = _task(recipe, store, on_step)
     name = name or task.model_name
     _store(store).prepare(name, alias)
 
@@ -150,7 +156,7 @@ def resume(
         if record.recipe_name not in RECIPES:
             raise UsageProblem(f"{record.run}: of a recipe {record.recipe_name!r}, which this version does not have")
         recipe = restored(RECIPES[record.recipe_name], record.recipe, str(opened.folder / "run.json"))
-        task = _task(recipe, on_step)
+        task = _task(recipe, record.store, on_step)
         if task.fingerprint != record.data["fingerprint"]:
             raise UsageProblem(
                 f"{recipe.data}: not the data that {record.run} began with (fingerprint {task.fingerprint}, then "
@@ -159,16 +165,18 @@ def resume(
         return _trained(opened, recipe, task, on_epoch, on_step)
 
 
-def _task(recipe: Recipe, on_step: Callable[[str], None]) -> Task:
-    """What the recipe brings, with its data read."""
+def _task(recipe: Recipe, store: Path | str, on_step: Callable[[str], None]) -> Task:
+    """What the recipe brings, with its data read; models that it builds on come from this store."""
     recipe.check()
     on_step(f"reading {recipe.data}")
     if isinstance(recipe, WinTSSTN):
         return _win_task(recipe, on_step)
-    if isinstance(recipe, ReID):
-        from jobs.reid.task import person_task
+    if isinstance(recipe, ReID | ASGANRecipe):
+        from jobs.reid.task import aifl_task, as_gan_task, person_task
 
-        return person_task(recipe)
+        if isinstance(recipe, ASGANRecipe):
+            return as_gan_task(recipe, _store(store))
+        return aifl_task(recipe, _store(store)) if isinstance(recipe, ReIDAIFL) else person_task(recipe)
     from jobs.sessions.task import session_task
 
     return session_task(recipe)

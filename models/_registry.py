@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast, get_type_hints
 import torch
 from torch import Tensor, nn
 
+from models.as_gan import ASGANConfig
 from models.baselines import CausalTransformerConfig, FrameMLPConfig, RecurrentNetConfig
 from models.baselines.session_knn import NeighbourRule
 from models.gru4rec import GRU4RecConfig
@@ -187,4 +188,5 @@ _ARCHITECTURES: dict[str, Architecture] = {
     "sasrec": _plain("sasrec", SASRecConfig),
     "two-tower": _plain("two-tower", TwoTowerConfig),
     "session": Architecture(SessionModelConfig, _read_session, _write_session),
+    "as-gan": _plain("as-gan", ASGANConfig),
 }

@@ -1,7 +1,7 @@
 """Crops of people with identity and camera, from a parquet file with the columns pid, camid and image.
 
-`image` holds encoded JPEG or PNG. Crops are decoded and resized once, and kept as bytes: a thousand of 128 × 64 pixels
-take 25 MB. Splits are by person, never by image.
+`image` holds encoded JPEG or PNG. "simulator:dolls" stands for paper dolls. Crops are decoded and resized once, and
+kept as bytes: a thousand of 128 × 64 pixels take 25 MB. Splits are by person, never by image.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from jobs.errors import UsageProblem
 
 Ints = npt.NDArray[np.int64]
 _COLUMNS = {"pid": pl.Int64, "camid": pl.Int64, "image": pl.Binary}
+LAYOUT_NAMES = ("market1501", "cuhk03", "prcc", "ltcc", "celeb-reid")
+"""Of public sets, as they stand before the folder: "prcc:FOLDER"."""
 _MOST_PIXELS = 4096 * 4096
 """Of an encoded image; a larger one is refused before it is decoded."""
 
@@ -34,6 +36,7 @@ class CropSet:
     images: Tensor  # (N, 3, H, W) uint8, RGB
     identity: Ints  # (N,) as in the data
     camera: Ints  # (N,) as in the data
+    clothes: Ints | None = None  # (N,) which outfit of which person; None where the data does not say
 
     def __len__(self) -> int:
         return len(self.identity)
@@ -50,8 +53,13 @@ class CropSet:
 
     def of(self, people: npt.ArrayLike) -> CropSet:
         """The crops of these people, in their order here."""
-        rows = np.flatnonzero(np.isin(self.identity, people))
-        return CropSet(self.source, self.images[torch.from_numpy(rows)], self.identity[rows], self.camera[rows])
+        return self.take(np.flatnonzero(np.isin(self.identity, people)))
+
+    def take(self, rows: Ints) -> CropSet:
+        """These crops, in this order."""
+        clothes = None if self.clothes is None else self.clothes[rows]
+        images = self.images[torch.from_numpy(rows)]
+        return CropSet(self.source, images, self.identity[rows], self.camera[rows], clothes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -65,9 +73,20 @@ class CropSet:
 def load_crops(data: str, *, height_px: int, width_px: int) -> CropSet:
     """All crops of a file, resized.
 
+    Besides a file, `data` may be paper dolls, "simulator:dolls?people=N&..." (`jobs.reid.dolls`), or a public set,
+    "market1501:FOLDER", of which the part to learn from is read (`jobs.reid.public_sets`).
+
     Raises:
         UsageProblem: no such file, other columns, or an image that cannot be used; the message names its row.
     """
+    if data.partition("?")[0] == "simulator:dolls":
+        from jobs.reid.dolls import doll_crops, parsed_dolls
+
+        return doll_crops(parsed_dolls(data), height_px=height_px, width_px=width_px)
+    if data.partition(":")[0] in LAYOUT_NAMES:
+        from jobs.reid.public_sets import load_part
+
+        return load_part(data, "train", height_px=height_px, width_px=width_px)
     path = Path(data)
     try:
         found = pl.read_parquet(path, columns=list(_COLUMNS))
@@ -84,7 +103,7 @@ def load_crops(data: str, *, height_px: int, width_px: int) -> CropSet:
     images = np.empty((len(found), height_px, width_px, 3), np.uint8)
     for row, encoded in enumerate(found["image"]):
         try:
-            images[row] = _decoded(encoded, height_px, width_px)
+            images[row] = decoded(encoded, height_px, width_px)
         except (OSError, ValueError, SyntaxError) as error:
             raise UsageProblem(f"{data}: image of row {row} cannot be used: {error}; leave it out") from None
     planes = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
@@ -107,8 +126,12 @@ def split_by_person(crops: CropSet, *, share: float, seed: int) -> tuple[CropSet
     return crops.of(order[held:]), crops.of(order[:held])
 
 
-def _decoded(encoded: bytes, height_px: int, width_px: int) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) RGB."""
+def decoded(encoded: bytes, height_px: int, width_px: int) -> npt.NDArray[np.uint8]:
+    """A JPEG or PNG as (H, W, 3) RGB, resized.
+
+    Raises:
+        OSError, ValueError, SyntaxError: it cannot be read, or has too many pixels.
+    """
     from PIL import Image
 
     try:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jobs.checkpoints import Checkpoint, Checkpoints, below, optimiser_state, restore_optimiser, under
 from jobs.errors import UsageProblem
 from jobs.recipes.reid import ReID, ReIDOptim
-from jobs.reid.augment import augmented
 from jobs.reid.crops import CropSet
 from jobs.reid.judge import validation
+from jobs.reid.learner import Learner, PersonLearner
 from jobs.reid.sampling import pk_batches
 from models._registry import ModelConfig
 from models.bnneck import PersonEmbedder
-from models.losses import PersonLoss
 
 _WARMUP_START = 0.01
-_NOT_OF_THE_BACKBONE = ("neck.", "fc.")
 
 
 class ReIDEpoch(NamedTuple):
@@ -70,6 +67,7 @@ def fit(
     held_out: CropSet,
     recipe: ReID,
     *,
+    learner: Callable[[CropSet], Learner] | None = None,
     on_epoch: Callable[[ReIDEpoch], None] = lambda report: None,
     checkpoints: Checkpoints | None = None,
 ) -> FittedReID:
@@ -82,6 +80,7 @@ def fit(
         train: crops to learn from, of two people at least.
         held_out: crops that are watched; may be none.
         recipe: network, losses, optimiser, seed.
+        learner: makes what learns from `train`; None: a `PersonLearner`.
         on_epoch: told after every epoch.
         checkpoints: where to go on from, and what to renew after every epoch; None keeps none.
 
@@ -94,7 +93,8 @@ def fit(
     torch.set_num_threads(recipe.threads)
     with torch.random.fork_rng(devices=[]):  # fresh weights draw from torch's own generator
         torch.manual_seed(recipe.seed)
-        descent = _Descent(train, held_out, recipe, checkpoints)
+        learns = PersonLearner(train, recipe) if learner is None else learner(train)
+    descent = _Descent(learns, train, held_out, recipe, checkpoints)
     descent.run(on_epoch)
     return FittedReID(recipe.network, descent.best_weights, tuple(descent.reports))
 
@@ -108,65 +108,14 @@ def learning_rate(epochs_done: float, optim: ReIDOptim) -> float:
     return optim.lr_end + (optim.lr - optim.lr_end) * (1 + math.cos(math.pi * share)) / 2
 
 
-class _Learner(nn.Module):
-    """The network, and what only training needs."""
-
-    def __init__(self, recipe: ReID, people: int) -> None:
-        super().__init__()
-        embedder = recipe.network.build()
-        if recipe.weights:
-            load_backbone(embedder, recipe.weights)
-        loss = recipe.loss
-        self.embedder = embedder
-        self.loss = PersonLoss(
-            people,
-            embedder.dim,
-            triplet=loss.triplet,
-            margin=loss.margin,
-            smoothing=loss.smoothing,
-            centre=loss.centre,
-        )
-
-    def forward(self, crops: Tensor, labels: Tensor) -> Tensor:
-        pooled = self.embedder.pooled(crops)
-        losses = self.loss(pooled, self.embedder.neck(pooled), labels)
-        self.loss.centres.move(pooled.detach(), labels)
-        total: Tensor = losses.total
-        return total
-
-
-def load_backbone(embedder: PersonEmbedder, file: str) -> None:
-    """Give the backbone the weights of a safetensors file: of a stored version, or named as in torchvision.
-
-    Raises:
-        UsageProblem: the file cannot be read, or its names or shapes are not the backbone's.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        found = load(Path(file).read_bytes())
-    except (OSError, SafetensorError, KeyError) as error:
-        raise UsageProblem(f"weights={file}: not a safetensors file that can be read: {error}") from None
-    given = {
-        name.removeprefix("backbone."): value
-        for name, value in found.items()
-        if not name.startswith(_NOT_OF_THE_BACKBONE)
-    }
-    counters = {name: value for name, value in embedder.backbone.state_dict().items() if name.endswith("_tracked")}
-    try:
-        embedder.backbone.load_state_dict(counters | given)
-    except RuntimeError as error:
-        raise UsageProblem(f"weights={file}: not of this backbone: {' '.join(str(error).split())[:400]}") from None
-
-
 class _Descent:
     """Epochs over the crops; remembers the weights to keep."""
 
-    def __init__(self, train: CropSet, held_out: CropSet, recipe: ReID, checkpoints: Checkpoints | None) -> None:
+    def __init__(
+        self, learner: Learner, train: CropSet, held_out: CropSet, recipe: ReID, checkpoints: Checkpoints | None
+    ) -> None:
         self._train, self._held_out, self._recipe, self._checkpoints = train, held_out, recipe, checkpoints
-        people, self._labels = np.unique(train.identity, return_inverse=True)
-        self._learner = _Learner(recipe, len(people)).to(recipe.device)
+        self._learner = learner.to(recipe.device)
         optim = recipe.optim
         learned = [each for each in self._learner.parameters() if each.requires_grad]
         self._optimiser = torch.optim.Adam(learned, lr=optim.lr, weight_decay=optim.weight_decay)
@@ -204,7 +153,7 @@ class _Descent:
         """One pass; its mean loss, and how many images it took."""
         recipe = self._recipe
         self._learner.train()
-        self._learner.loss.triplet = recipe.loss.triplet if epoch > recipe.loss.triplet_after else 0.0
+        self._learner.begin(epoch)
         # Anew for every epoch: what was drawn before it does not have to be kept in a checkpoint.
         chance = np.random.default_rng([recipe.seed, epoch])
         batches = pk_batches(
@@ -214,11 +163,9 @@ class _Descent:
         for number, rows in enumerate(batches):
             for group in self._optimiser.param_groups:
                 group["lr"] = learning_rate(epoch - 1 + number / len(batches), recipe.optim)
-            crops = augmented(self._train.images[torch.from_numpy(rows)], recipe.augmentation, self._chance)
-            labels = torch.from_numpy(self._labels[rows])
-            loss = self._learner(crops.to(recipe.device), labels.to(recipe.device))
+            loss = self._learner.loss_of(rows, self._chance)
             self._optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             self._optimiser.step()
             total, images = total + loss.item(), images + len(rows)
             if not math.isfinite(total):

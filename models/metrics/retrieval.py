@@ -61,6 +61,7 @@ def rank(
     gallery_cameras: npt.ArrayLike,
     *,
     other_cameras_only: bool = False,
+    left_out: npt.ArrayLike | None = None,
     average_precision: AveragePrecision = AP_STEP,
 ) -> Ranked:
     """Judge a ranking against the whole gallery. Of equal distances, the earlier in the gallery ranks first.
@@ -72,6 +73,7 @@ def rank(
         query_cameras: (Q,) int.
         gallery_cameras: (G,) int.
         other_cameras_only: leave out everybody in the query's camera, not only the same person.
+        left_out: (Q, G) bool, what a protocol takes from a query's gallery besides; None: nothing.
         average_precision: which definition.
 
     Raises:
@@ -79,6 +81,11 @@ def rank(
     """
     table, q, g, qc, gc = _checked(distance, query_ids, gallery_ids, query_cameras, gallery_cameras)
     kept = _kept(q, g, qc, gc, other_cameras_only)
+    if left_out is not None:
+        away = np.asarray(left_out)
+        if away.dtype != np.bool_ or away.shape != kept.shape:
+            raise ValueError(f"left_out must be bool {kept.shape}, not {away.dtype} {away.shape}")
+        kept &= ~away
     order = np.argsort(table, axis=1, kind="stable")
     kept = np.take_along_axis(kept, order, axis=1)
     return _judged(kept, kept & (g[order] == q[:, None]), average_precision)

@@ -21,7 +21,8 @@ from jobs.recipes.overrides import with_overrides
 from jobs.recipes.reid import OSNET, RESNET50, ReIDOptim
 from jobs.reid.crops import CropSet, load_crops, split_by_person
 from jobs.reid.evaluate import evaluate_reid
-from jobs.reid.fit import ReIDEpoch, fit, learning_rate, load_backbone
+from jobs.reid.fit import ReIDEpoch, fit, learning_rate
+from jobs.reid.learner import load_backbone
 from jobs.report.reid import print_reid, reid_page
 from jobs.train import resume, train
 from models.bnneck import PersonEmbedder

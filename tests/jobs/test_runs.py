@@ -333,7 +333,7 @@ def test_what_a_run_holds_is_text_on_the_page(runs: Path, sightline: Sightline, 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train"], "name a recipe, one of reid-osnet"),
+        (["train"], "name a recipe, one of as-gan"),
         (["train", "win-tsstn"], "say what to learn from: --data PATH"),
         (["train", "win-tsstn", "--resume", "x"], "give no recipe"),
         (["train", "--resume", "x"], "no run 'x'"),

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models._registry import ModelConfig, config_from_json, config_to_json, list_models
+from models.as_gan import ASGANConfig
 from models.baselines import CausalTransformerConfig, FrameMLPConfig, RecurrentNetConfig
 from models.gru4rec import GRU4RecConfig
 from models.osnet import OSNetConfig
@@ -39,6 +40,7 @@ BASELINES: dict[str, ModelConfig] = {
 PEOPLE: dict[str, ModelConfig] = {
     "osnet": OSNetConfig(height_px=16, width_px=8, width=0.1, dim=8),
     "resnet50": ResNet50Config(height_px=16, width_px=8, width=2),
+    "as-gan": ASGANConfig(height_px=16, width_px=8, width=2, dim=4, hidden=4, blocks=1, bank=8),
 }
 SHOPPERS: dict[str, ModelConfig] = {
     "gru4rec": GRU4RecConfig(items=5, dim=4),
@@ -103,7 +105,7 @@ def test_a_config_of_no_architecture_is_refused() -> None:
         def build(self) -> torch.nn.Module:
             return torch.nn.Identity()
 
-    with pytest.raises(TypeError, match="no architecture has a Odd; known: causal-transformer, "):
+    with pytest.raises(TypeError, match="no architecture has a Odd; known: as-gan, causal-transformer, "):
         config_to_json(Odd())
 
 

@@ -1,0 +1,128 @@
+"""What `sightline evaluate aifl` trains and judges on paper dolls: an AS-GAN, a baseline, AIFL, and AIFL in part.
+
+People are apart from each other: those to learn from wear one outfit each; strangers nobody knows by name; of those who
+are judged some are for choosing the numbers below, others for reporting (`part`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jobs.errors import UsageProblem
+from jobs.recipes.as_gan import AS_GAN, ASGANRecipe
+from jobs.recipes.reid import PersonLossWeights, ReID
+from jobs.recipes.reid_aifl import JITTER, REID_AIFL, ReIDAIFL
+from jobs.reid.dolls import Dolls
+
+CHOOSE, REPORT = "choose", "report"
+BASELINE, ORACLE = "baseline", "oracle"
+_AIFL = replace(
+    REID_AIFL,
+    validation=0.0,
+    redressing=replace(REID_AIFL.redressing, enters_after=0, full_after=2),
+    optim=replace(REID_AIFL.optim, epochs=20),
+)
+
+
+@dataclass(frozen=True)
+class AIFLStudy:
+    """The study; a seed is that of the dolls, the networks and the chance of training."""
+
+    gan: ASGANRecipe = AS_GAN
+    aifl: ReIDAIFL = _AIFL
+    people: int = 200  # to learn from
+    images: int = 3  # of each by each camera
+    strangers: int = 100
+    judged: int = 40  # for choosing, and as many others for reporting
+    outfits: int = 3  # of each who is judged
+    cameras: int = 4
+    baseline_epochs: int = 40
+    triplet_after: int = 4  # epochs of the baseline
+    part: str = REPORT
+    from_baseline: bool = True  # every other row begins with the baseline's weights
+    groups: int = 8  # of clothes, for the probe and the StarGAN
+    stargan: bool = True  # one is trained, to compare the AS-GAN's Fréchet distance with
+
+    def check(self) -> None:
+        """Raises UsageProblem where a number makes no sense; the message names it."""
+        self.gan.check()
+        self.aifl.check()
+        gan, person = self.gan.network, self.aifl.network
+        if (gan.height_px, gan.width_px) != (person.height_px, person.width_px):
+            raise UsageProblem("gan.network and aifl.network: height_px and width_px must be the same")
+        if self.part not in (CHOOSE, REPORT):
+            raise UsageProblem(f"part={self.part}: must be {CHOOSE} or {REPORT}")
+        if min(self.people, self.judged) < 2 or self.outfits < 2 or self.cameras < 2:
+            raise UsageProblem("people, judged, outfits and cameras: must be at least 2")
+
+    def learned_from(self, seed: int) -> Dolls:
+        """Who is known by name, in one outfit each."""
+        return Dolls(people=self.people, cameras=self.cameras, images=self.images, seed=seed)
+
+    def unknown(self, seed: int) -> Dolls:
+        """Strangers."""
+        return Dolls(people=self.strangers, cameras=self.cameras, images=self.images, first=self.people, seed=seed)
+
+    def judged_on(self, seed: int) -> Dolls:
+        """Everybody is a query against all others."""
+        first = self.people + self.strangers + (self.judged if self.part == REPORT else 0)
+        return Dolls(people=self.judged, outfits=self.outfits, cameras=self.cameras, images=1, first=first, seed=seed)
+
+
+def rows_of(study: AIFLStudy, *, ablation: bool) -> dict[str, ReID]:
+    """What is trained, by name: recipes of equal network, batches, steps and augmentation."""
+    whole = study.aifl
+    weights = whole.aifl
+    baseline = ReID(
+        data="",
+        network=whole.network,
+        validation=0.0,
+        threads=whole.threads,
+        device=whole.device,
+        loss=PersonLossWeights(
+            triplet=weights.triplet,
+            triplet_after=study.triplet_after,
+            margin=weights.margin,
+            smoothing=weights.smoothing,
+            centre=weights.centre,
+        ),
+        augmentation=whole.augmentation,
+        batch=whole.batch,
+        optim=replace(whole.optim, epochs=study.baseline_epochs),
+    )
+
+    def without(*terms: str) -> ReIDAIFL:
+        off: dict[str, Any] = dict.fromkeys(terms, 0.0)
+        return replace(whole, aifl=replace(weights, **off))
+
+    rows: dict[str, ReID] = {
+        BASELINE: baseline,
+        "jitter": replace(whole, redressing=replace(whole.redressing, by=JITTER)),
+        "aifl": whole,
+    }
+    if ablation:
+        rows |= {
+            "augmentation": without("invariance", "decorrelation", "unlabelled"),
+            "no invariance": without("invariance"),
+            "no decorrelation": without("decorrelation"),
+            "no strangers": without("unlabelled"),
+            "no triplets": without("triplet"),
+            "no dressed identity": without("dressed_identity"),
+            ORACLE: whole,
+        }
+    return rows
+
+
+WORDS = {
+    BASELINE: "baseline",
+    "jitter": "AIFL with colour jitter instead of the AS-GAN",
+    "aifl": "AIFL",
+    "augmentation": "AS-GAN as plain augmentation",
+    "no invariance": "AIFL without L_inv",
+    "no decorrelation": "AIFL without L_dec",
+    "no strangers": "AIFL without L_unl",
+    "no triplets": "AIFL without L_tri",
+    "no dressed identity": "AIFL without L_id of x̃",
+    ORACLE: "AIFL with the simulator's own outfits instead of the AS-GAN: the most there is to win",
+}

@@ -97,7 +97,7 @@ def gate(
         _tell(judgement)
     move = None if alias is None or not judgement.verdict.passed else _promoted(store, judgement, alias)
     if alias is not None and move is not None:
-        announce_move(kafka_settings(assignments, None), store, name, alias, move)
+        announce_move(kafka_settings(assignments, None), store, name, alias)
     if as_json:
         from dataclasses import asdict
 

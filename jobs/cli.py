@@ -24,6 +24,7 @@ from jobs.commands import (
     models,
     people,
     replay,
+    retrain,
     runs,
     schedule,
     shadow,
@@ -63,6 +64,7 @@ app.add_typer(kafka.topics, name="topics")
 app.add_typer(dlq.dlq, name="dlq")
 app.add_typer(dataset.dataset, name="dataset")
 app.command()(train.train)
+app.command()(retrain.retrain)
 app.add_typer(runs.runs, name="runs")
 app.add_typer(evaluate.evaluate, name="evaluate")
 models.models.command()(gate.gate)

@@ -55,10 +55,10 @@ def announce(settings: Settings, name: str, alias: str, move: AliasMove, moves: 
         return False
 
 
-def announce_move(settings: Settings, store: ModelStore, name: str, alias: str, move: AliasMove) -> bool:
-    """`announce`, with what the store says of the alias now."""
-    state = store.alias_state(name, alias)
-    return state is not None and announce(settings, name, alias, move, state.moves)
+def announce_move(settings: Settings, store: ModelStore, name: str, alias: str) -> bool:
+    """`announce`, of the last move of an alias in the store's own root."""
+    state, history = store.alias_state(name, alias), store.history(name, alias)
+    return state is not None and bool(history) and announce(settings, name, alias, history[-1], state.moves)
 
 
 def follow_control(kafka: KafkaSettings, nudge: Callable[[], None], over: threading.Event) -> None:

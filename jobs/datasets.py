@@ -30,6 +30,7 @@ from streaming.features.catalogue import TitleSpec, title_spec
 
 SIMULATOR = "simulator:"
 _MOST_SIMULATED = 100_000
+LATEST = "latest"
 LineUps = tuple[tuple[str, ...], tuple[str, ...]]
 """Names of the heroes of camp A and of camp B."""
 
@@ -48,10 +49,11 @@ class MatchSet:
     year: Tensor  # (B,) int64, UTC year of the first frame
     teams: tuple[tuple[str, str], ...] = ()  # names of A and B, "" = unknown; made so for all if not given
     heroes: tuple[LineUps, ...] = ()  # names of A's and of B's, () = unknown; made so for all if not given
+    patches: tuple[str, ...] = ()  # of the game, "" = unknown; made so for all if not given
     skipped: tuple[str, ...] = ()  # what the source held that could not be used, one sentence each
 
     def __post_init__(self) -> None:
-        unknown: dict[str, object] = {"teams": ("", ""), "heroes": ((), ())}
+        unknown: dict[str, object] = {"teams": ("", ""), "heroes": ((), ()), "patches": ""}
         for name, value in unknown.items():
             given = getattr(self, name)
             if not given:
@@ -87,8 +89,24 @@ class MatchSet:
             year=self.year[positions],
             teams=tuple(self.teams[i] for i in positions.tolist()),
             heroes=tuple(self.heroes[i] for i in positions.tolist()),
+            patches=tuple(self.patches[i] for i in positions.tolist()),
             skipped=self.skipped,
         )
+
+    def of_patch(self, patch: str) -> MatchSet:
+        """Matches of one patch: of this name, of that of the newest match for "latest", of all for "".
+
+        Raises:
+            UsageProblem: none is left; the message names the patches that there are.
+        """
+        if not patch:
+            return self
+        wanted = self.patches[-1] if patch == LATEST else patch
+        keep = torch.tensor([each == wanted for each in self.patches])
+        if not keep.any():
+            there = ", ".join(sorted(set(self.patches) - {""})) or "unknown"
+            raise UsageProblem(f"{self.source}: no matches of patch {patch}; its patches: {there}")
+        return self.take(keep)
 
     def of_years(self, *, since: int | None = None, until: int | None = None) -> MatchSet:
         """Matches of these years, both ends included; None leaves an end open.
@@ -159,6 +177,18 @@ def split_by_match(matches: MatchSet, *, share: float, seed: int) -> Split:
     order = torch.randperm(len(matches), generator=torch.Generator().manual_seed(seed))
     held_out = min(max(round(share * len(matches)), 1), len(matches) - 1)
     return Split(matches.take(order[held_out:].sort().values), matches.take(order[:held_out].sort().values))
+
+
+def split_by_time(matches: MatchSet, *, share: float) -> Split:
+    """Hold out the latest share of the matches, at least one: what a gate may judge on after a training on the others.
+
+    Raises:
+        UsageProblem: there are fewer than two matches.
+    """
+    if len(matches) < 2:
+        raise UsageProblem(f"{matches.source}: {len(matches)} finished match(es) cannot be split, two are needed")
+    first = len(matches) - min(max(round(share * len(matches)), 1), len(matches) - 1)
+    return Split(matches.take(torch.arange(first)), matches.take(torch.arange(first, len(matches))))
 
 
 def load_matches(source: str, title: str | None = None) -> MatchSet:
@@ -250,7 +280,7 @@ def padded(live: pl.DataFrame, title: str, source: str, skipped: tuple[str, ...]
     matches = live.group_by("match_id", maintain_order=True).agg(
         pl.col("won").first(),
         pl.col("event_time_ms").first(),
-        pl.col("team_a", "team_b", *named).last(),
+        pl.col("team_a", "team_b", "patch", *named).last(),
         frames=pl.len(),
     )
     matches = matches.sort("event_time_ms", maintain_order=True).with_row_index("row")
@@ -277,6 +307,7 @@ def padded(live: pl.DataFrame, title: str, source: str, skipped: tuple[str, ...]
         year=torch.from_numpy(matches["event_time_ms"].dt.year().to_numpy().astype(np.int64)),
         teams=tuple((a or "", b or "") for a, b in matches.select("team_a", "team_b").iter_rows()),
         heroes=_line_ups(matches),
+        patches=tuple(patch or "" for patch in matches["patch"]),
         skipped=skipped,
     )
 

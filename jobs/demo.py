@@ -60,6 +60,7 @@ class DemoOptions:
     matches: int = 8  # on air at a time
     titles: tuple[str, ...] = ("lol", "dota2", "hok")
     seed: int = 7
+    from_start: bool = False  # nobody is to miss the beginning; of a replay nobody does
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def run_demo(
     with ExitStack() as stack:
         stack.enter_context(signals_set(stopping))
         home = stack.enter_context(demo_home(settings.home, say))
-        demo = _Demo(options, settings, home, say, began)
+        demo = Demo(options, settings, home, say, began)
         stack.callback(demo.stop)
         demo.launch()
         feed = replay or _simulated(options)  # while broker, Ray and gateway start
@@ -99,12 +100,20 @@ def run_demo(
             demo.drain(_DRAIN_WHEN_STOPPED_S if stopping.is_set() else _DRAIN_S)
         report = demo.report()
     if options.report is not None:
-        _write(options.report, report)
+        write_report(options.report, report)
     return report
 
 
-class _Demo:
-    """The parts that run, and their figures."""
+class Demo:
+    """The parts that run, and their figures.
+
+    Args:
+        options: what to show.
+        settings: of the user.
+        home: a folder of this demo's own.
+        say: is told how it goes.
+        began: on the monotonic clock.
+    """
 
     def __init__(self, options: DemoOptions, settings: Settings, home: Path, say: Say, began: float) -> None:
         self._options, self._settings, self._home = options, settings, home
@@ -114,22 +123,24 @@ class _Demo:
         self._why = ""  # of its end, where nobody sees it otherwise
         self._steps_s: dict[str, float] = {}
         self._connected: _Connected | None = None
+        self._environment: Mapping[str, str | None] = {}  # of children, once settings are written
         self._events = 0
 
-    def launch(self) -> None:
-        """Start broker, pipeline and gateway; nothing is waited for."""
+    def launch(self, changed: Callable[[Settings], Settings] = lambda own: own) -> None:
+        """Start broker, pipeline and gateway; nothing is waited for. `changed` makes their settings of those that they
+        would have."""
         from jobs.settings import to_toml
         from streaming.kafka.broker import EmbeddedBroker
 
-        port = self._settings.kafka.port or _free_port()  # known before the broker runs: the others are told it
+        port = self._settings.kafka.port or free_port()  # known before the broker runs: the others are told it
         self._broker = _BrokerStart(EmbeddedBroker(self._home / "kafka", port=port), self._say)
         self._undo.callback(self._broker.stop)
         file = self._home / "settings.toml"
-        own = settings_of_children(self._settings, f"127.0.0.1:{port}", self._home / "gateway.url")
+        own = changed(settings_of_children(self._settings, f"127.0.0.1:{port}", self._home / "gateway.url"))
         file.write_text(to_toml(own), "utf-8")
-        environment = environment_of_children(file)
-        self._child("pipeline", ["jobs.run", _PIPELINE], environment)
-        self._child("gateway", ["jobs.cli", "gateway"], environment)
+        self._environment = environment_of_children(file)
+        self.child("pipeline", ["jobs.run", _PIPELINE])
+        self.child("gateway", ["jobs.cli", "gateway"])
 
     def connect(self, stopping: threading.Event) -> bool:
         """Wait for the broker and make the topics; False when it was stopped meanwhile."""
@@ -140,7 +151,7 @@ class _Demo:
         from streaming.kafka.source import KafkaSource
         from streaming.topics import MATCH_INSIGHTS, TOPICS, state_topic
 
-        bootstrap = self._broker.wait(stopping, self._raise_if_ended)
+        bootstrap = self._broker.wait(stopping, self.raise_if_ended)
         if bootstrap is None:
             return False
         self._step("broker", f"Kafka: {bootstrap}")
@@ -162,35 +173,36 @@ class _Demo:
             pids["broker"] = broker
         return Parts(self._connected.kafka, pids)
 
-    def show(self, feed: MatchFeed, stopping: threading.Event) -> None:
-        """Stream matches until the time is over, the matches are, or someone stops it."""
+    def show(self, feed: MatchFeed, stopping: threading.Event, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Stream matches until the time is over, the matches are, someone stops it, or `is_over`."""
         from streaming.simulators.feed import Pacer
 
         over = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(stopping, over), name="watch", daemon=True)
+        watch = threading.Thread(target=self._watch, args=(stopping, over, is_over), name="watch", daemon=True)
         watch.start()
         try:
-            if self._options.replay is not None:
+            if self._options.from_start or self._options.replay is not None:
                 self._wait_for_answers(over)  # a match is played once: nobody should miss its beginning
+            if self._options.replay is not None:
                 feed.begin_at(_now_ms())
             for chunk in Pacer(feed, sleep=over.wait):
+                self._publish(chunk)
                 if over.is_set():
                     break
-                self._publish(chunk)
             if self._options.replay is not None and not over.is_set():
                 self._say("the replay is over; its matches stay on the page")
             over.wait()
         finally:
             over.set()
             watch.join()
-        self._raise_if_ended()
+        self.raise_if_ended()
 
     def _wait_for_answers(self, over: threading.Event) -> None:
         """Until the pipeline can answer and the pages are up."""
         while not over.is_set():
             ready = pipeline_steps_s(self._home / "pipeline.log", 0.0).keys() >= {"pipeline_models", "pipeline_state"}
             if ready and "pages" in self._steps_s:
-                self._say("the replay begins")
+                self._say("the matches begin")
                 return
             over.wait(0.2)
 
@@ -234,17 +246,24 @@ class _Demo:
             }
         return told | {"steps_s": dict(sorted(steps_s.items(), key=lambda step: step[1]))}
 
+    def child(self, name: str, module: Sequence[str], environment: Mapping[str, str | None] | None = None) -> None:
+        """Start a process that ends with this demo, and ends it where it ends by itself; by default in the environment
+        of the others."""
+        from jobs.children import Child
+
+        own = self._environment if environment is None else environment
+        self._children.append(Child(name, module, own, self._home / f"{name}.log"))
+
     def stop(self) -> None:
         """Stop all that was started, last first, and leave nothing behind."""
         self._say(f"stopping{self._why}")
-        for child in reversed(self._children):
-            child.stop(timeout_s=20.0)
+        self.stop_children()
         self._undo.close()
 
-    def _child(self, name: str, module: Sequence[str], environment: Mapping[str, str | None]) -> None:
-        from jobs.children import Child
-
-        self._children.append(Child(name, module, environment, self._home / f"{name}.log"))
+    def stop_children(self) -> None:
+        """Stop the processes, last first."""
+        while self._children:
+            self._children.pop().stop(timeout_s=20.0)
 
     def _publish(self, chunk: pl.DataFrame) -> None:
         from streaming.codec import Encoder, PackagedRegistry, load_schema
@@ -257,12 +276,12 @@ class _Demo:
         self._connected.publisher.send("match.events", keys, values)
         self._events += len(values)
 
-    def _watch(self, stopping: threading.Event, over: threading.Event) -> None:
+    def _watch(self, stopping: threading.Event, over: threading.Event, is_over: Callable[[], bool]) -> None:
         """Say how it goes, and end the show on time, on a signal, or when a part has ended by itself."""
         assert self._connected is not None
         meter, last_said = self._connected.meter, time.monotonic()
         while not over.wait(0.1):
-            if stopping.is_set() or self._is_time_over() or self._ended():
+            if stopping.is_set() or is_over() or self._is_time_over() or self._ended():
                 self._why = ": told to, by Ctrl-C or SIGTERM" if stopping.is_set() else ""
                 over.set()
                 return
@@ -296,7 +315,8 @@ class _Demo:
     def _ended(self) -> list[Child]:
         return [child for child in self._children if child.ended is not None]
 
-    def _raise_if_ended(self) -> None:
+    def raise_if_ended(self) -> None:
+        """Raise DemoFailed where a child has ended by itself."""
         for child in self._ended():
             raise DemoFailed(f"the {child.name} ended by itself: {child.last_line}{self._kept(child)}")
 
@@ -440,13 +460,15 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Of the loopback, as of now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _write(path: Path, report: dict[str, Any]) -> None:
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """As JSON, to a file or, for "-", to stdout."""
     if str(path) == "-":
         sys.stdout.write(json_text(report))
     else:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from models._registry import ModelConfig
 
 
+WATCHED = {"log_loss": "log-loss", "map": "mAP", "recall": "Recall@20", "mrr": "MRR@20"}
+"""The figures by which a training is told, whichever of these it has, the first one foremost; and their names."""
+
+
 class Report(Protocol):
     """What an epoch achieved."""
 

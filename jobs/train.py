@@ -220,12 +220,14 @@ def _refuse_without_verdict(name: str | None, alias: str | None, force: str) -> 
 
 def _read(recipe: WinTSSTN, on_step: Callable[[str], None]) -> tuple[MatchSet, Split]:
     """The matches of the recipe, and which of them are held out."""
-    from jobs.datasets import load_matches, split_by_match
+    from jobs.datasets import load_matches, split_by_match, split_by_time
 
     matches = load_matches(recipe.data, recipe.title or None)
     for problem in matches.skipped:
         on_step(problem)
-    matches = matches.of_years(since=recipe.since or None, until=recipe.until or None)
+    matches = matches.of_years(since=recipe.since or None, until=recipe.until or None).of_patch(recipe.patch)
+    if recipe.hold_back:
+        matches = split_by_time(matches, share=recipe.hold_back).train
     split = split_by_match(matches, share=recipe.validation, seed=recipe.seed)
     won = split.train.won
     if bool((won == won[0]).all()):
@@ -345,7 +347,9 @@ def _trained_on(source: str, matches: int, recipe: WinTSSTN) -> str:
     words = source if source.startswith("simulator") else f"{source}, {matches:,} matches"
     if recipe.since:
         words += f", since {recipe.since}"
-    return words + (f", until {recipe.until}" if recipe.until else "")
+    if recipe.until:
+        words += f", until {recipe.until}"
+    return words + (f", patch {recipe.patch}" if recipe.patch else "")
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float | None]:

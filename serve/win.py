@@ -344,6 +344,7 @@ def _raise_own(failure: Exception, *kinds: type[Exception]) -> None:
         raise cause from failure
 
 
+_ARRAYS = ("logit", "scores", "weights", "contributions", "usual_gold", "hidden")
 Piece = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # rows of the request, rows of its hidden
 
 
@@ -373,10 +374,10 @@ def _piece(request: Arrays, rows: npt.NDArray[np.int64], matches: npt.NDArray[np
 def _prediction(replies: list[Reply], pieces: list[Piece], request: Arrays) -> Prediction:
     name, version, weight_hash = replies[0]["model"]
     if len(replies) == 1:
-        columns = {key: replies[0][key] for key in ("logit", "scores", "weights", "contributions", "hidden")}
+        columns = {key: replies[0][key] for key in _ARRAYS}
     else:
         columns = {}
-        for key in ("logit", "scores", "weights", "contributions", "hidden"):
+        for key in _ARRAYS:
             length = len(request["hidden"]) if key == "hidden" else len(request["match"])
             joined = np.empty((length, *replies[0][key].shape[1:]), np.float32)
             for reply, (rows, matches) in zip(replies, pieces, strict=True):

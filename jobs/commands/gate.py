@@ -36,6 +36,18 @@ def gate(
     ] = None,
     since: Since = None,
     until: Until = None,
+    patch: Annotated[
+        str, typer.Option(metavar="NAME", help="Only matches of this patch; latest: of that of the newest match.")
+    ] = "",
+    latest: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="Only the latest matches: what hold_back=SHARE left in training.",
+        ),
+    ] = None,
     min_matches: Annotated[
         int, typer.Option(min=2, metavar="N", help="Refuse to judge on fewer; intervals over few are too narrow.")
     ] = 200,
@@ -77,14 +89,24 @@ def gate(
     judgement: Judgement | SessionJudgement
     bounds = Bounds(min_matches, max_ece, max_slowdown)
     if store.manifest(*store.resolve(candidate)).title == TITLE:
-        if since is not None or until is not None or folder is not None:
+        if since is not None or until is not None or folder is not None or patch or latest is not None:
             raise UsageProblem(
-                f"{candidate}: is judged on the last day of --data: leave out --since, --until, --report"
+                f"{candidate}: is judged on the last day of --data: leave out --since, --until, --patch, --latest, "
+                "--report"
             )
         judgement = judge_sessions(store, candidate, data, against=against, bounds=bounds, on_step=say)
     else:
         judgement = judge_versions(
-            store, candidate, data, against=against, since=since, until=until, bounds=bounds, on_step=say
+            store,
+            candidate,
+            data,
+            against=against,
+            since=since,
+            until=until,
+            patch=patch,
+            latest=latest,
+            bounds=bounds,
+            on_step=say,
         )
     version = judgement.candidate.manifest.version
     store.record_verdict(name, version, judgement.verdict)
@@ -97,7 +119,7 @@ def gate(
         _tell(judgement)
     move = None if alias is None or not judgement.verdict.passed else _promoted(store, judgement, alias)
     if alias is not None and move is not None:
-        announce_move(kafka_settings(assignments, None), store, name, alias, move)
+        announce_move(kafka_settings(assignments, None), store, name, alias)
     if as_json:
         from dataclasses import asdict
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from jobs.commands.console import (
     Assignments,
     Brokers,
     emit_json,
+    emit_table,
     kafka_settings,
     known_pipeline,
     loaded,
@@ -20,7 +21,10 @@ from jobs.commands.console import (
     seconds,
     writable_file,
 )
-from jobs.errors import UsageProblem
+from jobs.errors import Exit, UsageProblem
+
+if TYPE_CHECKING:
+    from jobs.settings import Settings
 
 
 def demo(
@@ -42,6 +46,15 @@ def demo(
     title: Annotated[
         list[str] | None, typer.Option(help="Simulate only this title: lol, dota2, hok. Repeatable.")
     ] = None,
+    loop: Annotated[
+        bool,
+        typer.Option(
+            "--loop",
+            help="Show how a model is replaced: a patch, drift, training as a Ray job, gate, swap. Some minutes; exit "
+            "code 1 where a step does not come, or an answer is missing or doubled.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
     assignments: Assignments = None,
 ) -> None:
     """Show it all on this machine: broker, Ray, model, pipeline and pages, with matches to watch.
@@ -62,11 +75,31 @@ def demo(
     if any_map and replay is None:
         raise UsageProblem("--any-map is about --replay PATH: give both, or neither")
     writable_file(report, "--report")
+    if as_json and not loop:
+        raise UsageProblem("--json is about --loop; the figures of a demo are written with --report")
+    if loop:
+        if any(each is not None for each in (duration, replay, speed, matches, title)) or any_map:
+            raise UsageProblem("--loop is one scenario: give no option but --report, --json, --port and --set")
+        _loop(report, as_json, loaded(assignments, {"gateway.port": (port, "--port")}).settings)
+        return
     given: dict[str, Any] = {"duration_s": seconds(duration) if duration else None, "speed": speed, "matches": matches}
     given |= {"titles": tuple(title) if title else None}
     chosen = {name: value for name, value in given.items() if value is not None}
     options = replace(DemoOptions(report=report, replay=replay, any_map=any_map), **chosen)
     run_demo(options, loaded(assignments, {"gateway.port": (port, "--port")}).settings, say)
+
+
+def _loop(report: Path | None, as_json: bool, settings: Settings) -> None:
+    from jobs.loop.demo import LoopOptions, run_loop
+    from jobs.loop.report import table
+
+    found = run_loop(LoopOptions(report=report), settings, say)
+    if as_json:
+        emit_json(found)
+    else:
+        emit_table(("", ""), table(found))
+    if not found["passed"]:
+        raise typer.Exit(Exit.FAILED)
 
 
 def run(

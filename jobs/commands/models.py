@@ -204,7 +204,7 @@ def _tell_move(name: str, alias: str, move: AliasMove | None, as_json: bool, ass
     from jobs.control import announce_move
 
     if move is not None:
-        announce_move(kafka_settings(assignments, None), _store(assignments), name, alias, move)
+        announce_move(kafka_settings(assignments, None), _store(assignments), name, alias)
     if as_json:
         emit_json({"name": name, "alias": alias, "moved": move is not None, **({} if move is None else asdict(move))})
     elif move is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.commands.console import AsJson, emit_json, emit_table, loaded, say, writable_file
+from jobs.task import WATCHED
 
 if TYPE_CHECKING:
     from jobs.runs.compare import Seen
@@ -44,14 +45,14 @@ def ls(
             record.recipe_name,
             record.data.get("source", ""),
             record.state,
-            record.metrics.get("log_loss", f"mAP {record.metrics['map']}" if "map" in record.metrics else "-"),
+            next((f"{words} {record.metrics[name]}" for name, words in WATCHED.items() if name in record.metrics), "-"),
             record.model or record.reason,
         )
         if record is not None
         else (run, "-", "-", "unreadable", "-", "")
         for run, record in found
     ]
-    emit_table(("run", "recipe", "data", "state", "log-loss", "came of it"), rows)
+    emit_table(("run", "recipe", "data", "state", "figure", "came of it"), rows)
 
 
 @runs.command()

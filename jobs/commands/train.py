@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.commands.console import AsJson, Since, Title, Until, emit_json, loaded
+from jobs.commands.console import AsJson, Since, Title, Until, emit_json, kafka_settings, loaded
 from jobs.errors import UsageProblem
+from jobs.task import WATCHED
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from jobs.task import OnEpoch, Report
     from jobs.train import Recipe, TrainResult
-
-_WATCHED = {"log_loss": "log-loss", "map": "mAP", "recall": "Recall@20", "mrr": "MRR@20"}
-"""The figures that are shown while a model trains, whichever of these it has."""
 
 
 def train(
@@ -150,16 +148,21 @@ def chosen_recipe(recipe: str | None, data: str | None) -> Recipe:
 def _tell(console: Console, result: TrainResult, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from models.store import CANDIDATE
+    from jobs.control import announce_move
+    from jobs.recipes.reid import ReID
+    from jobs.train import RECIPES
+    from models.store import CANDIDATE, ModelStore
 
     manifest, best = result.manifest, result.best
+    if result.alias is not None:
+        announce_move(kafka_settings(None, None), ModelStore(result.store), manifest.name, result.alias)
     figures = ", ".join(f"{figure} {value:.4f}" for figure, value in best.validation.items()) or "nothing held out"
     console.print(
         f"kept epoch {best.epoch} of {len(result.reports)} in {result.reports[-1].elapsed_s:.0f} s: {figures}"
     )
     moved = f", {manifest.name}@{result.alias} now means it" if result.alias else ""
     console.print(f"stored {manifest.name}@{manifest.version} in {result.store}{moved}", soft_wrap=True)
-    if result.alias == CANDIDATE:
+    if result.alias == CANDIDATE and not isinstance(RECIPES[manifest.recipe["name"]], ReID):  # no gate judges these
         ref = f"{manifest.name}@{CANDIDATE}"
         console.print(f"to let it serve: sightline models gate {ref} --data PATH --promote", soft_wrap=True)
     if as_json:
@@ -189,7 +192,7 @@ def epochs_shown(console: Console) -> Iterator[OnEpoch]:
 
 
 def _epoch_words(report: Report) -> str:
-    figures = [f"validation {words} {report.validation[name]:.4f}" for name, words in _WATCHED.items()
+    figures = [f"validation {words} {report.validation[name]:.4f}" for name, words in WATCHED.items()
                if name in report.validation]  # fmt: skip
     return ", ".join([f"loss {report.train_loss:.4f}", *figures, report.rate, f"{_left(report.left_s)} left"])
 

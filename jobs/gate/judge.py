@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from jobs.datasets import frame_matches, frame_outcomes, load_matches
+from jobs.datasets import frame_matches, frame_outcomes, load_matches, split_by_time
 from jobs.errors import UsageProblem
 from jobs.gate.contender import Contender, ServedWin, answers, single_frames
 from jobs.gate.criteria import CANDIDATE, LIVE, Bounds, admission, conclude, log_loss_words, pace, quality
@@ -68,6 +68,8 @@ def judge_versions(
     against: str | None = None,
     since: int | None = None,
     until: int | None = None,
+    patch: str = "",
+    latest: float | None = None,
     bounds: Bounds | None = None,
     on_step: Callable[[str], None] = lambda words: None,
 ) -> Judgement:
@@ -80,6 +82,8 @@ def judge_versions(
         against: the same of the model to be beaten; None: what NAME@live means, if anything.
         since: first year of the window.
         until: last year of the window.
+        patch: of the game, as of `MatchSet.of_patch`.
+        latest: share of the matches that is judged on, the latest ones; None for all.
         bounds: None: the default ones.
         on_step: told what begins, in words, and what the data held that could not be used.
 
@@ -98,7 +102,9 @@ def judge_versions(
         raise UsageProblem(f"{mine} is for {title}, but {live.manifest.reference} for {live.manifest.title}")
     contenders = ServedWin(candidate), None if live is None else ServedWin(live)
     on_step(f"reading {data}")
-    window = load_matches(data, title).of_years(since=since, until=until)
+    window = load_matches(data, title).of_years(since=since, until=until).of_patch(patch)
+    if latest is not None:
+        window = split_by_time(window, share=latest).held_out
     for problem in window.skipped:
         on_step(problem)
     refuse_one_class(window)

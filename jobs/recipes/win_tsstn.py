@@ -117,6 +117,8 @@ class WinTSSTN:
     title: str = ""  # empty: the source has one title only
     since: int = 0  # first year, 0: open
     until: int = 0  # last year, 0: open
+    patch: str = ""  # of the game; "latest": that of the newest match; empty: all
+    hold_back: float = 0.0  # share of the latest matches that is left for `sightline models gate --latest`
     validation: float = 0.05  # share of matches held out to watch; to calibrate or stop early, .15 is better
     seed: int = 0
     two_stage: bool = False  # scores first, on their own; then, with these held, their weights
@@ -149,6 +151,8 @@ class WinTSSTN:
         ):
             if not 0 <= number < math.inf:
                 raise UsageProblem(f"{name}={number}: must be a finite number, not below 0")
+        if not 0 <= self.hold_back < 1:
+            raise UsageProblem(f"hold_back={self.hold_back}: must be at least 0 and below 1")
         if not 0 < self.validation < 1:
             raise UsageProblem(f"validation={self.validation}: must lie between 0 and 1")
 

@@ -156,6 +156,16 @@ class ModelStore:
         name, version, root = self._resolve(ref)
         return stored.read_version(self._find(name, version, root), name, version)
 
+    def check(self, ref: str) -> None:
+        """See that every file of the version that `ref` means is the one that was saved: much quicker than `load`, as
+        torch is not needed.
+
+        Raises:
+            ModelNotFoundError, BrokenModelError: as `load`.
+        """
+        name, version, root = self._resolve(ref)
+        stored.read_files(self._find(name, version, root), name, version)
+
     def resolve(self, ref: str) -> tuple[str, int]:
         """Name and version number that a reference means now."""
         name, version, _ = self._resolve(ref)

@@ -87,6 +87,16 @@ class StoredModel:
         return model
 
 
+def read_files(root: Root, name: str, version: int) -> tuple[Manifest, dict[str, bytes]]:
+    """Every file of a version that is there, by name, and each the one that was saved. Takes no torch.
+
+    Raises:
+        BrokenModelError: a file is missing or altered; the message names it.
+    """
+    manifest = read_manifest(root, name, version)
+    return manifest, {file: read_checked(root, manifest, file) for file in manifest.sha256}
+
+
 def read_version(root: Root, name: str, version: int) -> StoredModel:
     """Read and check every file of a version that is there.
 
@@ -96,9 +106,8 @@ def read_version(root: Root, name: str, version: int) -> StoredModel:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    manifest = read_manifest(root, name, version)
+    manifest, contents = read_files(root, name, version)
     path = f"{name}/{version}"
-    contents = {file: read_checked(root, manifest, file) for file in manifest.sha256}
     try:
         weights = load(contents[WEIGHTS])
     except (SafetensorError, KeyError) as error:  # KeyError: a kind of number that torch does not know

@@ -14,7 +14,7 @@ import torch
 from models.layers.heroes import LineUp
 from models.store import BrokenModelError, ModelStore, StoredModel
 from models.tsstn import TSSTN
-from streaming.features.catalogue import GROUPS, title_spec
+from streaming.features.catalogue import GOLD, GROUPS, title_spec
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -64,6 +64,7 @@ class WinPredictor:
             stored.name, stored.version, stored.weight_hash, stored.manifest.trained_on, stored.manifest.title
         )
         self.features = config.features
+        self._gold_by_slot = self._model.scale.scale.cpu().numpy()[:, [name == GOLD for name in self.features]].ravel()
         self.state_floats = self._model.state
         self.broken = 0  # rows so far whose contributions did not sum to their logit
 
@@ -78,7 +79,8 @@ class WinPredictor:
 
         Returns:
             logit (N,); scores, weights, contributions (N, 7) in GROUPS order, 0 for groups that the title lacks;
-            hidden (M, H); all float32.
+            usual_gold (N,), the root mean square of the lead in gold at each clock over what the model learned from,
+            NaN where it knows none; hidden (M, H); all float32.
 
         Raises:
             ValueError: an array is missing or of the wrong shape; the message names it.
@@ -95,9 +97,17 @@ class WinPredictor:
         for key, values in zip(("scores", "weights", "contributions"), estimate[1:], strict=True):
             answer[key] = np.zeros((rows, len(GROUPS)), np.float32)
             answer[key][:, self._columns] = values.cpu().numpy()
+        answer["usual_gold"] = self._usual_gold(request["clock_s"])
         answer["hidden"] = hidden.cpu().numpy().reshape(matches, self.state_floats)
         self._check_sums(answer["contributions"], answer["logit"])
         return answer
+
+    def _usual_gold(self, clock_s: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        if GOLD not in self.features:
+            return np.full(len(clock_s), np.nan, np.float32)
+        slots = self._model.scale.slot_of(torch.from_numpy(np.array(clock_s, np.float32)))
+        usual: npt.NDArray[np.float32] = self._gold_by_slot[slots.numpy()]
+        return usual
 
     def _check_sums(self, contributions: npt.NDArray[np.float32], logit: npt.NDArray[np.float32]) -> None:
         gap = np.abs(contributions.sum(axis=1, dtype=np.float64) - logit)

@@ -25,6 +25,9 @@ COUNTS = (
 )  # fmt: skip
 """Features that score events add up; `kills` and `towers` may come as totals in a snapshot instead."""
 
+GOLD = "gold"
+"""The lead that every title has, and by which the guard tells patches apart."""
+
 FORM = "form"
 """Elo difference of the two teams before the match, in units of 400 points."""
 

@@ -33,6 +33,7 @@ from streaming.features.guard_results import RESULTS_LAYOUT, SAMPLES, Finished, 
 from streaming.features.runs import Bools, Ints
 from streaming.features.settling import RESULTS_LATE, SETTLE_S, settle_ms
 from streaming.features.threads import THREAD_LAYOUT, Threads
+from streaming.layouts import Columns
 from streaming.pipeline import Facts
 from streaming.state import Column, StateTable
 
@@ -64,7 +65,7 @@ class ModelGuard:
 
     def new_state(self) -> StateTable:
         """Matches that are on, results, patches and titles."""
-        return StateTable(self.name, _LAYOUT)
+        return StateTable(self.name, _LAYOUT, migrate=_migrated)
 
     def facts(self, state: StateTable) -> Facts:
         """An alert for every title and patch whose model is set aside, and the results that had no time to settle."""
@@ -137,6 +138,8 @@ class _Frames:
             slot[mine] = np.clip(clock_s[mine] // baseline.sample_s, 0, SLOTS)
             sample["by_gold"][mine], sample["by_form"][mine] = baseline.parts(clock_s[mine], gold[mine], form[mine])
             sample["lead"][mine] = baseline.lead(clock_s[mine], gold[mine])
+        usual = rows["usual_gold"].to_numpy().astype(np.float64)
+        sample["lead_by_model"][:] = np.where(usual > 0, gold / np.where(usual > 0, usual, 1.0), sample["lead"])
         return cls(
             rows=rows,
             title=title,
@@ -226,6 +229,11 @@ def _clear(state: StateTable, slot: int) -> None:
     state["slot"][slot] = 0
     for name in SAMPLES:
         state[name][slot] = np.nan
+
+
+def _migrated(columns: Columns) -> Columns:
+    """Before models said what they take for usual, the baseline alone did."""
+    return {"lead_by_model": columns["lead"], **columns}
 
 
 def _degraded(flags: str) -> str:

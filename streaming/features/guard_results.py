@@ -31,7 +31,7 @@ PATCH_MEMORY = 2_000
 """A patch is forgotten when so many matches of its title have joined the base since its own last one. Of all that is
 decided, the row at which that happens alone may depend on the interleaving."""
 
-SAMPLES = ("logit", "by_gold", "by_form", "form_known", "lead")
+SAMPLES = ("logit", "by_gold", "by_form", "form_known", "lead", "lead_by_model")
 _FIGURES = ("brier", "ece", "drift", "evidence")
 _VERDICT = ("degraded", "kept", "calibration", *_FIGURES)
 
@@ -224,7 +224,7 @@ class Verdicts:
         state = self._state
         said = {name: state[name][window].astype(np.float64) for name in SAMPLES}
         won = state["won"][window].astype(np.float64)
-        results = Results(said["logit"], said["lead"], won)
+        results = Results(said["logit"], said["lead_by_model"], won)
         verdict = judge(results, self._baselines[mine.title], was_degraded)
         _note(verdict, window[-1], state)
         if verdict.degraded:

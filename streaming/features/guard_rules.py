@@ -3,8 +3,10 @@
 - **evidence**: how much better the results are explained by something other than what the model said: by half or by
   twice its log-odds, or by 0.8 more for either camp. Log-likelihood ratio in nats, each match counting once, the best
   of the alternatives over the best of the latest stretches of at least `FEWEST` matches (a CUSUM test in a window).
-- **drift**: the population stability index of the lead in gold, against the matches that the baseline was fitted to,
-  over the last `DRIFT_WINDOW` matches. It needs no results to be unlikely, and so sees a patch much sooner.
+- **drift**: the population stability index of the lead in gold, in units of what is usual where the model learned,
+  against the matches that the baseline was fitted to, over the last `DRIFT_WINDOW` matches. It needs no results to be
+  unlikely, and so sees a patch much sooner. A model that was trained on the new patch brings units of its own, in which
+  leads are as they used to be: so it can return.
 - Brier score and expected calibration error over the window are stated, for people; noise in them is too large to
   decide anything within 30 matches.
 
@@ -14,10 +16,11 @@ alternative explains the results better; the thresholds lie apart, so that it do
 of mind is dropped: it says nothing of how things are now.
 
 How often these rules are right, on simulated matches (tests/streaming/test_guard_rules.py has a smaller run): in 300
-matches of one patch that the model knows it is set aside by mistake in 0.9 % of 1,500 runs (lol), 2.2 % (dota2) and
-0.7 % (hok). A patch that doubles every lead is caught within 30 matches in 97 to 99 % of 500 runs, after 11 in the
-median; one that doubles camp A's leads only in 52 to 63 %. A patch that changes what leads are worth, but not the
-leads, cannot be told from luck in 30 matches: twice the worth is caught in under 1 %, a bonus of 1 in log-odds in 1 %.
+matches of one patch that the model knows it is set aside by mistake in 0.9 % of 1,500 runs (lol), 2.2 % (dota2) and 0.7
+% (hok), where leads are measured by the baseline; by the models that ship, in 1 to 2 % of 150. A patch that doubles
+every lead is caught within 30 matches in 97 to 99 % of 500 runs, after 11 in the median; one that doubles camp A's
+leads only in 52 to 63 %. A patch that changes what leads are worth, but not the leads, cannot be told from luck in 30
+matches: twice the worth is caught in under 1 %, a bonus of 1 in log-odds in 1 %.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ class Results:
     """Finished matches of one title and patch, oldest first: R matches, sampled at up to S clocks, NaN elsewhere."""
 
     logit: Floats  # (R, S) what the model said
-    lead: Floats  # (R, S) in gold, as `Baseline.lead` has it
+    lead: Floats  # (R, S) in gold, in units of what is usual; as `Baseline.lead` where the model does not say
     won: Floats  # (R,) 1 if camp A won
 
     def latest(self, count: int) -> Results:

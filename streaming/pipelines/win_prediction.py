@@ -52,6 +52,9 @@ class Prediction:
     model_name: str
     model_version: str
     weight_hash: str
+    usual_gold: npt.NDArray[np.float32] | None = None
+    """(N,), root mean square of the lead in gold at each clock over what the model learned from; NaN where it knows
+    none, None where it does not say."""
 
 
 Predict = Callable[[str, Arrays], Prediction]
@@ -102,7 +105,8 @@ class WinModel:
         return Facts(alerts=self._predict.alerts() if isinstance(self._predict, ReleasedPredict) else ())
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
-        """Match frames to the same frames with logit, p, scores, weights, contributions and the model's name."""
+        """Match frames to the same frames with logit, p, scores, weights, contributions, `usual_gold` and the model's
+        name."""
         if rows.is_empty():
             return _Answers(0).beside(rows)
         threads = Threads.of(rows, state)
@@ -263,6 +267,7 @@ class _Answers:
         self.good = np.zeros(frames, bool)
         self.logit = np.full(frames, np.nan)
         self.groups = {name: np.zeros((frames, len(GROUPS)), np.float32) for name in _PER_GROUP}
+        self.usual_gold = np.full(frames, np.nan, np.float32)
         self.model = np.full((frames, len(_MODEL)), "", dtype=object)
 
     def take(self, rows: Ints, prediction: Prediction, chosen: Bools, good: Bools) -> None:
@@ -271,6 +276,8 @@ class _Answers:
         self.logit[rows] = prediction.logit[chosen]
         for name, values in self.groups.items():
             values[rows] = getattr(prediction, name)[chosen]
+        if prediction.usual_gold is not None:
+            self.usual_gold[rows] = prediction.usual_gold[chosen]
         self.model[rows] = [getattr(prediction, name) for name in _MODEL]
 
     def beside(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -283,7 +290,7 @@ class _Answers:
             flags = pl.Series("flags", [f"{said} {BROKEN}".strip() if is_so else said for said, is_so in both])
         with np.errstate(over="ignore"):
             p = 1.0 / (1.0 + np.exp(-self.logit))
-        parts = [pl.Series("logit", self.logit), pl.Series("p", p), flags]
+        parts = [pl.Series("logit", self.logit), pl.Series("p", p), flags, pl.Series("usual_gold", self.usual_gold)]
         parts += [pl.Series(name, self.model[:, i].tolist(), pl.String) for i, name in enumerate(_MODEL)]
         for name, values in self.groups.items():
             parts += [pl.Series(f"{name[:-1]}_{group}", values[:, i]) for i, group in enumerate(GROUPS)]

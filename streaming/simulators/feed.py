@@ -21,11 +21,15 @@ import polars as pl
 
 from streaming.features.match import EVENT_SCHEMA
 from streaming.simulators.match import simulate, simulated_league
+from streaming.simulators.titles import FIRST_PATCH, Patch
 
+_AT_ONCE = 64  # of one title alone, where many are wanted
 BATCH_MATCHES = 8  # simulated at a time, per title: a fraction of a second's work
 
 
-def schedule(events: pl.DataFrame, *, start_s: float, speed: float, epoch_ms: int) -> pl.DataFrame:
+def schedule(
+    events: pl.DataFrame, *, start_s: float, speed: float, epoch_ms: int, time_lapse: float = 1.0
+) -> pl.DataFrame:
     """One match's events with `due_s`, seconds of feed time, and event times restamped to it.
 
     Args:
@@ -33,10 +37,11 @@ def schedule(events: pl.DataFrame, *, start_s: float, speed: float, epoch_ms: in
         start_s: feed time of clock 0; may be negative.
         speed: game seconds per second.
         epoch_ms: event time of feed time 0, UTC.
+        time_lapse: seconds of event time per second of feed time.
     """
     # A feed may state a clock a little late; its order is the sequence, so due times never fall.
     due_s = start_s + pl.col("clock_s").clip(0.0).cum_max() / speed
-    stamp = (epoch_ms + due_s * 1000.0).round().cast(pl.Int64).cast(EVENT_SCHEMA["event_time_ms"])
+    stamp = (epoch_ms + due_s * 1000.0 * time_lapse).round().cast(pl.Int64).cast(EVENT_SCHEMA["event_time_ms"])
     return events.with_columns(event_time_ms=stamp, due_s=due_s)
 
 
@@ -51,6 +56,8 @@ class MatchFeed:
         gap_s: seconds of feed time between two matches of a channel.
         head_start: let the first matches be in progress at time 0, each one further than the next; what they have
             behind them is due at once.
+        time_lapse: seconds of event time per second of feed time: at the same number as `speed` a season in fast
+            motion, of which all that goes by event time sees matches as long as they are.
 
     Raises:
         ValueError: `concurrent` or `speed` is not positive.
@@ -65,12 +72,13 @@ class MatchFeed:
         epoch_ms: int,
         gap_s: float = 2.0,
         head_start: bool = False,
+        time_lapse: float = 1.0,
     ) -> None:
         if concurrent < 1 or not speed > 0:
             raise ValueError(f"a feed needs 1 or more matches at a speed above 0, not {concurrent} at {speed}")
         self._matches = _single_matches(batches)
         self._upcoming = next(self._matches, None)
-        self._speed, self._epoch_ms, self._gap_s = speed, epoch_ms, gap_s
+        self._speed, self._epoch_ms, self._gap_s, self._time_lapse = speed, epoch_ms, gap_s, time_lapse
         self._free_s = [0.0] * concurrent
         self._head_starts = [0.9 * (1.0 - i / concurrent) if head_start else 0.0 for i in range(concurrent)]
         self._pending = EVENT_SCHEMA.to_frame().with_columns(due_s=pl.lit(0.0))
@@ -103,7 +111,9 @@ class MatchFeed:
         start_s = self._free_s[channel] - self._head_starts[channel] * duration_s
         self._head_starts[channel] = 0.0
         self._free_s[channel] = start_s + duration_s + self._gap_s
-        match = schedule(events, start_s=start_s, speed=self._speed, epoch_ms=self._epoch_ms)
+        match = schedule(
+            events, start_s=start_s, speed=self._speed, epoch_ms=self._epoch_ms, time_lapse=self._time_lapse
+        )
         self._pending = pl.concat([self._pending, match]).sort("due_s", maintain_order=True)
 
 
@@ -163,6 +173,21 @@ def live_matches(
     return MatchFeed(
         _seasons(titles, seed), concurrent=concurrent, speed=speed, epoch_ms=epoch_ms, head_start=head_start
     )
+
+
+def season_with_patch(title: str, seed: int, *, patch: Patch, after: int) -> Iterator[pl.DataFrame]:
+    """An endless season of one league in which a patch comes after so many matches: event frames for a `MatchFeed`.
+
+    Raises:
+        KeyError: a title that cannot be simulated.
+    """
+    league = simulated_league(title, seed)
+    first = 0
+    while True:
+        count = min(_AT_ONCE, after - first) if first < after else _AT_ONCE
+        played = FIRST_PATCH if first < after else patch
+        yield simulate(title, count, seed, league=league, first=first, patch=played).events
+        first += count
 
 
 def _seasons(titles: Sequence[str], seed: int) -> Iterator[pl.DataFrame]:

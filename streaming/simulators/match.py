@@ -19,7 +19,7 @@ from streaming.features.catalogue import GROUPS
 from streaming.importers.assembly import END, LINE_UP, SCORE, SNAPSHOT, START, assemble, one_after_another
 from streaming.simulators.engine import STEP_S, Floats, Ints, MatchEngine, Played
 from streaming.simulators.league import League, found_league
-from streaming.simulators.titles import SIMULATED_TITLES, SimulatedTitle
+from streaming.simulators.titles import FIRST_PATCH, SIMULATED_TITLES, Patch, SimulatedTitle
 
 SEASON_START_MS = 1_704_067_200_000  # 2024-01-01 00:00 UTC
 BREAK_S = 300.0  # between two matches of a season
@@ -67,6 +67,7 @@ def simulate(
     league: League | None = None,
     first: int = 0,
     start_ms: int = SEASON_START_MS,
+    patch: Patch = FIRST_PATCH,
 ) -> Simulated:
     """Play `matches` matches of a season, one after the other.
 
@@ -77,12 +78,13 @@ def simulate(
         league: the teams; by default `simulated_league(title, seed)`.
         first: number of the first match, for a season that goes on: it enters the match ids and the draws.
         start_ms: event time of the first match's start, UTC.
+        patch: which they are played in.
 
     Raises:
         KeyError: no such simulated title; the message lists those there are.
         ValueError: `matches` is not positive.
     """
-    spec = _spec(title)
+    spec = patch.applied_to(_spec(title))
     if matches < 1:
         raise ValueError(f"cannot simulate {matches} matches: 1 or more are needed")
     league = league or simulated_league(title, seed)
@@ -95,7 +97,7 @@ def simulate(
     ids = [f"{title}-sim-{seed}-{first + i:06d}" for i in range(matches)]
     match, step, clock_s = _snapshot_clocks(spec, played, rng)
     parts = [
-        _starts(league, pairs),
+        _starts(league, pairs, patch),
         _line_up_scores(line_ups),
         _scores(played),
         _snapshots(spec, played, match, step, clock_s, rng),
@@ -130,7 +132,7 @@ def _line_ups(spec: SimulatedTitle, matches: int, rng: np.random.Generator) -> d
     return {name: heroes[:, :, i] for i, name in enumerate(classes)}
 
 
-def _starts(league: League, pairs: npt.NDArray[np.int64]) -> pl.DataFrame:
+def _starts(league: League, pairs: npt.NDArray[np.int64], patch: Patch) -> pl.DataFrame:
     teams = pl.Series(league.teams)
     return pl.DataFrame({"match": np.arange(len(pairs))}).with_columns(
         order=pl.lit(START),
@@ -138,7 +140,7 @@ def _starts(league: League, pairs: npt.NDArray[np.int64]) -> pl.DataFrame:
         team_a=teams.gather(pairs[:, 0]),
         team_b=teams.gather(pairs[:, 1]),
         league=pl.lit(league.name),
-        patch=pl.lit("simulated"),
+        patch=pl.lit(patch.name),
         origin=pl.lit("simulated"),
     )
 

@@ -7,7 +7,7 @@ their spread by minute, what they predict, and match lengths resemble profession
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,36 @@ class SimulatedTitle:
     xp_per_gold: float
     derived: tuple[str, ...]  # levels that the feed states beside the leads, and that are worth nothing of their own
 
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A version of a game.
+
+    Gold comes `gold` times as fast, and one piece of it is worth as much less: matches go on as before, win probability
+    included, but every lead in gold is so many times as large. A model that learned from another patch is too sure of
+    itself by about that.
+    """
+
+    name: str = "simulated"
+    gold: float = 1.0
+
+    def applied_to(self, title: SimulatedTitle) -> SimulatedTitle:
+        """The title as it is played in this patch."""
+        return replace(
+            title,
+            leads=tuple(self._inflated(lead) if lead.feature == "gold" else lead for lead in title.leads),
+            kill_gold=title.kill_gold * self.gold,
+            structures=replace(title.structures, gold=title.structures.gold * self.gold),
+            monsters=tuple(replace(monster, gold=monster.gold * self.gold) for monster in title.monsters),
+        )
+
+    def _inflated(self, lead: Lead) -> Lead:
+        weight = tuple((minute, worth / self.gold) for minute, worth in lead.weight)
+        return replace(lead, weight=weight, per_kill=lead.per_kill * self.gold)
+
+
+FIRST_PATCH = Patch()
+"""That of the weights that ship."""
 
 _LOL = SimulatedTitle(
     title="lol",

@@ -30,7 +30,7 @@ from streaming.transport import Fenced, TransportUnavailable
 Run = Callable[..., tuple[int, str, str]]
 
 COMMANDS = [
-    ["demo"], ["run"], ["gateway"], ["replay"], ["soak"], ["train"], ["config"], ["version"],
+    ["demo"], ["run"], ["gateway"], ["replay"], ["soak"], ["train"], ["retrain"], ["config"], ["version"],
     ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"],
     ["camera", "add"], ["camera", "ls"], ["camera", "rm"], ["camera", "run"], ["camera", "detector"],
     ["people", "erase"], ["people", "erasures"], ["people", "expire"], ["audit"],

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobs import cli
 from jobs.control import announce, follow_control
 from jobs.settings import Settings
 from jobs.threads import beside
+from models.store import ModelStore
 from models.store.aliases import AliasMove
 from streaming.codec import Decoder, PackagedRegistry
 from streaming.kafka.admin import ensure_topics, read_all
@@ -52,3 +55,16 @@ def test_a_move_is_heard_by_who_follows(kafka: str) -> None:
     assert {name: said[name] for name in ("entity", "kind", "version", "moves", "who")} == {
         "entity": "m@live", "kind": "rollback", "version": 4, "moves": 3, "who": "ann@desk",
     }  # fmt: skip
+
+
+@pytest.mark.kafka
+def test_a_training_tells_of_its_candidate(kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shadow that follows the candidate need not look for it."""
+    ensure_topics(KafkaSettings(kafka), [CONTROL])
+    monkeypatch.setenv("SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS", kafka)
+    monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path))
+    small = ["--workers=0", "--set=optim.epochs=1", "--set=sizes.hidden=4"]
+    assert cli.main(["train", "win-tsstn", "--data=simulator:lol?matches=8&seed=1", "--name=told", *small]) == 0
+    assert ModelStore(tmp_path / "models").resolve("told@candidate") == ("told", 1)
+    keys = [key for part in read_all(KafkaSettings(kafka), CONTROL.name).values() for key in part.keys.to_pylist()]
+    assert keys.count(b"told@candidate") == 1

@@ -178,10 +178,10 @@ class Ended:
 def test_the_log_of_a_part_that_ended_is_kept_where_only_the_user_writes(tmp_path: Path) -> None:
     settings = load_settings({"home": (str(tmp_path / "home"), "--set")}).settings
     settings.home.mkdir()
-    running = demo._Demo(DemoOptions(), settings, tmp_path, lambda words: None, 0.0)  # noqa: SLF001
+    running = demo.Demo(DemoOptions(), settings, tmp_path, lambda words: None, 0.0)
     (tmp_path / "log").write_text("all of it")
     running._children.append(Ended(tmp_path / "log"))  # type: ignore[arg-type]  # noqa: SLF001
     kept = settings.home / "last-demo" / "pipeline.log"
     with pytest.raises(DemoFailed, match=r"the pipeline ended by itself: it broke \(its log: .*last-demo.*\)"):
-        running._raise_if_ended()  # noqa: SLF001
+        running.raise_if_ended()
     assert kept.read_text() == "all of it"

@@ -83,6 +83,13 @@ def test_training_stores_a_model_and_keeps_the_run(file: Path, tmp_path: Path) -
     assert [json.loads(line)["epoch"] for line in curve] == [1, 2, 3]
 
 
+def test_the_command_names_no_gate_for_people(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = [f"--set={change}" for change in (*SMALL, "optim.epochs=1")]
+    assert main(["train", "reid-osnet", f"--data={file}", *changes]) == 0
+    words = capsys.readouterr().err
+    assert "reid-osnet@candidate now means it" in words and "models gate" not in words
+
+
 def test_a_training_that_was_cut_short_goes_on_to_the_same_weights(file: Path, tmp_path: Path) -> None:
     recipe, runs = replace(TINY, data=str(file)), tmp_path / "runs"
     whole = train(recipe, store=tmp_path / "one", runs=runs)

@@ -294,7 +294,14 @@ def test_ls_shows_the_newest_first(runs: Path, sightline: Sightline) -> None:
     assert code == Exit.OK
     assert [(each["run"], each["state"]) for each in json.loads(out)] == [(new, "done"), (old.run, "failed")]
     table = sightline("runs", "ls")[1]
-    assert "no luck" in table and "m@1" in table and "0.4" in table
+    assert "no luck" in table and "m@1" in table and "log-loss 0.4" in table
+
+
+def test_ls_calls_each_figure_by_its_name(runs: Path, sightline: Sightline) -> None:
+    with begun(runs, lambda run: replace(record(run), recipe_name="reid-osnet")) as run:
+        run.done({"map": 0.71}, [])
+    heading, row = sightline("runs", "ls")[1].splitlines()
+    assert "log-loss" not in heading and "mAP 0.71" in row
 
 
 def test_show_draws_the_curves(runs: Path, sightline: Sightline) -> None:

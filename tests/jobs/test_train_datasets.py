@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jobs.datasets import MatchSet, frames_to_matches, load_matches, split_by_match
+from jobs.datasets import MatchSet, frames_to_matches, load_matches, split_by_match, split_by_time
 from jobs.errors import UsageProblem
 from streaming.features.match import events_frame
 from streaming.features.match_fold import fold_events
@@ -48,6 +51,24 @@ def two_matches() -> MatchSet:
         event("open", 0, "snapshot", 0, gold=5.0),
     ]
     return frames_to_matches(fold_events(events_frame(rows)), "lol", "by hand")
+
+
+def test_matches_of_a_patch_by_name_or_the_newest() -> None:
+    matches = replace(two_matches(), patches=("9.1", "9.2"))
+    assert matches.of_patch("9.1").match_ids == ("early",) and matches.of_patch("latest").match_ids == ("late",)
+    assert matches.of_patch("") is matches
+    with pytest.raises(UsageProblem, match=r"by hand: no matches of patch 9.3; its patches: 9.1, 9.2"):
+        matches.of_patch("9.3")
+    assert two_matches().patches == ("", "")
+
+
+@given(st.integers(2, 40), st.floats(0, 1))
+def test_a_split_by_time_holds_out_the_latest(count: int, share: float) -> None:
+    one = two_matches()
+    matches = replace(one.take(torch.arange(count) % 2), match_ids=tuple(map(str, range(count))))
+    train, held_out = split_by_time(matches, share=share)
+    assert train.match_ids + held_out.match_ids == matches.match_ids
+    assert len(train) and abs(len(held_out) - share * count) <= 1
 
 
 def test_frames_become_padded_matches_in_order_of_time() -> None:

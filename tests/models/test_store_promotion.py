@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,6 +180,18 @@ def test_a_rollback_to_what_is_broken_or_unknown_changes_nothing(store: ModelSto
     with pytest.raises(BrokenModelError, match=r"config.json is not the file that was saved"):
         rollback(store, "m")
     assert store.resolve("m") == ("m", 2)
+
+
+def test_a_rollback_needs_no_torch(store: ModelStore, tmp_path: Path) -> None:
+    """Somebody waits for it, and torch takes seconds."""
+    promote(store, "m@2", verdict=verdict())
+    script = (
+        "import sys; from models.store import ModelStore, rollback; rollback(ModelStore(sys.argv[1]), 'm'); "
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert store.resolve("m") == ("m", 1)
 
 
 def test_a_verdict_is_kept_beside_the_version_and_can_be_renewed(store: ModelStore, tmp_path: Path) -> None:

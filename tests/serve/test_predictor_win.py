@@ -13,6 +13,7 @@ from models._registry import config_to_json
 from models.store import SHIPPED, BrokenModelError, ModelNotFoundError, ModelStore
 from models.tsstn import TSSTN, TSSTNConfig
 from serve.predictors.win import WinPredictor, load_win_predictor
+from streaming.features.baseline import packaged_baselines
 from streaming.features.catalogue import GROUPS, title_spec, titles
 from streaming.features.match_fold import HERO_CLASSES
 
@@ -49,6 +50,17 @@ def test_every_title_has_shipped_weights_that_answer_as_agreed(title: str) -> No
     stored = ModelStore(SHIPPED).load(f"tsstn-{title}@live")
     assert (predictor.info.title, predictor.info.version) == (title, stored.version)
     assert len(predictor.info.weight_hash) == 12 and predictor.info.trained_on.startswith("simulator")
+
+
+@pytest.mark.parametrize("title", titles())
+def test_the_model_says_what_lead_in_gold_was_usual_where_it_learned(title: str) -> None:
+    """Of other matches than the baseline's, but of the same simulator."""
+    predictor, baseline = load_win_predictor([str(SHIPPED)], f"tsstn-{title}@live"), packaged_baselines()[title]
+    request = request_for(predictor, rows=40, matches=1)
+    clock_s = request["clock_s"].astype(np.float64)
+    usual = np.interp(clock_s / 60, baseline.minutes, baseline.gold_spread)
+    late = clock_s >= 600  # early on, the model takes no spread for less than a tenth of that over all time
+    np.testing.assert_allclose(predictor.predict(request)["usual_gold"][late], usual[late], rtol=0.15)
 
 
 def test_groups_that_the_title_lacks_are_zero() -> None:

@@ -230,8 +230,8 @@ class Calls:
     def result(self, timeout_s: float) -> dict[str, Any]:
         rows = len(self.request["clock_s"])
         answer = {key: np.zeros((rows, 7), np.float32) for key in ("scores", "weights", "contributions")}
-        hidden = self.request["hidden"]
-        return {**answer, "logit": np.zeros(rows, np.float32), "hidden": hidden, "model": ("n", "1", "h")}
+        answer |= {"logit": np.zeros(rows, np.float32), "usual_gold": self.request["clock_s"]}
+        return {**answer, "hidden": self.request["hidden"], "model": ("n", "1", "h")}
 
 
 def test_a_large_batch_is_cut_with_the_heroes_of_its_matches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +243,7 @@ def test_a_large_batch_is_cut_with_the_heroes_of_its_matches(monkeypatch: pytest
     answer = predict("lol", request_of(3))
     assert calls.heroes == [["a0", "b0"], ["a1", "b1"], ["a2", "b2"]]
     assert answer.hidden[:, 0].tolist() == [0.0, 1.0, 2.0]
+    assert answer.usual_gold is not None and answer.usual_gold.tolist() == request_of(3)["clock_s"].tolist()
     assert len(cut_by_match(request_of(3), 2)) == 3
 
 

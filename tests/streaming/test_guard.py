@@ -43,6 +43,7 @@ def answered(frames: pl.DataFrame) -> pl.DataFrame:
         columns += [pl.Series(f"{kind}_{group}", nothing + 1) for kind in ("score", "weight")]
         columns.append(pl.Series(f"contribution_{group}", said.get(group, nothing)))
     version = pl.lit("7").alias("model_version")
+    columns.append(pl.Series("usual_gold", nothing + np.nan))
     return frames.with_columns(*columns, version, model_name=pl.lit("m"), weight_hash=pl.lit("0" * 12))
 
 
@@ -135,6 +136,41 @@ def test_when_leads_are_as_they_used_to_be_the_model_returns(caplog: pytest.LogC
     assert not is_degraded(shown).to_list()[-1]
     assert stage.facts(state).alerts == ()
     assert ["answers from here on" in m or "answers again" in m for m in caplog.messages] == [True, True]
+
+
+def learned(frames: pl.DataFrame, factor: float) -> pl.DataFrame:
+    """Answers of a model that was trained where leads in gold are so many times as large."""
+    usual = np.interp(frames["clock_s"] / 60.0, LOL.minutes, LOL.gold_spread) * factor
+    return answered(frames.with_columns(gold=pl.col("gold") / factor)).with_columns(
+        gold=frames["gold"], usual_gold=pl.Series(usual, dtype=pl.Float32)
+    )
+
+
+def test_a_model_that_has_learned_from_the_new_patch_is_not_set_aside_for_its_leads() -> None:
+    stage = ModelGuard(packaged_baselines())
+    frames = learned(patched(season(3, 120)), 2.0)
+    shown = stage(frames, stage.new_state())
+    assert shown.equals(frames)
+    stage = ModelGuard(packaged_baselines())
+    assert is_degraded(stage(learned(patched(season(3, 120)), 1.0), stage.new_state())).any(), "its units decide"
+
+
+def test_when_a_model_trained_on_the_new_patch_answers_the_model_returns() -> None:
+    stage = ModelGuard(packaged_baselines())
+    state = stage.new_state()
+    stage(answered(patched(season(), patch="p")), state)
+    assert len(stage.facts(state).alerts) == 1
+    shown = stage(learned(patched(season(9), patch="p"), 2.0), state)
+    assert is_degraded(shown).to_list()[0] and not is_degraded(shown).to_list()[-1]
+    assert stage.facts(state).alerts == ()
+
+
+def test_rows_from_before_models_said_what_is_usual_go_on_by_the_baseline() -> None:
+    state = ModelGuard(packaged_baselines()).new_state()
+    old = {"lead": np.array([[1.0, 2.0]]), "won": np.array([True])}
+    assert state.migrate is not None and state.migrate(old)["lead_by_model"] is old["lead"]
+    new = {**old, "lead_by_model": np.array([[3.0, 4.0]])}
+    assert state.migrate(new)["lead_by_model"] is new["lead_by_model"]
 
 
 def test_answers_and_state_do_not_depend_on_cuts_or_restarts() -> None:

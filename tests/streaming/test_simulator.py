@@ -12,7 +12,7 @@ from streaming.features.match import EVENT_SCHEMA, validate
 from streaming.simulators.engine import chance_of_a, sigmoid
 from streaming.simulators.league import found_league
 from streaming.simulators.match import TRUTH_SCHEMA, Simulated, simulate, simulated_league
-from streaming.simulators.titles import SIMULATED_TITLES, at_minutes
+from streaming.simulators.titles import SIMULATED_TITLES, Patch, at_minutes
 
 TITLES = tuple(SIMULATED_TITLES)
 
@@ -232,3 +232,16 @@ def test_bad_requests_are_refused() -> None:
         simulate("lol", 0, seed=0)
     with pytest.raises(ValueError, match="2 to 22 teams, not 1"):
         found_league("test", 1, 0.5, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_patch_scales_leads_in_gold_and_nothing_that_decides(title: str) -> None:
+    """The same draws: every match takes the same course, with the same odds, and gold is worth the more."""
+    usual, scarce = (simulate(title, 30, seed=4, patch=patch) for patch in (Patch(), Patch("scarce gold", gold=0.2)))
+    assert outcomes(scarce).equals(outcomes(usual))
+    np.testing.assert_allclose(scarce.truth["logit"], usual.truth["logit"], atol=1e-3)
+    stated = [each.events.filter(kind="snapshot")["gold"].to_numpy() for each in (usual, scarce)]
+    np.testing.assert_allclose(stated[1], 0.2 * stated[0], atol=0.5 + 0.2 * 0.5 + 0.01)  # both are rounded
+    assert np.abs(stated[0]).max() > 1_000
+    assert scarce.events["patch"].drop_nulls().unique().to_list() == ["scarce gold"]
+    assert usual.events["patch"].drop_nulls().unique().to_list() == ["simulated"]

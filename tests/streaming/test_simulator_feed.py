@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.features.match import EVENT_SCHEMA, events_frame
-from streaming.simulators.feed import MatchFeed, Pacer, live_matches, schedule
+from streaming.simulators.feed import MatchFeed, Pacer, live_matches, schedule, season_with_patch
 from streaming.simulators.match import simulate
+from streaming.simulators.titles import FIRST_PATCH, Patch
 
 EPOCH_MS = 1_700_000_000_000
 
@@ -30,6 +31,24 @@ def test_a_scheduled_match_is_due_by_its_clock_and_stamped_so() -> None:
     scheduled = schedule(match("m", [0, 60, 120]), start_s=5, speed=60, epoch_ms=EPOCH_MS)
     assert scheduled["due_s"].to_list() == [5.0, 6.0, 7.0]
     assert stamps(scheduled) == [5000, 6000, 7000]
+
+
+def test_in_fast_motion_event_time_passes_as_in_the_match() -> None:
+    scheduled = schedule(match("m", [0, 60, 120]), start_s=5, speed=60, epoch_ms=EPOCH_MS, time_lapse=60)
+    assert scheduled["due_s"].to_list() == [5.0, 6.0, 7.0]
+    assert stamps(scheduled) == [300_000, 360_000, 420_000]
+    feed = MatchFeed([match("m", [0, 60])], concurrent=1, speed=60, epoch_ms=EPOCH_MS, time_lapse=60)
+    assert stamps(feed.take(1)) == [0, 60_000]
+
+
+@pytest.mark.parametrize("after", [1, 64, 70])
+def test_a_season_changes_its_patch_after_so_many_matches_and_goes_on(after: int) -> None:
+    season = season_with_patch("hok", 2, patch=Patch("new", 2.0), after=after)
+    events = pl.concat(itertools.islice(season, 3))
+    starts = events.filter(kind="start")
+    assert starts["patch"].to_list() == [FIRST_PATCH.name] * after + ["new"] * (starts.height - after)
+    assert starts["match_id"].n_unique() == starts.height and events["league"].drop_nulls().n_unique() == 1
+    assert starts["match_id"].to_list() == [f"hok-sim-2-{number:06d}" for number in range(starts.height)]
 
 
 def test_drafts_are_due_at_the_start_and_a_late_clock_keeps_its_place() -> None:

@@ -41,8 +41,8 @@ COMMANDS = [
     ["schedule", "manifests"],
     ["models", "ls"], ["models", "show"], ["models", "diff"], ["models", "promote"], ["models", "rollback"],
     ["models", "gc"], ["models", "gate"], ["models", "shadow"], ["evaluate", "win"], ["evaluate", "reid"],
-    ["evaluate", "reproduce"], ["dataset", "build"], ["dataset", "show"], ["runs", "ls"], ["runs", "show"],
-    ["runs", "compare"],
+    ["evaluate", "sessions"], ["evaluate", "reproduce"], ["dataset", "build"], ["dataset", "show"], ["runs", "ls"],
+    ["runs", "show"], ["runs", "compare"],
 ]  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["run", "win-prediction", "--brokers", "nonsense"], "kafka.bootstrap_servers: 'nonsense' is not HOST:PORT"),
         (["demo", "--any-map"], "--any-map is about --replay PATH"),
         (["config", "--set", "pipeline.group=mine"], "--set pipeline.group: no such setting"),
-        (["train", "win-tsst", "--data", "x"], "no recipe 'win-tsst'; there are: reid-osnet, reid-resnet50, win-tsstn"),
+        (["train", "win-tsst", "--data", "x"], "no recipe 'win-tsst'; there are: reid-osnet, reid-resnet50, session-"),
         (["evaluate", "winn"], "No such command 'winn'"),
         (["config", "--set", "kafka"], "--set kafka: write NAME=VALUE"),
         (["config", "--set", "kafka.prt=1"], "--set kafka.prt: no such setting; did you mean kafka.port?"),

@@ -67,7 +67,8 @@ class GRU4Rec(SessionEncoder):
             moved = self._moved(inputs[:, at], state)
             state = torch.where(there[:, at, None], moved, state)
             found.append(state)
-        return self.drop_state(torch.stack(found, dim=1))
+        stacked: Tensor = self.drop_state(torch.stack(found, dim=1))
+        return stacked
 
     def item_vectors(self, items: Tensor) -> Tensor:  # noqa: D102
         found: Tensor = self.embedding(items)
@@ -79,7 +80,8 @@ class GRU4Rec(SessionEncoder):
 
     def input_table(self) -> Tensor:
         """Gate inputs (I, 3D) of all items, in evaluation."""
-        return torch.nn.functional.linear(self.embedding.weight, self.cell.weight_ih, self.cell.bias_ih)
+        found: Tensor = torch.nn.functional.linear(self.embedding.weight, self.cell.weight_ih, self.cell.bias_ih)
+        return found
 
     def _gate_inputs(self, items: Tensor) -> Tensor:
         if self.training:

@@ -158,7 +158,8 @@ class SessionModel(nn.Module):
         total = votes.sum(axis=1, keepdims=True)
         heard = share * (total > 0)
         mixed = (1 - heard) * found + heard * votes / np.where(total > 0, total, 1)
-        return mixed.astype(np.float32)
+        single: npt.NDArray[np.float32] = mixed.astype(np.float32)
+        return single
 
     def encoder_probabilities(self, clicks: Ints) -> npt.NDArray[np.float32]:
         """The encoder's part (Q, I), computed in padded pieces of one size; the model is left in evaluation mode."""

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 _GROUP = 64
-_BLOCK = 16_384
+_PRODUCTS = 1 << 21  # at a time, 8 MB
+_BLOCKS = 4096, 1 << 18  # the least and the most items at a time
 NOTHING = -1
 
 
@@ -24,7 +25,7 @@ class TopK(NamedTuple):
     scores: Tensor  # (Q, k) float32, -inf there
 
 
-def top_k(queries: Tensor, items: Tensor, k: int, *, bias: Tensor | None = None, block: int = _BLOCK) -> TopK:
+def top_k(queries: Tensor, items: Tensor, k: int, *, bias: Tensor | None = None, block: int | None = None) -> TopK:
     """The k items with the highest `queries @ items.T + bias`.
 
     Args:
@@ -32,7 +33,7 @@ def top_k(queries: Tensor, items: Tensor, k: int, *, bias: Tensor | None = None,
         items: (I, D) float32, on the same device.
         k: at least 1.
         bias: (I,) added to the scores; -inf leaves an item out.
-        block: items at a time.
+        block: items at a time; None: as many as 8 MB hold of the queries' products, within bounds.
 
     Raises:
         ValueError: shapes that do not fit, k or block below 1.
@@ -41,6 +42,8 @@ def top_k(queries: Tensor, items: Tensor, k: int, *, bias: Tensor | None = None,
         raise ValueError(f"queries {tuple(queries.shape)} and items {tuple(items.shape)} must be (Q, D) and (I, D)")
     if bias is not None and bias.shape != items.shape[:1]:
         raise ValueError(f"bias {tuple(bias.shape)} must be ({len(items)},)")
+    if block is None:
+        block = min(max(_PRODUCTS // max(len(queries), 1), _BLOCKS[0]), _BLOCKS[1])
     if k < 1 or block < 1:
         raise ValueError(f"k={k} and block={block}: must be at least 1")
     best = TopK(

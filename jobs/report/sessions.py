@@ -17,7 +17,8 @@ def sessions_page(report: Json) -> str:
 
     rows, tables = report["rows"], []
     for caption, columns, lines, figures in _tables(report):
-        best = sorted(rows, key=lambda row, figures=figures: -figures[row]["recall"]["value"])
+        recall = {row: figures[row]["recall"]["value"] for row in rows}
+        best = sorted(rows, key=recall.__getitem__, reverse=True)
         shown = {rows[row]: figures[row]["curve"] for row in ["live", *(row for row in best if row != "live")]}
         plot = plots.curves(shown, across="k", upwards="Recall@k", title=f"Recall@1 to @{PLACES}: {caption}")
         tables.append(

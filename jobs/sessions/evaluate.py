@@ -43,6 +43,7 @@ from jobs.sessions.task import recipe_clicks
 from models.baselines.item_knn import ItemKNN
 from models.baselines.session_knn import STAN, VSKNN, VSTAN, SessionKNN, SessionMemory
 from models.metrics.ranking import coverage, popularity_bias
+from models.session_model import SessionModel
 
 Floats = npt.NDArray[np.float64]
 LIVE = "live"
@@ -125,7 +126,7 @@ def evaluate_sessions(
             model, seconds = fitted.model(), fitted.best.elapsed_s
             judge(row, model.probabilities, seconds)
             if row == LIVE and recipe.memory:
-                judge("gru4rec", lambda context, _, model=model: model.encoder_probabilities(context), seconds)
+                judge("gru4rec", _alone(model), seconds)
             if row == LIVE and seed == 0:
                 on_step("reasons: the deletion test")
                 deletion = deletion_figures(model, asked["all"])
@@ -179,6 +180,11 @@ def evaluate_sessions(
         "passed": all(gate["passed"] for gate in gates),
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def _alone(model: SessionModel) -> Scores:
+    """Of the model's encoder, without what it remembers."""
+    return lambda context, _: model.encoder_probabilities(context)
 
 
 def _baselines(split: DaySplit) -> dict[str, Scores]:

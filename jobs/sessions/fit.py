@@ -133,11 +133,8 @@ def _descend(
     checkpoints: Checkpoints | None,
 ) -> tuple[SessionEpoch, ...]:
     optim, encoder = recipe.optim, model.encoder
-    rules = {
-        "adagrad": lambda: torch.optim.Adagrad(encoder.parameters(), lr=optim.lr, weight_decay=optim.weight_decay),
-        "adamw": lambda: torch.optim.AdamW(encoder.parameters(), lr=optim.lr, weight_decay=optim.weight_decay),
-    }
-    optimiser: torch.optim.Optimizer = rules[optim.rule]()
+    kind = torch.optim.Adagrad if optim.rule == "adagrad" else torch.optim.AdamW
+    optimiser = kind(encoder.parameters(), lr=optim.lr, weight_decay=optim.weight_decay)
     reports: list[SessionEpoch] = []
     if checkpoints is not None and (latest := checkpoints.latest()) is not None:
         encoder.load_state_dict(below(latest.tensors, "encoder"))
@@ -184,7 +181,7 @@ def _epoch(
     for states, targets in batches(encoder, split, recipe, chance):
         loss = _loss(encoder, states, targets, recipe, drawn)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total, rows = total + loss.item() * len(targets), rows + len(targets)
     return total / max(rows, 1)

@@ -82,18 +82,20 @@ def neighbour_contributions(neighbours: SessionKNN, clicks: Ints, now_s: Floats,
     """What each click adds to each item's votes, (Q, k, L); sums over clicks to `SessionKNN.scores` at these items."""
     weights = neighbours.event_weights(clicks)
     memory = neighbours.memory
-    found = np.zeros((*items.shape, clicks.shape[1]))
+    _, places, length = shape = (*items.shape, clicks.shape[1])
+    found = np.zeros(shape)
     for rows, voters, votes in neighbours.votes(clicks, now_s):
         shown = items[rows]
         query = voters.query[votes.voter]
         asked, place = np.nonzero((shown[query] == votes.item[:, None]) & (shown[query] != NO_ITEM))
         voter = votes.voter[asked]
+        cell = (query[asked] * places + place) * length
         per_weight = votes.score[asked] / voters.shared[voter]
-        for column in range(clicks.shape[1]):
-            clicked = clicks[rows, column][query[asked]]
-            weight = weights[rows, column][query[asked]]
+        for column in range(length):
+            clicked, weight = clicks[rows, column][query[asked]], weights[rows, column][query[asked]]
             has = (weight > 0) & memory.has(voters.session[voter], clicked)
-            np.add.at(found[rows], (query[asked][has], place[has], column), (per_weight * weight)[has])
+            added = np.bincount(cell[has] + column, (per_weight * weight)[has], found[rows].size)
+            found[rows] += added.reshape(found[rows].shape)
     return found
 
 

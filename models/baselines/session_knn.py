@@ -231,7 +231,8 @@ class SessionKNN:
 def _runs(start: Ints, length: Ints) -> Ints:
     """start[0], start[0] + 1, …, so many of each, one after another."""
     ends = np.cumsum(length)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - (ends - length), length)
+    found: Ints = np.arange(length.sum()) + np.repeat(start - (ends - length), length)
+    return found
 
 
 def _first_of_each(group: Ints, order: Ints, count: int) -> npt.NDArray[np.bool_]:

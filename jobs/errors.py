@@ -42,6 +42,7 @@ _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("streaming.features.nanodet", "NotThePackage", Exit.BAD_INPUT),
     ("streaming.features.onnx_detectors", "BadDetector", Exit.BAD_INPUT),
     ("streaming.importers.problem", "ImportProblem", Exit.BAD_INPUT),
+    ("streaming.store.plan", "PlanProblem", Exit.BAD_INPUT),
     ("streaming.insights.wording", "TemplateError", Exit.BAD_INPUT),
     ("streaming.kafka.jars", "BrokerError", Exit.UNAVAILABLE),
     ("streaming.kafka.admin", "TopicMissing", Exit.UNAVAILABLE),

@@ -280,6 +280,19 @@ class PrivacySection(_Section):
         return value.expanduser().absolute() if value is not None else None  # workers run in folders of their own
 
 
+class StoreSection(_Section):
+    """The store whose cameras are watched."""
+
+    plan: Path | None = Field(
+        default=None, description="Its cameras, zones and rules of alerts, for store-metrics and store-alerts (TOML)."
+    )
+
+    @field_validator("plan")
+    @classmethod
+    def _without_tilde(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
+
+
 class GatewaySection(GatewaySettings):
     """Where the pages are served; the bounds are the gateway's own."""
 
@@ -302,6 +315,7 @@ class Settings(BaseSettings):
     models: ModelsSection = Field(default_factory=ModelsSection)
     insights: InsightsSection = Field(default_factory=InsightsSection)
     privacy: PrivacySection = Field(default_factory=PrivacySection)
+    store: StoreSection = Field(default_factory=StoreSection)
     gateway: GatewaySection = Field(default_factory=lambda: GatewaySection.model_validate({}))
     schedule: dict[str, Schedule] = Field(default_factory=dict, description="Name → jobs that run by themselves.")
 

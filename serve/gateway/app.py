@@ -30,6 +30,9 @@ from serve.gateway.rate_limit import RateLimit
 from serve.gateway.schemas import Health, MatchDetail, MatchList, Ops, Status
 from serve.gateway.settings import GatewaySettings
 from serve.gateway.sign_in import MAX_FORM_FIELDS, SESSION_PATH, local_address, set_cookie, sign_in_page
+from serve.gateway.store import schemas as store_schemas
+from serve.gateway.store.routes import add_store
+from serve.gateway.store.service import StoreService
 from serve.gateway.streams import match_stream, now_ms, ops_stream, wall_stream
 from serve.gateway.transport import send_over_websocket
 
@@ -52,8 +55,8 @@ OpsReader = Annotated[Visitor, needs("ops:read")]
 _PAGE: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "The page."}
 
 
-def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
-    """The application over a board that someone else fills (`serve.gateway.reader`).
+def create_app(board: Board, hub: Hub, settings: GatewaySettings, store: StoreService | None = None) -> FastAPI:
+    """The application over boards that someone else fills (`serve.gateway.reader`).
 
     Raises:
         BadTokenFile: the file of tokens cannot be used.
@@ -62,7 +65,7 @@ def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
     app = _Gateway(
         title="Sightline gateway",
         summary="Win probability of live matches, with the reasons.",
-        description=schemas.__doc__ or "",
+        description=f"{schemas.__doc__}\n{store_schemas.__doc__}",
         version="1",
         openapi_url="/api/openapi.json",
         docs_url=None,  # FastAPI's pages load scripts from elsewhere; ours is `/docs` in serve/web
@@ -84,7 +87,9 @@ def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
         _add_session(app, access)
     _add_matches(app, door)
     _add_ops(app, door)
-    _add_pages(app, door, Pages(settings.pages))
+    pages = Pages(settings.pages)
+    add_store(app, door, pages, store)
+    _add_pages(app, door, pages)
     return app
 
 
@@ -104,7 +109,8 @@ class _Gateway(FastAPI):
             known.pop(name, None)
         # Streams are text to OpenAPI: what their messages look like has to be added.
         _, messages = models_json_schema(
-            [(model, "serialization") for model in schemas.STREAMED], ref_template="#/components/schemas/{model}"
+            [(model, "serialization") for model in (*schemas.STREAMED, *store_schemas.STREAMED)],
+            ref_template="#/components/schemas/{model}",
         )
         schema["components"]["schemas"] = dict(sorted((messages["$defs"] | known).items()))
         schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

@@ -26,7 +26,7 @@ export function history({ host, names, label }: Options): History {
     {
       width: Math.max(host.clientWidth, 120),
       height: Math.max(host.clientHeight, 80),
-      padding: [10, 12, 0, 0],
+      padding: [10, 24, 0, 0],
       legend: { show: false },
       cursor: { show: false },
       scales: { y: { range: (_, __, high) => [0, Math.max(1, (high ?? 0) * 1.15)] } },

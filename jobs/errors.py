@@ -28,6 +28,7 @@ class SettingsError(ValueError):
 _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("jobs.errors", "UsageProblem", Exit.BAD_INPUT),
     ("jobs.errors", "SettingsError", Exit.BAD_INPUT),
+    ("jobs.alerts.message", "BadSecret", Exit.BAD_INPUT),
     ("jobs.camera_book", "BadCameraFile", Exit.BAD_INPUT),
     ("jobs.demo", "DemoFailed", Exit.FAILED),
     ("jobs.run_cameras", "CameraEnded", Exit.FAILED),

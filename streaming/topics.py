@@ -123,6 +123,8 @@ TOPICS = (
     USER_SESSIONS.dead_letter_marks,
     ITEM_CATALOGUE,
     SESSION_RECOMMENDATIONS,
+    STORE_ALERTS.dead_letters,
+    STORE_ALERTS.dead_letter_marks,
     PIPELINE_STATUS,
     CONTROL,
 )

@@ -215,14 +215,39 @@ async def test_a_frame_that_is_told_twice_holds_everybody_once_and_an_older_one_
     assert board.views["a"].people == []
 
 
+SIGHTING = {
+    "camera_id": "a", "captured_ms": T0, "frame": 1, "track_id": 1, "x0_px": 1.0, "y0_px": 1.0, "x1_px": 5.0,
+    "y1_px": 9.0, "x_m": None, "y_m": None, "person_id": None, "link_score": None, "corrects_person_id": None,
+    "covered": False,
+}  # fmt: skip
+
+
+def sightings_of(*rows: dict) -> list[Seen | Correction]:
+    frame = pl.DataFrame(list(rows), infer_schema_length=None)
+    times = [name for name in ("captured_ms", "corrects_from_ms") if name in frame.columns]
+    return sighting_rows(frame.with_columns(pl.col(times).cast(pl.Datetime("ms", "UTC"))))
+
+
 def test_sightings_that_cannot_be_are_nobody() -> None:
-    good = {"camera_id": "a", "captured_ms": T0, "frame": 1, "track_id": 1, "x0_px": 1.0, "y0_px": 1.0, "x1_px": 5.0,
-            "y1_px": 9.0, "x_m": None, "y_m": None, "person_id": None, "link_score": None,
-            "corrects_person_id": None, "covered": False}  # fmt: skip
     bad = [{"x1_px": 1.0}, {"y0_px": float("nan")}, {"x0_px": None}, {"person_id": "p" * 129}, {"track_id": None}]
-    frame = pl.DataFrame([good, *(good | change for change in bad)], infer_schema_length=None)
-    (told_seen,) = sighting_rows(frame.with_columns(pl.col("captured_ms").cast(pl.Datetime("ms", "UTC"))))
+    (told_seen,) = sightings_of(SIGHTING, *(SIGHTING | change for change in bad))
     assert isinstance(told_seen, Seen) and len(told_seen.people) == 1
+
+
+def test_a_correction_moves_a_person_or_a_track_and_may_be_about_nobody() -> None:
+    nobody = {"track_id": None, "corrects_from_ms": None}
+    merge = SIGHTING | nobody | {"corrects_person_id": "p1", "person_id": "p2"}
+    first = SIGHTING | {"corrects_from_ms": T0, "person_id": "p2"}
+    back = SIGHTING | {"corrects_from_ms": T0, "corrects_person_id": "p1"}
+    half = SIGHTING | nobody | {"corrects_person_id": "p1"}
+    assert sightings_of(merge, first, back, half) == [
+        Correction("p1", "p2", None, None), Correction(None, "p2", "a", 1), Correction("p1", None, "a", 1),
+    ]  # fmt: skip
+
+
+def test_sightings_say_which_embedding_tells_people_apart(service) -> None:
+    service.board.apply_sightings(sightings_of(SIGHTING | {"model_name": "reid-osnet", "model_version": "3"}), T0)
+    assert service.trust(T0).embedding == "reid-osnet 3"
 
 
 marks = st.dictionaries(st.integers(0, 9), st.integers(0, 10**6), max_size=5)

@@ -399,6 +399,23 @@ async def test_a_plan_edited_by_hand_is_seen_and_a_broken_one_is_not(service, pl
     assert service.plan.stored().plan.leave_s == 4
 
 
+def test_counts_that_fall_behind_are_called_delayed_though_alerts_do_not(service, pipelines) -> None:
+    now_ms = T0 + 60_000
+    lags = {"store-metrics": 20.0, "store-alerts": 0.0}
+    pipelines.apply(
+        report_rows(
+            frame_of(
+                [
+                    status_row(now_ms, source_topic="person.sightings", pipeline=name, lag_s=lag_s)
+                    for name, lag_s in lags.items()
+                ]
+            )
+        )
+    )
+    trust = service.trust(now_ms)
+    assert (trust.state, trust.delay_s) == ("delayed", 20.0)
+
+
 async def test_looks_at_people_are_written_down_once_while_they_last(service, settings, tmp_path) -> None:
     async with client_of(service, settings) as client:
         for _ in range(3):

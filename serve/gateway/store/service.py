@@ -25,6 +25,7 @@ from streaming.topics import PERSON_SIGHTINGS
 Cameras = Callable[[], Sequence[Configured]]
 """The cameras that are configured now, each with its purpose and retention."""
 
+_COUNTS_BY = "store-metrics"
 _ALERTS_TOLD = 100
 _HOUR_MS = 3_600_000
 
@@ -73,7 +74,9 @@ class StoreService:
     def trust(self, now_ms: int) -> Trust:
         """How far to trust what is shown."""
         stored = self.plan.stored()
-        counting = [report for report in self._pipelines.answering if report.source_topic == PERSON_SIGHTINGS.name]
+        reading = [report for report in self._pipelines.answering if report.source_topic == PERSON_SIGHTINGS.name]
+        # Alerts may be up to date while nobody counts.
+        counting = [report for report in reading if report.pipeline == _COUNTS_BY]
         fresh = freshness(
             status="live",
             origin=self.settings.store_origin,
@@ -93,7 +96,7 @@ class StoreService:
             plan_etag=stored.etag,
             stale=sorted(
                 report.pipeline
-                for report in counting
+                for report in reading
                 if report.started_ms < stored.saved_ms and report.state not in ("stopped", "failed")
             ),
         )

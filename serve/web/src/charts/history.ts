@@ -49,7 +49,7 @@ export function history({ host, names, label }: Options): History {
           stroke: () => colours.muted,
           grid: { stroke: () => colours.line, width: 1 },
           ticks: { show: false },
-          space: 44,
+          space: (_, __, ___, ____, height) => Math.max(44, height / 2.5), // three lines at most
           values: (_, splits) => splits.map(label),
         },
       ],

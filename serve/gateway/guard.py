@@ -51,7 +51,7 @@ class Guard:
         visitor = self._access.visitor(token, host)
         refusal = self._refusal(scope, headers, visitor)
         if refusal is None and in_address:
-            if is_page(scope, headers) and self._access.guarded and token is not None:
+            if is_page(scope, headers) and visitor.token is not None and token is not None:
                 refusal = onward_page(address_of(scope))
                 set_cookie(refusal, scope, token)
             scope = without_token(scope)

@@ -119,6 +119,13 @@ async def test_each_route_opens_to_its_scope_alone(settings, tokens, path) -> No
             assert "no valid token" in without.json()["detail"]
 
 
+async def test_a_token_that_holds_nothing_is_kept_in_no_cookie(settings, tokens) -> None:
+    async with gateway(settings) as client:
+        for token in ("%C4%80", "nonsense", tokens["over"]):
+            answer = await client.get(f"/assets/a.js?token={token}")
+            assert answer.status_code == 200 and "set-cookie" not in answer.headers
+
+
 @pytest.mark.parametrize("path", ["/api/matches/LCK%2F1/events", "/api/stream", "/api/ops/stream"])
 async def test_streams_are_refused_like_the_rest(settings, tokens, path) -> None:
     async with gateway(settings) as client:

@@ -70,9 +70,8 @@ class Position:
 
 _MARKS = r"\d{1,6}-\d{1,19}(?:_\d{1,6}-\d{1,19})*"
 _STORE_WRITTEN = re.compile(rf"(?:({_MARKS})?(?:\.({_MARKS}))?|-)", re.ASCII)
-STORE_PATTERN = (
-    r"^(-|[0-9]{1,6}-[0-9]{1,19}(_[0-9]{1,6}-[0-9]{1,19})*)?(\.[0-9]{1,6}-[0-9]{1,19}(_[0-9]{1,6}-[0-9]{1,19})*)?$"
-)
+_WRITTEN_MARKS = "[0-9]{1,6}-[0-9]{1,19}(_[0-9]{1,6}-[0-9]{1,19})*"
+STORE_PATTERN = rf"^(-|({_WRITTEN_MARKS})?(\.{_WRITTEN_MARKS})?)$"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ import pytest
 from jobs.alerts.delivery import Outcome, Patience, Webhook
 from jobs.alerts.forward import NAME, Forwarder
 from jobs.alerts.message import BadSecret, Message, headers_of, message_of, secret_bytes
+from jobs.alerts.run import forward_alerts
+from jobs.errors import UsageProblem
+from jobs.settings import load_settings
 from serve.gateway.testing import encoded
 from streaming.cameras.back_off import BackOff
 from streaming.codec import Decoder, PackagedRegistry
@@ -301,3 +304,8 @@ def test_a_secret_that_is_none_is_refused_and_not_told(written: str) -> None:
     with pytest.raises(BadSecret, match="openssl rand") as refused:
         secret_bytes(written)
     assert not written or written not in str(refused.value)
+
+
+def test_without_a_webhook_nothing_is_forwarded() -> None:
+    with pytest.raises(UsageProblem, match=r"no webhook is set: --url https://…, or alerts\.url"):
+        forward_alerts(load_settings({}).settings, lambda totals: None)

@@ -127,6 +127,8 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["topics", "acls", "win-prediction", "--principal", "run=me"], "--principal run=me: write User:NAME"),
         (["topics", "acls", "win-prediction", "--json", "--shell"], "--shell and --json"),
         (["run", "win-prediction", "--brokers", "nonsense"], "kafka.bootstrap_servers: 'nonsense' is not HOST:PORT"),
+        (["alerts", "forward"], "sightline kafka start"),
+        (["alerts", "forward", "--url", "ftp://x"], "alerts.url: must be http://… or https://…"),
         (["demo", "--any-map"], "--any-map is about --replay PATH"),
         (["config", "--set", "pipeline.group=mine"], "--set pipeline.group: no such setting"),
         (["train", "win-tsst", "--data", "x"], "no recipe 'win-tsst'; there are: reid-osnet, reid-resnet50, win-tsstn"),

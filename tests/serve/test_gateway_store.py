@@ -19,6 +19,7 @@ from serve.gateway.hub import Hub
 from serve.gateway.pipelines import Pipelines
 from serve.gateway.position import Mark, StorePosition
 from serve.gateway.rows import report_rows
+from serve.gateway.run import Gateway
 from serve.gateway.settings import GatewaySettings
 from serve.gateway.store.board import TOPICS, StoreBoard
 from serve.gateway.store.looks import Looks
@@ -26,8 +27,9 @@ from serve.gateway.store.rows import Correction, Seen, metric_rows, sighting_row
 from serve.gateway.store.schemas import AlertEntry, Counts, Flows, HeatMap, Plan, SeenPerson, StoreState
 from serve.gateway.store.service import StoreFiles, StoreService
 from serve.gateway.store.streams import store_stream
-from serve.gateway.testing import frame_of, ready_board, status_row
+from serve.gateway.testing import RowLog, frame_of, ready_board, status_row
 from serve.gateway.tokens import TokenBook, mint, utc_now
+from streaming.store.plan import PlanProblem
 from streaming.store.plan_file import read_plan, to_toml
 from tests.store_site import alert, configured, table
 
@@ -414,6 +416,14 @@ def test_counts_that_fall_behind_are_called_delayed_though_alerts_do_not(service
     )
     trust = service.trust(now_ms)
     assert (trust.state, trust.delay_s) == ("delayed", 20.0)
+
+
+def test_a_gateway_does_not_start_without_the_plan_that_it_is_told_of(settings, tmp_path) -> None:
+    gateway = Gateway(
+        RowLog().feeds(), settings.model_copy(update={"port": 0}), store=StoreFiles(tmp_path / "none.toml")
+    )
+    with pytest.raises(PlanProblem, match=r"none\.toml: no such file or directory; write the plan of your store there"):
+        gateway.serve()
 
 
 async def test_looks_at_people_are_written_down_once_while_they_last(service, settings, tmp_path) -> None:

@@ -194,7 +194,9 @@ class PlanRefused(_Message):
     """Why this is no plan, and which shape it is about."""
 
     detail: str = Field(examples=["zone till: its polygon crosses itself: …"])
-    thing: str | None = Field(description="Name of the zone, line, camera, funnel or rule, where it is about one.")
+    thing: str | None = Field(
+        None, description="Name of the zone, line, camera, funnel or rule, where it is about one."
+    )
 
 
 STREAMED: tuple[type[BaseModel], ...] = (People, Metric, AlertEntry, Trust, Resync)

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { AlertEntry, CameraView, Metric } from "../src/contract.ts";
-import { flowArrows, heatCells, newer, openAlerts, peopleOnFloor, shortId } from "../src/store/figures.ts";
+import { flowArrows, heatCells, newer, openAlerts, peopleOnFloor, shortId, viewAt } from "../src/store/figures.ts";
 
 const metric = (window_start_ms: number, revision: number): Metric => ({ window_start_ms, revision }) as Metric;
 const alert = (id: string, state: string, kind = "crowding", subject = "till"): AlertEntry =>
@@ -43,6 +43,12 @@ test("who is seen by two cameras stands on the floor once, where seen last; who 
     peopleOnFloor([unlinked, without], 0).map(({ short }) => short),
     ["#1"],
   );
+});
+
+test("boxes over a picture are those of its frame, as told last", () => {
+  const view = (captured_ms: number, frame: number): CameraView => ({ captured_ms, frame }) as CameraView;
+  assert.equal(viewAt([view(1, 1), view(2, 2), view(2, 3), view(4, 4)], 2)?.frame, 3);
+  assert.equal(viewAt([view(1, 1)], 2), null);
 });
 
 test("cells stand where the grid has them, the fullest at full strength", () => {

@@ -9,6 +9,10 @@ export function shortId(person: { person_id: string | null; track_id: number }):
   return id.length <= 6 ? id : id.slice(-4);
 }
 
+/** Who was in the frame of a moment, by the view told of it last; null where none was. */
+export const viewAt = (views: readonly CameraView[], captured_ms: number): CameraView | null =>
+  views.findLast((view) => view.captured_ms === captured_ms) ?? null;
+
 /** The newest of two rows of one place: a later window, or the same one corrected. */
 export function newer(known: Metric | undefined, next: Metric): Metric {
   if (!known || next.window_start_ms > known.window_start_ms) return next;

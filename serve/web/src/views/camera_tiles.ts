@@ -6,12 +6,14 @@ import { fill, h, setText } from "../dom.ts";
 import { seconds } from "../format.ts";
 import { words } from "../i18n/index.ts";
 import { onThemeChange } from "../settings.ts";
-import { shortId } from "../store/figures.ts";
+import { shortId, viewAt } from "../store/figures.ts";
 import { zonesOf } from "../store/editor.ts";
 import { faded, palette, rimmedText } from "../charts/paint.ts";
 
 /** Between two frames of one camera, where all can be shown that often. */
 const FRAME_MS = 500;
+/** Views that wait for their picture: six seconds at five a second. */
+const RECENT = 30;
 /** A camera of which nothing was heard for so long says so. */
 const SILENT_MS = 5000;
 
@@ -19,6 +21,8 @@ interface Tile {
   element: HTMLElement;
   camera: StoreCamera;
   view: CameraView | null;
+  /** Views of the last seconds, oldest first: a picture comes later than who is in it. */
+  recent: CameraView[];
   picture: { bitmap: ImageBitmap; captured_ms: number } | null;
   why: string;
   draw: (now_ms: number, plan: PlanTable) => void;
@@ -99,6 +103,7 @@ export function cameraTiles(): CameraTiles {
       const tile = tiles.get(view.camera_id);
       if (!tile) return;
       tile.view = view;
+      tile.recent = [...tile.recent, view].slice(-RECENT);
       draw(tile);
     },
     setPlan(next) {
@@ -137,6 +142,7 @@ function cameraTile(first: StoreCamera): Tile {
     element,
     camera: first,
     view: null,
+    recent: [],
     picture: null,
     why: "",
     draw(now_ms, plan) {
@@ -162,7 +168,9 @@ function cameraTile(first: StoreCamera): Tile {
 const silent = (span_ms: number): string =>
   Number.isFinite(span_ms) ? words.storePage.silent(seconds(span_ms / 1000)) : words.storePage.waitsForPicture;
 
-function paint(canvas: HTMLCanvasElement, { camera, view, picture }: Tile, fresh: boolean, plan: PlanTable): void {
+function paint(canvas: HTMLCanvasElement, tile: Tile, fresh: boolean, plan: PlanTable): void {
+  const { camera, picture } = tile;
+  const view = picture ? (viewAt(tile.recent, picture.captured_ms) ?? tile.view) : tile.view;
   const boxes = fresh && view ? view.people : [];
   const [width, height] = camera.size ?? (picture ? [picture.bitmap.width, picture.bitmap.height] : [1280, 720]);
   // Boxes are in the camera's pixels; the canvas has those of the screen.

@@ -13,7 +13,7 @@ from serve.gateway.rows import Offsets
 from serve.gateway.store.schemas import AlertEntry, SeenPerson
 from streaming.store.sightings import MAX_ID_BYTES, MAX_POSITION
 
-_FIGURES = (
+FIGURES = (
     "people", "occupancy_mean", "occupancy_max", "occupancy_end", "entered", "left", "dwell_mean_s", "dwell_max_s",
     "longest_s", "crossed_in", "crossed_out",
 )  # fmt: skip
@@ -29,7 +29,7 @@ class MetricRow(NamedTuple):
     revision: int
     emit_ms: int
     mark: Mark
-    figures: tuple[Any, ...]  # of _FIGURES
+    figures: tuple[Any, ...]  # as `FIGURES` names them
     labels: tuple[str, ...]
     counts: tuple[int, ...]
     cells: bytes  # int32
@@ -42,11 +42,11 @@ class MetricRow(NamedTuple):
 
     def figure(self, name: str) -> Any:
         """One of the columns that are numbers."""
-        return self.figures[_FIGURES.index(name)]
+        return self.figures[FIGURES.index(name)]
 
     def told(self) -> dict[str, Any]:
         """All of the figures by name."""
-        return dict(zip(_FIGURES, self.figures, strict=True))
+        return dict(zip(FIGURES, self.figures, strict=True))
 
 
 class Seen(NamedTuple):
@@ -83,7 +83,7 @@ def metric_rows(frame: pl.DataFrame, partition: int, offsets: Offsets) -> list[M
             revision=row["revision"],
             emit_ms=row["emit_time_ms"],
             mark=Mark(partition, row["_mark"]),
-            figures=tuple(row[name] for name in _FIGURES),
+            figures=tuple(row[name] for name in FIGURES),
             labels=tuple(map(sys.intern, row["labels"])),
             counts=tuple(row["counts"]),
             cells=np.asarray(row["cells"], np.int32).tobytes(),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
 
-from serve.gateway.store.rows import MetricRow
+from serve.gateway.store.rows import FIGURES, MetricRow
 from serve.gateway.store.schemas import CountPoint, Flow, Flows, HeatMap, PathCount
 from streaming.store.plan import Floor
 
 MAX_POINTS = 1_500
 _PATHS, _FLOWS = 20, 60
+_SUMMED = ("entered", "left", "crossed_in", "crossed_out")
+_BINNED = tuple(FIGURES.index(name) for name in ("occupancy_mean", "occupancy_max", *_SUMMED))
 
 
 def fitting_step_s(span_s: float, wanted_s: int) -> int:
@@ -23,24 +25,31 @@ def fitting_step_s(span_s: float, wanted_s: int) -> int:
 
 def binned(rows: Iterable[MetricRow], step_s: int) -> list[CountPoint]:
     """Windows of one place gathered into steps by their begin, oldest first."""
+    held = sorted(rows, key=lambda row: row.start_ms)
+    if not held:
+        return []
     step_ms = step_s * 1000
-    bins: dict[int, list[MetricRow]] = {}
-    for row in rows:
-        bins.setdefault(row.start_ms // step_ms * step_ms, []).append(row)
-    return [_point(time_ms, bins[time_ms]) for time_ms in sorted(bins)]
-
-
-def _point(time_ms: int, rows: Sequence[MetricRow]) -> CountPoint:
-    lengths = np.array([row.end_ms - row.start_ms for row in rows], np.float64)
-    means = np.array([row.figure("occupancy_mean") for row in rows])
-    total = {name: sum(row.figure(name) for row in rows) for name in ("entered", "left", "crossed_in", "crossed_out")}
-    return CountPoint(
-        time_ms=time_ms,
-        occupancy_mean=round(float((means * lengths).sum() / lengths.sum()), 3),
-        occupancy_max=max(row.figure("occupancy_max") for row in rows),
-        corrected=any(row.revision > 0 for row in rows),
-        **total,
-    )
+    times = np.array([(row.start_ms, row.end_ms - row.start_ms, row.revision) for row in held], np.int64)
+    figures = np.array([[row.figures[at] for at in _BINNED] for row in held], np.float64)
+    begins_ms, first = np.unique(times[:, 0] // step_ms * step_ms, return_index=True)
+    lengths, means, most = times[:, 1], figures[:, 0], figures[:, 1]
+    mean = np.add.reduceat(means * lengths, first) / np.add.reduceat(lengths, first)
+    corrected = np.maximum.reduceat(times[:, 2], first) > 0
+    total = np.add.reduceat(figures[:, 2:], first).astype(np.int64)
+    columns = zip(
+        begins_ms.tolist(), mean.round(3).tolist(), np.maximum.reduceat(most, first).tolist(), total.tolist(),
+        corrected.tolist(), strict=True,
+    )  # fmt: skip
+    return [
+        CountPoint(
+            time_ms=time_ms,
+            occupancy_mean=occupancy,
+            occupancy_max=int(highest),
+            corrected=late,
+            **dict(zip(_SUMMED, sums, strict=True)),
+        )
+        for time_ms, occupancy, highest, sums, late in columns
+    ]
 
 
 def heat_map(rows: Iterable[MetricRow], floor: Floor, since_ms: int, until_ms: int) -> HeatMap:

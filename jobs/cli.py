@@ -12,8 +12,8 @@ import typer
 
 from jobs.commands import (
     acls,
-    audit,
     alerts,
+    audit,
     camera,
     config,
     dataset,

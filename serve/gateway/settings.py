@@ -40,9 +40,7 @@ class GatewaySettings(BaseModel):
 
     store_origin: Literal["live", "replay", "simulated"] = Field("live", description="What the store's cameras show.")
     store_history_s: float = Field(24 * 3600, gt=0, description="How far back counts of the store are kept.")
-    max_store_rows: int = Field(
-        200_000, gt=0, description="Rows of store.metrics kept: 20 places a day; 0.6 KB each."
-    )
+    max_store_rows: int = Field(200_000, gt=0, description="Rows of store.metrics kept: 20 places a day; 0.6 KB each.")
     max_store_alerts: int = Field(1_000, gt=0)
     people_interval_s: float = Field(0.2, gt=0, description="Who is where is told this often at most.")
     show_frames: bool = Field(False, description="Show frames of cameras that state a purpose, faces blurred.")

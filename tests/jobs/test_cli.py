@@ -34,7 +34,7 @@ COMMANDS = [
     ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"],
     ["camera", "add"], ["camera", "ls"], ["camera", "rm"], ["camera", "run"], ["camera", "detector"],
     ["people", "erase"], ["people", "erasures"], ["people", "expire"], ["audit"],
-    ["alerts", "forward"], ["camera", "add"], ["camera", "ls"], ["camera", "rm"], ["camera", "run"],
+    ["alerts", "forward"],
     ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
     ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],
     ["tokens", "create"], ["tokens", "ls"], ["tokens", "revoke"],

@@ -12,6 +12,7 @@ import typer
 
 from jobs.commands import (
     acls,
+    alerts,
     audit,
     camera,
     config,
@@ -57,6 +58,7 @@ app.command()(soak.soak)
 app.add_typer(camera.camera, name="camera")
 app.add_typer(people.people, name="people")
 app.command()(audit.audit)
+app.add_typer(alerts.alerts, name="alerts")
 app.add_typer(tokens.tokens, name="tokens")
 app.add_typer(kafka.kafka, name="kafka")
 kafka.topics.command()(acls.acls)

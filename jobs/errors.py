@@ -28,6 +28,7 @@ class SettingsError(ValueError):
 _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("jobs.errors", "UsageProblem", Exit.BAD_INPUT),
     ("jobs.errors", "SettingsError", Exit.BAD_INPUT),
+    ("jobs.alerts.message", "BadSecret", Exit.BAD_INPUT),
     ("jobs.camera_book", "BadCameraFile", Exit.BAD_INPUT),
     ("jobs.demo", "DemoFailed", Exit.FAILED),
     ("jobs.run_cameras", "CameraEnded", Exit.FAILED),
@@ -42,6 +43,7 @@ _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("streaming.features.nanodet", "NotThePackage", Exit.BAD_INPUT),
     ("streaming.features.onnx_detectors", "BadDetector", Exit.BAD_INPUT),
     ("streaming.importers.problem", "ImportProblem", Exit.BAD_INPUT),
+    ("streaming.store.plan", "PlanProblem", Exit.BAD_INPUT),
     ("streaming.insights.wording", "TemplateError", Exit.BAD_INPUT),
     ("streaming.kafka.jars", "BrokerError", Exit.UNAVAILABLE),
     ("streaming.kafka.admin", "TopicMissing", Exit.UNAVAILABLE),

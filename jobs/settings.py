@@ -280,6 +280,36 @@ class PrivacySection(_Section):
         return value.expanduser().absolute() if value is not None else None  # workers run in folders of their own
 
 
+class StoreSection(_Section):
+    """The store whose cameras are watched."""
+
+    plan: Path | None = Field(
+        default=None, description="Its cameras, zones and rules of alerts, for store-metrics and store-alerts (TOML)."
+    )
+
+    @field_validator("plan")
+    @classmethod
+    def _without_tilde(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
+
+
+class AlertsSection(_Section):
+    """Where alerts of a store are handed on to: `sightline alerts forward`."""
+
+    url: SecretStr | None = Field(default=None, description="Of a webhook; many hold a token.")
+    secret: SecretStr | None = Field(default=None, description="Signs what is sent: whsec_ and base64.")
+    timeout_s: float = Field(default=10.0, gt=0, le=60, description="A receiver that is silent for so long failed.")
+    tries: int = Field(default=8, ge=1, le=20, description="Then an alert is given up: two minutes with 8.")
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value is not None else None
+        if parts is not None and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("must be http://… or https://…")
+        return value
+
+
 class GatewaySection(GatewaySettings):
     """Where the pages are served; the bounds are the gateway's own."""
 
@@ -302,6 +332,8 @@ class Settings(BaseSettings):
     models: ModelsSection = Field(default_factory=ModelsSection)
     insights: InsightsSection = Field(default_factory=InsightsSection)
     privacy: PrivacySection = Field(default_factory=PrivacySection)
+    store: StoreSection = Field(default_factory=StoreSection)
+    alerts: AlertsSection = Field(default_factory=AlertsSection)
     gateway: GatewaySection = Field(default_factory=lambda: GatewaySection.model_validate({}))
     schedule: dict[str, Schedule] = Field(default_factory=dict, description="Name → jobs that run by themselves.")
 

@@ -118,6 +118,8 @@ TOPICS = (
     PERSON_SIGHTINGS.dead_letter_marks,
     STORE_METRICS,
     STORE_ALERTS,
+    STORE_ALERTS.dead_letters,
+    STORE_ALERTS.dead_letter_marks,
     USER_SESSIONS,
     USER_SESSIONS.dead_letters,
     USER_SESSIONS.dead_letter_marks,

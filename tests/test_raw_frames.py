@@ -36,6 +36,8 @@ READERS = {
     "jobs/run_cameras.py": "makes the topic that the camera's process writes to",
     "streaming/cameras/record.py": "makes its records",
     "streaming/cameras/publishing.py": "writes them",
+    "jobs/commands/live.py": "hands them to the gateway, which shows them without heads and keeps none",
+    "serve/gateway/testing.py": "frames of paper dolls, for tests",
 }
 """Who may name `camera.frames` → why."""
 

@@ -153,12 +153,23 @@ def gateway(
 
     Example: sightline gateway --port 8600
     """
+    from jobs.camera_book import FILE, read_cameras
     from jobs.logs import log_as_json
-    from serve.gateway.reader import Feed, Feeds
+    from serve.gateway.reader import Feed, Feeds, StoreFeeds
     from serve.gateway.run import serve_gateway
+    from serve.gateway.store.service import StoreFiles
     from streaming.codec import Decoder
     from streaming.kafka.source import KafkaSource
-    from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, Topic
+    from streaming.topics import (
+        CAMERA_FRAMES,
+        MATCH_EVENTS,
+        MATCH_INSIGHTS,
+        PERSON_SIGHTINGS,
+        PIPELINE_STATUS,
+        STORE_ALERTS,
+        STORE_METRICS,
+        Topic,
+    )
 
     given = {
         "gateway.host": (host, "--host"),
@@ -181,4 +192,12 @@ def gateway(
         if settings.gateway.ready_file is not None:
             settings.gateway.ready_file.write_text(url, encoding="utf-8")
 
-    serve_gateway(Feeds(feed(MATCH_INSIGHTS), feed(MATCH_EVENTS), feed(PIPELINE_STATUS)), settings.gateway, ready)
+    store, files = None, None
+    if settings.store.plan is not None:
+        frames = feed(CAMERA_FRAMES) if settings.gateway.show_frames else None
+        store = StoreFeeds(feed(STORE_METRICS), feed(STORE_ALERTS), feed(PERSON_SIGHTINGS), frames)
+        settings_file = loaded(assignments).file
+        book = (settings_file.parent if settings_file is not None else Path()) / FILE
+        files = StoreFiles(settings.store.plan, lambda: read_cameras(book))
+    feeds = Feeds(feed(MATCH_INSIGHTS), feed(MATCH_EVENTS), feed(PIPELINE_STATUS), store)
+    serve_gateway(feeds, settings.gateway, ready, files)

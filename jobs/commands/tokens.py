@@ -27,7 +27,9 @@ def create(
     name: Annotated[str, typer.Argument(help="Whose it is: letters, digits, - _ and dots.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="matches:read, stores:read, ops:read, ops:admin. Repeatable. Default: matches:read."),
+        typer.Option(
+            help="matches:read, stores:read, stores:admin, ops:read, ops:admin. Repeatable. Default: matches:read."
+        ),
     ] = None,
     match: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Only these match ids, such as 'LCK/*'. Repeatable.")

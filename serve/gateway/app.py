@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
@@ -21,21 +20,23 @@ from serve.gateway.access import Access, Visitor
 from serve.gateway.addresses import EncodedSegments, MatchId
 from serve.gateway.board import Board, Order
 from serve.gateway.body_limit import BodyLimit
+from serve.gateway.door import STREAM_OK, Door, as_json, problems
 from serve.gateway.guard import FORBIDDEN, POLICY_VIOLATION, TRY_AGAIN_LATER, Guard, is_page, needs, visitor_of
 from serve.gateway.hub import Hub
-from serve.gateway.match import Match
 from serve.gateway.pages import Pages, SecurityHeaders, prefers_json
 from serve.gateway.position import PATTERN as POSITION_PATTERN
 from serve.gateway.position import Position
 from serve.gateway.rate_limit import RateLimit
-from serve.gateway.schemas import Health, MatchDetail, MatchList, Ops, Problem, Status
+from serve.gateway.schemas import Health, MatchDetail, MatchList, Ops, Status
 from serve.gateway.settings import GatewaySettings
 from serve.gateway.sign_in import MAX_FORM_FIELDS, SESSION_PATH, local_address, set_cookie, sign_in_page
-from serve.gateway.streams import Stream, match_stream, now_ms, ops_stream, wall_stream, while_open
-from serve.gateway.transport import EventStream, send_over_websocket
+from serve.gateway.store import schemas as store_schemas
+from serve.gateway.store.routes import add_store
+from serve.gateway.store.service import StoreService
+from serve.gateway.streams import match_stream, now_ms, ops_stream, wall_stream
+from serve.gateway.transport import send_over_websocket
 
 _NO_SUCH_MATCH = 4404
-_READY_CHECK_S = 0.05
 
 _AS_POSITION: dict[str, Any] = {"json_schema_extra": {"pattern": POSITION_PATTERN}}
 LastId = Annotated[
@@ -51,35 +52,11 @@ LastEventId = Annotated[str, Header(max_length=128, **_AS_POSITION)]
 Accept = Annotated[str, Header()]
 MatchReader = Annotated[Visitor, needs("matches:read")]
 OpsReader = Annotated[Visitor, needs("ops:read")]
-_STREAM_OK: dict[str, Any] = {
-    "description": "Server-sent events.",
-    "content": {
-        "text/event-stream": {
-            "schema": {"type": "string"},
-            "example": 'id: 2-1045.2-8310\nevent: insight\ndata: {"id":"2-1045","p":0.63}\n\n',
-        }
-    },
-}
 _PAGE: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "The page."}
 
 
-def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
-    words = {
-        400: "Not a valid request.",
-        401: "No valid token.",
-        403: "The token does not open this, or a page from elsewhere asks.",
-        404: "No such match.",
-        408: "The body of the request did not come.",
-        413: "The body of the request is too large.",
-        421: "Another host was meant.",
-        429: "Too many requests, or streams of one client.",
-        503: "Not ready, or too many streams.",
-    }
-    return {code: {"model": Problem, "description": words[code]} for code in codes}
-
-
-def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
-    """The application over a board that someone else fills (`serve.gateway.reader`).
+def create_app(board: Board, hub: Hub, settings: GatewaySettings, store: StoreService | None = None) -> FastAPI:
+    """The application over boards that someone else fills (`serve.gateway.reader`).
 
     Raises:
         BadTokenFile: the file of tokens cannot be used.
@@ -88,12 +65,12 @@ def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
     app = _Gateway(
         title="Sightline gateway",
         summary="Win probability of live matches, with the reasons.",
-        description=schemas.__doc__ or "",
+        description=f"{schemas.__doc__}\n{store_schemas.__doc__}",
         version="1",
         openapi_url="/api/openapi.json",
         docs_url=None,  # FastAPI's pages load scripts from elsewhere; ours is `/docs` in serve/web
         redoc_url=None,
-        responses=_problems(401, 403, 408, 413, 421, 429),
+        responses=problems(401, 403, 408, 413, 421, 429),
     )
     # The last one added comes first.
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=6)
@@ -105,12 +82,14 @@ def create_app(board: Board, hub: Hub, settings: GatewaySettings) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_exception_handler(RequestValidationError, _bad_request)
     app.add_exception_handler(HTTPException, _refused)
-    door = _Door(board, hub, settings, access, limit)
+    door = Door(board, hub, settings, access, limit)
     if access.guarded:
         _add_session(app, access)
     _add_matches(app, door)
     _add_ops(app, door)
-    _add_pages(app, door, Pages(settings.pages))
+    pages = Pages(settings.pages)
+    add_store(app, door, pages, store)
+    _add_pages(app, door, pages)
     return app
 
 
@@ -130,70 +109,13 @@ class _Gateway(FastAPI):
             known.pop(name, None)
         # Streams are text to OpenAPI: what their messages look like has to be added.
         _, messages = models_json_schema(
-            [(model, "serialization") for model in schemas.STREAMED], ref_template="#/components/schemas/{model}"
+            [(model, "serialization") for model in (*schemas.STREAMED, *store_schemas.STREAMED)],
+            ref_template="#/components/schemas/{model}",
         )
         schema["components"]["schemas"] = dict(sorted((messages["$defs"] | known).items()))
         schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{}, {"token": []}]  # without a file of tokens none is needed
         return schema
-
-
-class _Door:
-    """What the routes share: finding a match, waiting for a gateway that has just started, room for a stream."""
-
-    def __init__(self, board: Board, hub: Hub, settings: GatewaySettings, access: Access, limit: RateLimit) -> None:
-        self.board, self.hub, self.settings = board, hub, settings
-        self._access, self._limit = access, limit
-
-    async def ready(self) -> None:
-        """Give a gateway that reads the topics back a moment, rather than deny what it is about to know."""
-        for _ in range(round(self.settings.ready_wait_s / _READY_CHECK_S)):
-            if self.board.broker.ready or self.hub.closing:
-                return
-            await asyncio.sleep(_READY_CHECK_S)
-        if not self.board.broker.ready:
-            why = f"not ready: {self.board.broker.state().text}"
-            raise HTTPException(503, why, headers={"Retry-After": "2"})
-
-    async def match(self, match_id: str, visitor: Visitor) -> Match:
-        """The match of this id, once the gateway can know it, if it is for this visitor."""
-        if not visitor.sees(match_id):
-            raise HTTPException(403, "this token is for other matches")
-        if (match := self.board.get(match_id)) is None or not self.board.broker.ready:
-            await self.ready()
-            match = self.board.get(match_id)
-        if match is None:
-            raise HTTPException(404, f"no match {match_id!r}; /api/matches lists those there are")
-        return match
-
-    def check_room(self, visitor: Visitor) -> None:
-        """Refuse a stream that would be one too many, of all or of this visitor's."""
-        if self.hub.full:
-            why = f"{self.hub.open_streams} streams are open, as many as are allowed; try again later"
-            raise HTTPException(503, why, headers={"Retry-After": "10"})
-        if self.hub.has_its_share(visitor.client):
-            why = f"{visitor.client} has as many streams open as one client may; close some"
-            raise HTTPException(429, why, headers={"Retry-After": "10"})
-
-    def event_stream(self, stream: Stream, visitor: Visitor) -> EventStream:
-        """A stream as an answer, if there is room."""
-        self.check_room(visitor)
-        kept = self.while_open(stream, visitor)
-        return EventStream(kept, self.hub, visitor.client, self.settings.send_timeout_s)
-
-    def while_open(self, stream: Stream, visitor: Visitor) -> Stream:
-        """A stream for as long as the visitor's token holds."""
-        return while_open(stream, lambda: self._access.holds(visitor))
-
-    def may_speak(self, visitor: Visitor) -> bool:
-        """Take what a client says on a WebSocket for a request."""
-        return self._limit.wait_s(visitor.client) == 0.0
-
-    def listing(self, wanted: _Filter, visitor: Visitor) -> MatchList:
-        """Matches that are for this visitor, in the order asked for."""
-        found = self.board.summaries(title=wanted.title, league=wanted.league, status=wanted.status, order=wanted.sort)
-        matches = [match for match in found if visitor.sees(match.id)]
-        return MatchList(time_ms=now_ms(), broker=self.board.broker.state(), matches=matches)
 
 
 def _position(written: str) -> Position:
@@ -217,18 +139,26 @@ class _Filter(BaseModel):
     sort: Annotated[Order, Query(description="Running matches: nearest to even, or moving most, first.")] = "closest"
 
 
-def _add_matches(app: FastAPI, door: _Door) -> None:
+def _listing(door: Door, wanted: _Filter, visitor: Visitor) -> MatchList:
+    """Matches that are for this visitor, in the order asked for."""
+    board = door.board
+    found = board.summaries(title=wanted.title, league=wanted.league, status=wanted.status, order=wanted.sort)
+    matches = [match for match in found if visitor.sees(match.id)]
+    return MatchList(time_ms=now_ms(), broker=board.broker.state(), matches=matches)
+
+
+def _add_matches(app: FastAPI, door: Door) -> None:
     board, hub = door.board, door.hub
 
-    @app.get("/api/matches", response_model=MatchList, responses=_problems(400))
+    @app.get("/api/matches", response_model=MatchList, responses=problems(400))
     async def matches(wanted: Annotated[_Filter, Query()], visitor: MatchReader) -> Response:
         """All matches at a glance."""
-        return _json(door.listing(wanted, visitor))
+        return as_json(_listing(door, wanted, visitor))
 
     @app.get(
         "/api/matches/{match_id:path}/events",
         response_class=StreamingResponse,
-        responses={200: _STREAM_OK, **_problems(400, 404, 503)},
+        responses={200: STREAM_OK, **problems(400, 404, 503)},
     )
     async def match_events(
         match_id: MatchId, position: Annotated[Position, Depends(_position_of)], visitor: MatchReader
@@ -238,12 +168,12 @@ def _add_matches(app: FastAPI, door: _Door) -> None:
         return door.event_stream(match_stream(board, hub, match_id, position), visitor)
 
     # After the routes that end in a word: a path takes all that is left.
-    @app.get("/api/matches/{match_id:path}", response_model=MatchDetail, responses=_problems(400, 404, 503))
+    @app.get("/api/matches/{match_id:path}", response_model=MatchDetail, responses=problems(400, 404, 503))
     async def match(match_id: MatchId, visitor: MatchReader) -> Response:
         """One match with its whole curve, its event log and, at the end, its result."""
-        return _json(board.detail(await door.match(match_id, visitor), now_ms()))
+        return as_json(board.detail(await door.match(match_id, visitor), now_ms()))
 
-    @app.get("/api/stream", response_class=StreamingResponse, responses={200: _STREAM_OK, **_problems(503)})
+    @app.get("/api/stream", response_class=StreamingResponse, responses={200: STREAM_OK, **problems(503)})
     async def wall(visitor: MatchReader) -> Response:
         """Follow all matches: everything at once, then what changes, a match four times a second at most."""
         return door.event_stream(wall_stream(board, hub, visitor.sees), visitor)
@@ -275,16 +205,16 @@ def _add_matches(app: FastAPI, door: _Door) -> None:
         )
 
 
-def _add_ops(app: FastAPI, door: _Door) -> None:
+def _add_ops(app: FastAPI, door: Door) -> None:
     board, hub = door.board, door.hub
     registry = metrics.registry(lambda: board.ops(hub.counts, now_ms(), with_history=False))
 
     @app.get("/api/ops", response_model=Ops)
     async def ops(visitor: OpsReader) -> Response:
         """How the pipelines and what they stand on fare."""
-        return _json(board.ops(hub.counts, now_ms()))
+        return as_json(board.ops(hub.counts, now_ms()))
 
-    @app.get("/api/ops/stream", response_class=StreamingResponse, responses={200: _STREAM_OK, **_problems(503)})
+    @app.get("/api/ops/stream", response_class=StreamingResponse, responses={200: STREAM_OK, **problems(503)})
     async def follow_ops(visitor: OpsReader) -> Response:
         """The same, then its figures each second."""
         return door.event_stream(ops_stream(board, hub), visitor)
@@ -304,7 +234,7 @@ def _add_ops(app: FastAPI, door: _Door) -> None:
         health = board.health(now_ms())
         if not visitor.may("ops:read"):
             health = Health(healthy=health.healthy, reasons=[])
-        return _json(health, status_code=200 if health.healthy else 503)
+        return as_json(health, status_code=200 if health.healthy else 503)
 
     @app.get("/livez", response_class=PlainTextResponse)
     async def livez() -> str:
@@ -312,22 +242,22 @@ def _add_ops(app: FastAPI, door: _Door) -> None:
         return "alive\n"
 
 
-def _add_pages(app: FastAPI, door: _Door, pages: Pages) -> None:
+def _add_pages(app: FastAPI, door: Door, pages: Pages) -> None:
 
-    @app.get("/matches", response_model=MatchList, responses={200: _PAGE, **_problems(400)})
+    @app.get("/matches", response_model=MatchList, responses={200: _PAGE, **problems(400)})
     async def matches_or_wall(
         wanted: Annotated[_Filter, Query()], visitor: MatchReader, accept: Accept = "*/*"
     ) -> Response:
         """All matches: JSON where that is preferred, else the wall."""
         if prefers_json(accept):
-            return _varied(_json(door.listing(wanted, visitor)))
+            return _varied(as_json(_listing(door, wanted, visitor)))
         return _varied(RedirectResponse("/"))
 
-    @app.get("/matches/{match_id:path}", response_model=MatchDetail, responses={200: _PAGE, **_problems(400, 404, 503)})
+    @app.get("/matches/{match_id:path}", response_model=MatchDetail, responses={200: _PAGE, **problems(400, 404, 503)})
     async def match_or_page(match_id: MatchId, visitor: MatchReader, accept: Accept = "*/*") -> Response:
         """One match: JSON where that is preferred, else its page."""
         if prefers_json(accept):
-            return _varied(_json(door.board.detail(await door.match(match_id, visitor), now_ms())))
+            return _varied(as_json(door.board.detail(await door.match(match_id, visitor), now_ms())))
         return _varied(pages.page())
 
     @app.get("/docs", include_in_schema=False)
@@ -350,13 +280,6 @@ def _add_pages(app: FastAPI, door: _Door, pages: Pages) -> None:
     @app.get("/{name}", include_in_schema=False)
     async def root_file(name: str) -> Response:
         return pages.root_file(name) or _no_file(name)
-
-
-def _json(model: BaseModel, status_code: int = 200) -> Response:
-    # The model was checked when it was made: FastAPI need not do so again.
-    return Response(
-        model.model_dump_json(), status_code, headers={"Cache-Control": "no-store"}, media_type="application/json"
-    )
 
 
 def _varied(response: Response) -> Response:

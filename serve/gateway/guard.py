@@ -51,7 +51,7 @@ class Guard:
         visitor = self._access.visitor(token, host)
         refusal = self._refusal(scope, headers, visitor)
         if refusal is None and in_address:
-            if is_page(scope, headers) and self._access.guarded and token is not None:
+            if is_page(scope, headers) and visitor.token is not None and token is not None:
                 refusal = onward_page(address_of(scope))
                 set_cookie(refusal, scope, token)
             scope = without_token(scope)
@@ -81,8 +81,8 @@ class Guard:
                     return onward_page(address_of(scope))
                 return sign_in_page("This gateway opens with a token: `sightline tokens create` makes one.", scope)
             return _Problem(401, "no valid token; send it as Authorization: Bearer …", {"WWW-Authenticate": "Bearer"})
-        if method not in _READS and path != SESSION_PATH and not visitor.may("ops:admin"):
-            return _Problem(403, "this token has no scope ops:admin, which changing anything needs")
+        if method not in _READS and path != SESSION_PATH and not visitor.may(scope_wanted := _admin_of(path)):
+            return _Problem(403, f"this token has no scope {scope_wanted}, which changing anything here needs")
         return None
 
 
@@ -103,6 +103,11 @@ def needs(*scopes: TokenScope) -> Any:
         return visitor
 
     return Depends(check)
+
+
+def _admin_of(path: str) -> TokenScope:
+    """The scope that changing something at this address needs."""
+    return "stores:admin" if path.startswith("/api/v1/store/") else "ops:admin"
 
 
 def _is_public(path: str) -> bool:

@@ -55,6 +55,10 @@ class Hub:
             self._ring(match_id)
         self._ring(WALL)
 
+    def ring_one(self, bell: str) -> None:
+        """News for those who listen to this bell, which the wall does not."""
+        self._ring(bell)
+
     def ring_all(self) -> None:
         """There is news for everybody."""
         for match_id in list(self._bells):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import polars as pl
 
 from serve.gateway.board import Board
+from serve.gateway.broker import BrokerHealth
 from serve.gateway.hub import Hub
 from serve.gateway.rows import Offsets, answer_rows, event_rows, report_rows
 from serve.gateway.streams import now_ms
@@ -62,11 +63,22 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """The three topics that a gateway reads."""
+    """The topics that a gateway reads: of matches, what pipelines say of themselves, and those of a store."""
 
     insights: Feed
     events: Feed
     status: Feed
+    store: StoreFeeds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFeeds:
+    """The topics of a store; without frames its cameras show no picture."""
+
+    metrics: Feed
+    alerts: Feed
+    sightings: Feed
+    frames: Feed | None = None
 
 
 class _Batch(NamedTuple):
@@ -78,7 +90,15 @@ class _Batch(NamedTuple):
 
 
 Convert = Callable[[pl.DataFrame, int, Offsets], Sequence[Any]]
-Apply = Callable[[Sequence[Any], int], set[str]]  # rows, newest record time → matches that changed
+Apply = Callable[[Sequence[Any], int], set[str]]  # rows, newest record time → matches that changed, or other bells
+Ring = Callable[[set[str]], None]
+
+
+class Keeper(Protocol):
+    """Whoever keeps the rows of a topic."""
+
+    broker: BrokerHealth
+    bad_records: int
 
 
 def followers(feeds: Feeds, board: Board, hub: Hub) -> list[Follower]:
@@ -94,19 +114,22 @@ def followers(feeds: Feeds, board: Board, hub: Hub) -> list[Follower]:
     def events(rows: Sequence[Any], newest_ms: int) -> set[str]:
         return board.apply_events(rows, newest_ms, now_ms())
 
+    history_s = board.settings.history_s
     return [
-        Follower(feeds.status, board, hub, lambda frame, *_: report_rows(frame), status),
-        Follower(feeds.insights, board, hub, answer_rows, insights),
-        Follower(feeds.events, board, hub, event_rows, events),
+        Follower(feeds.status, board, hub.ring, lambda frame, *_: report_rows(frame), status, history_s),
+        Follower(feeds.insights, board, hub.ring, answer_rows, insights, history_s),
+        Follower(feeds.events, board, hub.ring, event_rows, events, history_s),
     ]
 
 
 class Follower:
-    """Follows one topic. `run` is cancelled to stop it."""
+    """Follows one topic, from `history_s` back. `run` is cancelled to stop it."""
 
-    def __init__(self, feed: Feed, board: Board, hub: Hub, convert: Convert, apply: Apply) -> None:
-        self._feed, self._board, self._hub = feed, board, hub
-        self._convert, self._apply = convert, apply
+    def __init__(
+        self, feed: Feed, keeper: Keeper, ring: Ring, convert: Convert, apply: Apply, history_s: float
+    ) -> None:
+        self._feed, self._keeper, self._ring = feed, keeper, ring
+        self._convert, self._apply, self._history_s = convert, apply, history_s
         self._topic = feed.source.topic
         self._reader: Reader | None = None
         self._positions: dict[int, int] = {}  # next unread offset of each partition
@@ -130,13 +153,13 @@ class Follower:
                     failures, heard_s = failures + 1, loop.time()
                     continue
                 failures = 0
-                self._board.broker.read(self._topic, now_ms())
+                self._keeper.broker.read(self._topic, now_ms())
                 if batch is not None:
                     heard_s = loop.time()
                     self._take_in(batch)
                 if not caught_up and (self._at_end() or loop.time() - heard_s > _QUIET_S):
                     caught_up = True
-                    self._board.broker.caught_up(self._topic)
+                    self._keeper.broker.caught_up(self._topic)
                     logger.info("%s: read back to where it ended", self._topic)
         finally:
             # On the thread that reads, after the poll it may be in.
@@ -146,12 +169,12 @@ class Follower:
             thread.shutdown(wait=False)
 
     def _take_in(self, batch: _Batch) -> None:
-        self._board.bad_records += batch.bad
+        self._keeper.bad_records += batch.bad
         try:
-            self._hub.ring(self._apply(batch.rows, batch.newest_ms))
+            self._ring(self._apply(batch.rows, batch.newest_ms))
         except Exception:
             # The same rows would come again after a restart: passing over them is all that helps.
-            self._board.bad_records += len(batch.rows)
+            self._keeper.bad_records += len(batch.rows)
             logger.exception("%s: %d rows could not be shown", self._topic, len(batch.rows))
 
     def _at_end(self) -> bool:
@@ -159,7 +182,7 @@ class Follower:
 
     def _note_failure(self, error: Exception, failures: int) -> None:
         why = str(error).partition("\n")[0] or type(error).__name__
-        self._board.broker.failed(self._topic, why, now_ms())
+        self._keeper.broker.failed(self._topic, why, now_ms())
         if failures == 0:
             logger.warning("%s: cannot be read, trying again: %s", self._topic, why)
 
@@ -207,7 +230,7 @@ class Follower:
             earliest, ends = source.committed(), source.end_offsets()
         finally:
             source.close()  # asked once, not to be kept open for the life of the gateway
-        since_ms = now_ms() - round(self._board.settings.history_s * 1000)
+        since_ms = now_ms() - round(self._history_s * 1000)
         reader = source.open(dict(earliest))
         try:
             positions = {

@@ -21,6 +21,8 @@ from serve.gateway.hub import Hub
 from serve.gateway.origins import is_loopback
 from serve.gateway.reader import Feeds, followers
 from serve.gateway.settings import GatewaySettings
+from serve.gateway.store.service import StoreFiles, StoreService
+from serve.gateway.store.streams import store_followers, store_ticks
 from serve.gateway.streams import now_ms
 from serve.gateway.tls import tls_context
 
@@ -42,9 +44,14 @@ class Gateway:
     """One gateway. `serve` blocks until `stop`, SIGINT or SIGTERM; `stop` may come from any thread."""
 
     def __init__(
-        self, feeds: Feeds, settings: GatewaySettings, on_listening: Callable[[str], None] | None = None
+        self,
+        feeds: Feeds,
+        settings: GatewaySettings,
+        on_listening: Callable[[str], None] | None = None,
+        store: StoreFiles | None = None,
     ) -> None:
         self._feeds, self._settings, self._on_listening = feeds, settings, on_listening
+        self._files = store
         self._stopped = threading.Event()
         self._server: _Server | None = None
 
@@ -56,6 +63,7 @@ class Gateway:
             Unguarded: others than this machine could ask, and there are neither tokens nor leave.
             BadTokenFile: the file of tokens cannot be used.
             TlsProblem: the certificate or its key cannot be used.
+            PlanProblem: the plan of the store cannot be used.
         """
         listener = _listen(self._settings.host, self._settings.port)
         with listener:
@@ -71,8 +79,9 @@ class Gateway:
     async def _serve(self, listener: socket.socket) -> None:
         board = Board(self._settings, now_ms())
         hub = Hub(self._settings.max_streams, self._settings.max_streams_per_client)
+        store = self._store(board)
         config = uvicorn.Config(
-            create_app(board, hub, self._settings),
+            create_app(board, hub, self._settings, store),
             http=BoundedHeads,
             ssl_context_factory=_tls(self._settings),
             proxy_headers=self._settings.trusted_proxies is not None,
@@ -91,9 +100,18 @@ class Gateway:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(follower.run()) for follower in followers(self._feeds, board, hub)]
                 tasks.append(group.create_task(_tick(board, hub)))
+                if store is not None and self._feeds.store is not None:
+                    reading = store_followers(self._feeds.store, store, hub)
+                    tasks += [group.create_task(follower.run()) for follower in reading]
+                    tasks.append(group.create_task(store_ticks(store)))
                 await server.serve(sockets=[listener])
                 for task in tasks:
                     task.cancel()
+
+    def _store(self, board: Board) -> StoreService | None:
+        if self._feeds.store is None or self._files is None:
+            return None
+        return StoreService(self._settings, self._files, board.pipelines, self._feeds.store.frames, now_ms())
 
     def _listening(self, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
@@ -104,9 +122,14 @@ class Gateway:
             self._on_listening(address)
 
 
-def serve_gateway(feeds: Feeds, settings: GatewaySettings, on_listening: Callable[[str], None] | None = None) -> None:
+def serve_gateway(
+    feeds: Feeds,
+    settings: GatewaySettings,
+    on_listening: Callable[[str], None] | None = None,
+    store: StoreFiles | None = None,
+) -> None:
     """Run a gateway until SIGINT or SIGTERM; `on_listening` is told its address, such as http://127.0.0.1:8600."""
-    Gateway(feeds, settings, on_listening).serve()
+    Gateway(feeds, settings, on_listening, store).serve()
 
 
 class _Server(uvicorn.Server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -20,6 +21,7 @@ class GatewaySettings(BaseModel):
     pages: Path = Field(BUILT_PAGES, description="Folder of the built pages.")
 
     tokens: Path | None = Field(None, description="File of `sightline tokens`; without one, all is open.")
+    audit: Path | None = Field(None, description="Who looked at people: JSON lines; default: audit.jsonl here.")
     open: bool = Field(False, description="Without tokens, answer to others than this machine all the same.")
     audit: Path | None = Field(None, description="Who looked at people: JSON lines; default: audit.jsonl here.")
     tls_cert: Path | None = Field(None, description="Certificate and chain, PEM; with tls_key: https.")
@@ -35,6 +37,13 @@ class GatewaySettings(BaseModel):
     max_points: int = Field(2_000, gt=0, description="Answers kept a match: 16 hours of game at one in 30 s.")
     max_points_total: int = Field(200_000, gt=0, description="Answers kept in all; about 0.7 KB each.")
     max_events: int = Field(500, gt=0, description="Lines of the event log kept a match.")
+
+    store_origin: Literal["live", "replay", "simulated"] = Field("live", description="What the store's cameras show.")
+    store_history_s: float = Field(24 * 3600, gt=0, description="How far back counts of the store are kept.")
+    max_store_rows: int = Field(200_000, gt=0, description="Rows of store.metrics kept: 20 places a day; 0.6 KB each.")
+    max_store_alerts: int = Field(1_000, gt=0)
+    people_interval_s: float = Field(0.2, gt=0, description="Who is where is told this often at most.")
+    show_frames: bool = Field(False, description="Show frames of cameras that state a purpose, faces blurred.")
 
     max_streams: int = Field(1_000, gt=0, description="SSE and WebSocket streams at a time; the next gets 503.")
     max_streams_per_client: int = Field(200, gt=0, description="Of a token, or address without one; then 429.")

@@ -39,7 +39,8 @@ async def match_stream(board: Board, hub: Hub, match_id: str, position: Position
         messages = match.after(position, _AT_ONCE)
         for message in messages:
             yield message
-            position = message.position or position
+            if isinstance(message.position, Position):
+                position = message.position
         broker = board.broker.state()
         model = match.model(board.pipelines.trained_on)
         state = (match.shown, broker, model)

@@ -22,15 +22,26 @@ import numpy as np
 import polars as pl
 
 from serve.gateway.board import TOPICS, Board
-from serve.gateway.reader import Feed, Feeds
+from serve.gateway.reader import Feed, Feeds, StoreFeeds
 from serve.gateway.rows import FAMILIES, Offsets, answer_rows, event_rows
 from serve.gateway.run import Gateway
 from serve.gateway.settings import GatewaySettings
+from serve.gateway.store.service import StoreFiles
 from serve.gateway.streams import now_ms
+from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
 from streaming.features.catalogue import GROUPS
 from streaming.features.match import EVENT_SCHEMA
 from streaming.records import OffsetRange, Records
-from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS
+from streaming.topics import (
+    CAMERA_FRAMES,
+    MATCH_EVENTS,
+    MATCH_INSIGHTS,
+    PERSON_SIGHTINGS,
+    PIPELINE_STATUS,
+    STORE_ALERTS,
+    STORE_METRICS,
+    Topic,
+)
 from streaming.transport import Fetched, TransportUnavailable
 
 Row = dict[str, Any]
@@ -142,6 +153,23 @@ def decode_rows(records: Records) -> DecodedRows:
     return DecodedRows(frame_of(rows), np.array(good, np.int64), bad)
 
 
+def encoded(topic: Topic, rows: Sequence[Row]) -> list[bytes]:
+    """Rows as a pipeline writes them; what a row leaves out is the schema's default, else zero or empty."""
+    assert topic.schema is not None
+    schema, columns = load_schema(topic.schema), _decoder(topic).decode(Records.of([], [])).frame.schema
+    defaults = {field["name"]: field["default"] for field in schema["fields"] if "default" in field}
+    physical = {name: pl.Int64() if isinstance(kind, pl.Datetime) else kind for name, kind in columns.items()}
+    empty = {name: "" if kind == pl.String else 0 for name, kind in physical.items()}
+    frame = pl.DataFrame([empty | defaults | row for row in rows], schema=physical, orient="row").cast(columns)
+    values: list[bytes] = Encoder(schema, PackagedRegistry().id_of(topic.schema)).encode(frame).to_pylist()
+    return values
+
+
+def _decoder(topic: Topic) -> Decoder:
+    assert topic.schema is not None
+    return Decoder(topic.schema, PackagedRegistry())
+
+
 class RowLog:
     """Topics of JSON rows in memory. Thread-safe. `away` makes every call fail as if the broker were gone."""
 
@@ -160,9 +188,13 @@ class RowLog:
             return len(values) - 1
 
     def feeds(self) -> Feeds:
-        """The three topics, each of two partitions."""
-        names = (MATCH_INSIGHTS.name, MATCH_EVENTS.name, PIPELINE_STATUS.name)
-        return Feeds(*(Feed(RowSource(self, name), decode_rows) for name in names))
+        """The topics, each of two partitions; those of the store hold what the codec writes (`Site.tell`)."""
+        insights, events, status = (
+            Feed(RowSource(self, topic.name), decode_rows) for topic in (MATCH_INSIGHTS, MATCH_EVENTS, PIPELINE_STATUS)
+        )
+        topics = (STORE_METRICS, STORE_ALERTS, PERSON_SIGHTINGS, CAMERA_FRAMES)
+        store = StoreFeeds(*(Feed(RowSource(self, topic.name), _decoder(topic).decode) for topic in topics))
+        return Feeds(insights, events, status, store)
 
     def check(self) -> None:
         """Raise what the broker's absence raises."""
@@ -259,9 +291,10 @@ class RowReader:
 class Site:
     """A gateway over topics in memory, which can go away and come back at the same address. A context manager."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, store: StoreFiles | None = None, **settings: Any) -> None:
         self.log = RowLog()
         self.port = 0
+        self._store = store
         self._settings = {"history_s": 1e12} | settings
         self.start()
 
@@ -279,7 +312,8 @@ class Site:
             self.port = int(address.rsplit(":", 1)[1])
             listening.set()
 
-        self._gateway = Gateway(self.log.feeds(), GatewaySettings(port=self.port, **self._settings), on_listening)
+        settings = GatewaySettings(port=self.port, **self._settings)
+        self._gateway = Gateway(self.log.feeds(), settings, on_listening, self._store)
         self._thread = threading.Thread(target=self._gateway.serve)
         self._thread.start()
         if not listening.wait(_START_S):
@@ -295,6 +329,10 @@ class Site:
     def url(self, path: str) -> str:
         """The address of a page."""
         return f"http://127.0.0.1:{self.port}{path}"
+
+    def tell(self, topic: Topic, *rows: Row, partition: int = 0) -> None:
+        """Rows of a topic of the store."""
+        self.log.append(topic.name, *encoded(topic, rows), partition=partition)
 
     def say(self, frame: int, logit: float, match_id: str = "m1", **changed: Any) -> None:
         """One answer: gold gives three quarters of the logit, towers the rest."""

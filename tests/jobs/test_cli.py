@@ -29,22 +29,13 @@ from streaming.transport import Fenced, TransportUnavailable
 
 Run = Callable[..., tuple[int, str, str]]
 
-COMMANDS = [
-    ["demo"], ["run"], ["gateway"], ["replay"], ["soak"], ["train"], ["retrain"], ["config"], ["version"],
-    ["kafka", "start"], ["kafka", "stop"], ["kafka", "status"],
-    ["camera", "add"], ["camera", "ls"], ["camera", "rm"], ["camera", "run"], ["camera", "detector"],
-    ["people", "erase"], ["people", "erasures"], ["people", "expire"], ["audit"],
-    ["topics", "create"], ["topics", "ls"], ["topics", "acls"],
-    ["dlq", "ls"], ["dlq", "show"], ["dlq", "replay"], ["dlq", "skip"], ["dlq", "export"],
-    ["tokens", "create"], ["tokens", "ls"], ["tokens", "revoke"],
-    ["schedule", "ls"], ["schedule", "next"], ["schedule", "run"], ["schedule", "trigger"], ["schedule", "history"],
-    ["schedule", "manifests"],
-    ["models", "ls"], ["models", "show"], ["models", "diff"], ["models", "promote"], ["models", "rollback"],
-    ["models", "gc"], ["models", "gate"], ["models", "shadow"], ["evaluate", "win"], ["evaluate", "reid"],
-    ["evaluate", "aifl"], ["evaluate", "reproduce"], ["dataset", "build"], ["dataset", "show"], ["runs", "ls"],
-    ["runs", "show"], ["evaluate", "sessions"],
-    ["runs", "compare"],
-]  # fmt: skip
+
+def leaves(command: Any, path: list[str]) -> list[list[str]]:
+    inner = getattr(command, "commands", None)
+    return [path] if inner is None else [leaf for name in inner for leaf in leaves(inner[name], [*path, name])]
+
+
+COMMANDS = leaves(typer.main.get_command(cli.app), [])
 
 
 @pytest.fixture
@@ -62,19 +53,10 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     return sightline
 
 
-def leaves(command: Any, path: list[str]) -> list[list[str]]:
-    inner = getattr(command, "commands", None)
-    return [path] if inner is None else [leaf for name in inner for leaf in leaves(inner[name], [*path, name])]
-
-
-def test_every_command_is_listed_here() -> None:
-    assert sorted(leaves(typer.main.get_command(cli.app), [])) == sorted(COMMANDS)
-
-
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_an_example(run: Run, command: list[str]) -> None:
     code, out, _ = run(*command, "--help")
-    assert code == Exit.OK
+    assert command and code == Exit.OK
     assert f"Example: sightline {' '.join(command)}" in " ".join(out.split())
 
 
@@ -127,6 +109,8 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["topics", "acls", "win-prediction", "--principal", "run=me"], "--principal run=me: write User:NAME"),
         (["topics", "acls", "win-prediction", "--json", "--shell"], "--shell and --json"),
         (["run", "win-prediction", "--brokers", "nonsense"], "kafka.bootstrap_servers: 'nonsense' is not HOST:PORT"),
+        (["alerts", "forward"], "sightline kafka start"),
+        (["alerts", "forward", "--url", "ftp://x"], "alerts.url: must be http://… or https://…"),
         (["demo", "--any-map"], "--any-map is about --replay PATH"),
         (["config", "--set", "pipeline.group=mine"], "--set pipeline.group: no such setting"),
         (["train", "win-tsst", "--data", "x"], "no recipe 'win-tsst'; there are: as-gan, as-gan-full, reid-aifl, "),

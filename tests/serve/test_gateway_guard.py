@@ -72,7 +72,11 @@ def all_routes() -> Iterator[tuple[str, str]]:
     app = create_app(ready_board(GatewaySettings()), Hub(1), GatewaySettings())
     for route in app.routes:
         if isinstance(route, APIRoute):
-            path = re.sub(r"\{match_id:path\}", "LCK%2F1", route.path).replace("{name}", "a.js")
+            path = (
+                re.sub(r"\{match_id:path\}", "LCK%2F1", route.path)
+                .replace("{name}", "a.js")
+                .replace("{camera}", "door")
+            )
             yield from ((method, path) for method in route.methods)
 
 
@@ -81,6 +85,11 @@ NEEDS = {
         ("/", "/matches", "/matches/LCK%2F1", "/overlay/LCK%2F1", "/api/matches", "/api/matches/LCK%2F1",
          "/api/matches/LCK%2F1/events", "/api/stream"), "matches:read",
     ),
+    **dict.fromkeys(
+        ("/store", "/api/v1/store", "/api/v1/store/events", "/api/v1/store/counts", "/api/v1/store/heat",
+         "/api/v1/store/flows", "/api/v1/store/cameras/door/frame"), "stores:read",
+    ),
+    "/api/v1/store/plan": "stores:read",  # to change it takes stores:admin: tests/serve/test_gateway_store.py
     **dict.fromkeys(("/ops", "/api/ops", "/api/ops/stream", "/metrics"), "ops:read"),
     **dict.fromkeys(("/docs", "/api/openapi.json", "/a.js"), "any token"),
     **dict.fromkeys(("/livez", "/healthz", "/assets/a.js"), "none"),
@@ -108,6 +117,13 @@ async def test_each_route_opens_to_its_scope_alone(settings, tokens, path) -> No
             if path.startswith(("/api", "/metrics")):
                 assert without.headers["www-authenticate"] == "Bearer"
             assert "no valid token" in without.json()["detail"]
+
+
+async def test_a_token_that_holds_nothing_is_kept_in_no_cookie(settings, tokens) -> None:
+    async with gateway(settings) as client:
+        for token in ("%C4%80", "nonsense", tokens["over"]):
+            answer = await client.get(f"/assets/a.js?token={token}")
+            assert answer.status_code == 200 and "set-cookie" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/api/matches/LCK%2F1/events", "/api/stream", "/api/ops/stream"])

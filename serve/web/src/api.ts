@@ -1,25 +1,43 @@
 /** The gateway's REST answers and the addresses of its streams. */
 
 import { writtenId } from "./address.ts";
-import type { MatchDetail, MatchList, Ops } from "./contract.ts";
+import type {
+  Counts,
+  Flows,
+  HeatMap,
+  MatchDetail,
+  MatchList,
+  Ops,
+  PlanTable,
+  StoredPlan,
+  StoreState,
+} from "./contract.ts";
 
 /** The gateway answered, but not with what was asked for. `status` is the HTTP status. */
 export class Refused extends Error {
   readonly status: number;
+  /** Name of the shape of a plan that the refusal is about. */
+  readonly thing: string | null;
 
-  constructor(status: number, detail: string) {
+  constructor(status: number, detail: string, thing: string | null = null) {
     super(detail);
     this.status = status;
+    this.thing = thing;
   }
 }
 
-async function get<T>(path: string): Promise<T> {
-  const response = await fetch(path, { headers: { accept: "application/json" } });
-  if (!response.ok) {
-    const problem = (await response.json().catch(() => ({}))) as { detail?: unknown };
-    throw new Refused(response.status, typeof problem.detail === "string" ? problem.detail : response.statusText);
-  }
+const get = <T>(path: string): Promise<T> => ask<T>(path, { headers: { accept: "application/json" } });
+
+async function ask<T>(path: string, how: RequestInit): Promise<T> {
+  const response = await fetch(path, how);
+  if (!response.ok) throw await refusal(response);
   return (await response.json()) as T;
+}
+
+async function refusal(response: Response): Promise<Refused> {
+  const problem = (await response.json().catch(() => ({}))) as { detail?: unknown; thing?: unknown };
+  const detail = typeof problem.detail === "string" ? problem.detail : response.statusText;
+  return new Refused(response.status, detail, typeof problem.thing === "string" ? problem.thing : null);
 }
 
 export const fetchMatches = (): Promise<MatchList> => get("/api/matches");
@@ -33,3 +51,31 @@ export const fetchInterface = <T>(): Promise<T> => get(OPENAPI);
 export const WALL_STREAM = "/api/stream";
 export const OPS_STREAM = "/api/ops/stream";
 export const matchStream = (id: string): string => `/api/matches/${writtenId(id)}/events`;
+
+const STORE = "/api/v1/store";
+export const STORE_STREAM = `${STORE}/events`;
+export const fetchStore = (): Promise<StoreState> => get(STORE);
+export const fetchHeat = (minutes: number): Promise<HeatMap> => get(`${STORE}/heat?minutes=${minutes}`);
+export const fetchFlows = (minutes: number): Promise<Flows> => get(`${STORE}/flows?minutes=${minutes}`);
+export const fetchCounts = (zone: string, since_ms: number, step_s: number): Promise<Counts> =>
+  get(`${STORE}/counts?zone=${encodeURIComponent(zone)}&since_ms=${since_ms}&step_s=${step_s}`);
+export const fetchPlan = (): Promise<StoredPlan> => get(`${STORE}/plan`);
+
+/** Replaces the plan, unless somebody else has since this version was read: then it is refused with 412. */
+export const putPlan = (plan: PlanTable, etag: string): Promise<StoredPlan> =>
+  ask(`${STORE}/plan`, {
+    method: "PUT",
+    headers: { "content-type": "application/json", "if-match": `"${etag}"` },
+    body: JSON.stringify(plan),
+  });
+
+/** The newest frame of a camera taken after a moment; null where there is none yet. */
+export async function fetchFrame(
+  camera: string,
+  after_ms: number,
+): Promise<{ captured_ms: number; jpeg: Blob } | null> {
+  const response = await fetch(`${STORE}/cameras/${encodeURIComponent(camera)}/frame?after_ms=${after_ms}`);
+  if (!response.ok) throw await refusal(response);
+  if (response.status === 204) return null;
+  return { captured_ms: Number(response.headers.get("sightline-captured-ms")), jpeg: await response.blob() };
+}

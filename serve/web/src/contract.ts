@@ -211,3 +211,161 @@ export interface Ops {
     bad_records: number;
   };
 }
+
+/* The store: `serve/gateway/store/schemas.py`. Places are metres on the plan, boxes are pixels of the camera. */
+
+export interface SeenPerson {
+  track_id: number;
+  person_id: string | null;
+  link_score: number | null;
+  box: [x0: number, y0: number, x1: number, y1: number];
+  feet: [x: number, y: number] | null;
+}
+
+export interface CameraView {
+  camera_id: string;
+  captured_ms: number;
+  frame: number;
+  heard_ms: number;
+  covered: boolean;
+  people: SeenPerson[];
+}
+
+export interface People {
+  time_ms: number;
+  cameras: CameraView[];
+}
+
+export interface Metric {
+  id: string;
+  zone_id: string;
+  kind: string;
+  window_start_ms: number;
+  window_end_ms: number;
+  revision: number;
+  people: number;
+  occupancy_mean: number;
+  occupancy_max: number;
+  occupancy_end: number;
+  entered: number;
+  left: number;
+  dwell_mean_s: number | null;
+  dwell_max_s: number | null;
+  longest_s: number | null;
+  crossed_in: number;
+  crossed_out: number;
+  labels: string[];
+  counts: number[];
+}
+
+export interface AlertEntry {
+  id: string;
+  zone_id: string;
+  rule: string;
+  kind: string;
+  state: string;
+  subject: string;
+  event_time_ms: number;
+  value: number;
+  limit: number;
+}
+
+export interface Trust {
+  time_ms: number;
+  state: State;
+  delay_s: number;
+  causes: Cause[];
+  broker: BrokerState;
+  embedding: string;
+  plan_etag: string;
+  stale: string[];
+}
+
+export interface StoreCamera {
+  name: string;
+  size: [width: number, height: number] | null;
+  shown: boolean;
+  why_not: string;
+  purpose: string;
+  retention_days: number | null;
+}
+
+export interface StoreState extends Trust {
+  last_id: string;
+  origin: string;
+  visits_today: number;
+  today_since_ms: number;
+  places: Metric[];
+  views: CameraView[];
+  cameras: StoreCamera[];
+  alerts: AlertEntry[];
+}
+
+export interface CountPoint {
+  time_ms: number;
+  occupancy_mean: number;
+  occupancy_max: number;
+  entered: number;
+  left: number;
+  crossed_in: number;
+  crossed_out: number;
+  corrected: boolean;
+}
+
+export interface Counts {
+  zone_id: string;
+  kind: string;
+  step_s: number;
+  points: CountPoint[];
+}
+
+export interface HeatMap {
+  since_ms: number;
+  until_ms: number;
+  width_m: number;
+  depth_m: number;
+  cell_m: number;
+  columns: number;
+  cells: number[];
+  seconds: number[];
+}
+
+export interface Flows {
+  since_ms: number;
+  until_ms: number;
+  visits: number;
+  paths: { zones: string[]; visits: number }[];
+  flows: { origin: string; target: string; visits: number }[];
+}
+
+export type Place = [x: number, y: number];
+
+export interface PlanZone {
+  name: string;
+  polygon: Place[];
+  kind?: string;
+  camera?: string;
+  min_stay_s?: number;
+}
+
+export interface PlanLine {
+  name: string;
+  start: Place;
+  end: Place;
+  band?: number;
+  camera?: string;
+}
+
+/** The parts of a plan that the page draws; whatever else it holds goes back as it came. */
+export interface PlanTable {
+  floor?: { width_m: number; depth_m: number; cell_m?: number };
+  zone?: PlanZone[];
+  line?: PlanLine[];
+  [other: string]: unknown;
+}
+
+export interface StoredPlan {
+  etag: string;
+  saved_ms: number;
+  plan: PlanTable;
+}

@@ -9,6 +9,7 @@ const ROUTES: [name: string, path: RegExp, load: () => Promise<{ page: (root: HT
   ["wall", /^\/$/, () => import("./pages/wall.ts")],
   ["match", /^\/matches\/(.+)$/, () => import("./pages/match.ts")],
   ["overlay", /^\/overlay\/(.+)$/, () => import("./pages/overlay.ts")],
+  ["store", /^\/store\/?$/, () => import("./pages/store.ts")],
   ["ops", /^\/ops\/?$/, () => import("./pages/ops.ts")],
   ["docs", /^\/docs\/?$/, () => import("./pages/docs.ts")],
 ];

@@ -26,7 +26,7 @@ export function history({ host, names, label }: Options): History {
     {
       width: Math.max(host.clientWidth, 120),
       height: Math.max(host.clientHeight, 80),
-      padding: [10, 12, 0, 0],
+      padding: [10, 24, 0, 0],
       legend: { show: false },
       cursor: { show: false },
       scales: { y: { range: (_, __, high) => [0, Math.max(1, (high ?? 0) * 1.15)] } },
@@ -49,7 +49,7 @@ export function history({ host, names, label }: Options): History {
           stroke: () => colours.muted,
           grid: { stroke: () => colours.line, width: 1 },
           ticks: { show: false },
-          space: 44,
+          space: (_, __, ___, ____, height) => Math.max(44, height / 2.5), // three lines at most
           values: (_, splits) => splits.map(label),
         },
       ],

@@ -1,0 +1,103 @@
+"""Frames of cameras: heads are gone from what is shown, and nothing is shown of which it is not known who is in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+import simplejpeg
+
+from serve.gateway.store.service import StoreFiles
+from serve.gateway.testing import Site
+from streaming.features.jpeg import decode_jpeg
+from streaming.topics import CAMERA_FRAMES, PERSON_SIGHTINGS
+from tests.store_site import configured, write
+from tests.waiting import wait_until
+
+WIDTH, HEIGHT = 160, 120
+BOX = (40.0, 20.0, 80.0, 110.0)
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    """(H, W, 3), smooth enough that JPEG keeps it, and detailed enough that a blur shows."""
+    random = np.random.default_rng(seed).integers(0, 255, (HEIGHT // 4, WIDTH // 4, 3), np.uint8)
+    return np.asarray(cv2.resize(random, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST))
+
+
+def jpeg_of(image: np.ndarray) -> bytes:
+    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), 95)
+
+
+class Lab:
+    """A gateway, and one camera whose frames and sightings are told by hand."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def frame(self, captured_ms: int, jpeg: bytes | None = None) -> None:
+        jpeg = jpeg_of(picture()) if jpeg is None else jpeg
+        row = {
+            "camera_id": "cam-01",
+            "captured_ms": captured_ms,
+            "frame": captured_ms,
+            "width": WIDTH,
+            "height": HEIGHT,
+        }
+        self.site.tell(CAMERA_FRAMES, row | {"jpeg": jpeg})
+
+    def sighting(self, captured_ms: int) -> None:
+        box = dict(zip(("x0_px", "y0_px", "x1_px", "y1_px"), BOX, strict=True))
+        row = {"camera_id": "cam-01", "captured_ms": captured_ms, "frame": captured_ms, "track_id": 1, **box}
+        self.site.tell(PERSON_SIGHTINGS, row)
+
+    def ask(self, camera: str = "cam-01", after_ms: int = 0) -> httpx.Response:
+        url = self.site.url(f"/api/v1/store/cameras/{camera}/frame")
+        return httpx.get(url, params={"after_ms": after_ms}, timeout=30)
+
+
+@pytest.fixture
+def lab(tmp_path: Path):
+    files = StoreFiles(write(tmp_path), lambda: configured(["cam-01"]))
+    with Site(files, audit=tmp_path / "audit.jsonl", show_frames=True) as site:
+        yield Lab(site)
+
+
+def test_a_frame_is_shown_once_it_is_known_who_is_in_it_and_each_look_is_written_down(lab: Lab, tmp_path: Path) -> None:
+    lab.frame(1_000)
+    assert lab.ask().status_code == 204
+    lab.sighting(1_000)
+    lab.frame(2_000)  # nobody knows yet who is in this one
+    wait_until(lambda: lab.ask().status_code == 200)
+    shown = lab.ask()
+    assert shown.headers["sightline-captured-ms"] == "1000" and shown.headers["cache-control"] == "no-store"
+    image = decode_jpeg(shown.content).astype(int)
+    assert np.abs(image[25:40, 45:75] - picture()[25:40, 45:75].astype(int)).mean() > 20
+    assert lab.ask(after_ms=1_000).status_code == 204
+    lab.sighting(2_000)
+    wait_until(lambda: lab.ask(after_ms=1_000).headers.get("sightline-captured-ms") == "2000")
+    looks = [json.loads(line)["what"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert looks == ["camera cam-01"]
+
+
+def test_a_frame_that_cannot_be_decoded_shows_nothing_and_the_next_is_shown(lab: Lab) -> None:
+    lab.sighting(1_000)
+    lab.frame(1_000, b"no picture at all")
+    assert lab.ask().status_code == 204
+    lab.sighting(2_000)
+    lab.frame(2_000)
+    wait_until(lambda: lab.ask().headers.get("sightline-captured-ms") == "2000")
+
+
+def test_a_camera_without_a_purpose_is_not_looked_at(lab: Lab, tmp_path: Path) -> None:
+    refused = lab.ask("cam-02")
+    assert refused.status_code == 403 and "no purpose and retention" in refused.json()["detail"]
+    state = httpx.get(lab.site.url("/api/v1/store")).json()
+    assert [(camera["name"], camera["shown"], camera["purpose"]) for camera in state["cameras"]] == [
+        ("cam-01", True, "count visitors"),
+        ("cam-02", False, ""),
+    ]
+    assert "camera cam-02" not in (tmp_path / "audit.jsonl").read_text()

@@ -23,7 +23,6 @@ class GatewaySettings(BaseModel):
     tokens: Path | None = Field(None, description="File of `sightline tokens`; without one, all is open.")
     audit: Path | None = Field(None, description="Who looked at people: JSON lines; default: audit.jsonl here.")
     open: bool = Field(False, description="Without tokens, answer to others than this machine all the same.")
-    audit: Path | None = Field(None, description="Who looked at people: JSON lines; default: audit.jsonl here.")
     tls_cert: Path | None = Field(None, description="Certificate and chain, PEM; with tls_key: https.")
     tls_key: Path | None = Field(None, description="Its key, PEM, not encrypted.")
     cors_origins: str | None = Field(None, description="Pages from elsewhere that may ask: https://a.example,https://…")

@@ -56,7 +56,9 @@ def figures(shown: pl.DataFrame, *, alpha: float = 0.05, scale: float = 0.02) ->
                 answers=len(clicked),
                 clicks=int(clicked.sum()),
                 shown=policy_value(clicked, propensity, propensity) if enough else None,
-                ranking=policy_value(clicked, propensity, (propensity > _RANKED) * 1.0) if enough else None,
+                ranking=policy_value(clicked, propensity, (propensity > _RANKED).astype(np.float64))
+                if enough
+                else None,
                 against_first=compare(first[str(experiment)], tally, alpha=alpha, scale=scale)
                 if str(experiment) in first
                 else None,

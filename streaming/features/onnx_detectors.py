@@ -6,7 +6,10 @@ A file says what its network computes, not how its input is made or its output m
 
     NANODET  what `nanodet_onnx` makes: any size, probability and distances of each place
     YOLOX    as YOLOX exports itself, not decoded: (1, N, 5 + classes) of centre, log size, objectness, classes
-    DETR     as RF-DETR, RT-DETR and D-FINE do: boxes (1, Q, 4) of centre and size, 0 to 1, and class logits (1, Q, C)
+    DETR     boxes (1, Q, 4) of centre and size, 0 to 1, and logits (1, Q, C) of classes of which each has a sigmoid
+
+Deformable attention, as in RF-DETR, RT-DETR and D-FINE, needs the operator GridSample, which OpenCV 4 does not have:
+such a file is refused, and the operator named.
 """
 
 from __future__ import annotations

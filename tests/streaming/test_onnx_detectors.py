@@ -181,6 +181,15 @@ def test_a_file_that_is_none_is_named(files: dict[str, Path], tmp_path: Path) ->
         OnnxPersonDetector(tmp_path / "text.onnx", YOLOX)([picture])
 
 
+def test_an_operator_that_opencv_does_not_have_is_named(tmp_path: Path) -> None:
+    constants = {"where": np.zeros((1, 4, 4, 2), np.float32)}
+    deformable = [Node("GridSample", ["images", "where"], "out", {"mode": "bilinear"})]
+    path = tmp_path / "deformable.onnx"
+    path.write_bytes(onnx_file(deformable, constants, {"images": (1, 3, None, None)}, ["out"]))
+    with pytest.raises(BadDetector, match=r"deformable\.onnx: OpenCV cannot run it: .*GridSample"):
+        OnnxPersonDetector(path, replace(DETR, side_px=SIDE))([white_at(0, 0)])
+
+
 @pytest.mark.parametrize(("name", "layout"), [("detr", YOLOX), ("yolox", DETR), ("detr", NANODET), ("nanodet", DETR)])
 def test_a_file_of_another_layout_is_named(files: dict[str, Path], name: str, layout: Any) -> None:
     with pytest.raises(BadDetector, match=rf"{name}\.onnx: .*layout"):

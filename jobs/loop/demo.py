@@ -54,7 +54,7 @@ class LoopOptions:
 
     title: str = "hok"  # the shortest matches
     gold: float = 0.2  # of the second patch: see `streaming.simulators.titles.Patch`
-    seed: int = 7
+    seed: int = 11  # not that of the matches which the weights that ship were trained on
     on_air: int = 160  # matches at a time
     time_lapse: float = 120.0
     matches: int = 200  # to judge on, at each of the stages and by the gate

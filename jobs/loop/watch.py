@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import polars as pl
 
 from jobs.loop.story import ANSWER_SCHEMA, Seen, Step, Story
 from jobs.schedule.book import FILE, Book
+from jobs.schedule.runs import Run
 from jobs.schedule.sensors import KafkaSensors
 from models.store import SHIPPED, ModelStore
 from streaming.codec import Decoder, PackagedRegistry, load_schema
@@ -81,6 +82,7 @@ class Watch:
         self._tell, self._patience_s = tell, patience_s
         self._sensors = KafkaSensors(kafka, PackagedRegistry, (), alarms=True)
         self._store = ModelStore(home / "models", SHIPPED)
+        self._ended: set[str] = set()  # runs whose end was told
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="story", daemon=True)
         self.why = ""
@@ -107,7 +109,9 @@ class Watch:
             while not self._over.wait(_LOOK_S):
                 book = book or self._book()
                 with suppress(ConnectionError, LookupError):  # not there for a moment, or not yet
-                    for step in self._story.look(self._seen(book), time.monotonic()):
+                    seen = self._seen(book)
+                    self._tell_ended(seen.runs)
+                    for step in self._story.look(seen, time.monotonic()):
                         self._tell(step)
                         deadline_s = time.monotonic() + self._patience_s
                 if self._story.waits_for and time.monotonic() > deadline_s:
@@ -118,6 +122,13 @@ class Watch:
         finally:
             if book is not None:
                 book.close()
+
+    def _tell_ended(self, runs: Sequence[Run]) -> None:
+        """A refusal is no step of the story, but whoever watches should know why it takes another run."""
+        for run in runs:
+            if not run.state.is_open and run.run_id not in self._ended:
+                self._ended.add(run.run_id)
+                self._tell(Step("job", time.monotonic(), f"{run.run_id} {run.state}: {run.reason}"))
 
     def _seen(self, book: Book | None) -> Seen:
         name = f"tsstn-{self._story.cast.title}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from models.session_encoder import SessionEncoder, known
@@ -45,6 +46,7 @@ class GRU4Rec(SessionEncoder):
     def __init__(self, config: GRU4RecConfig) -> None:
         super().__init__()
         self.config, self.items, self.dim = config, config.items, config.dim
+        self._inputs: Tensor | None = None
         self.embedding = nn.Embedding(config.items, config.dim)
         self.bias = nn.Embedding(config.items, 1)
         self.cell = nn.GRUCell(config.dim, config.dim)
@@ -63,9 +65,10 @@ class GRU4Rec(SessionEncoder):
         inputs = self._gate_inputs(clicks.where(there, 0))
         state = inputs.new_zeros(len(clicks), self.dim)
         found = []
+        stepped = there.any(dim=0).tolist()  # a step at which nobody clicks moves no state
         for at in range(clicks.shape[1]):
-            moved = self._moved(inputs[:, at], state)
-            state = torch.where(there[:, at, None], moved, state)
+            if stepped[at]:
+                state = torch.where(there[:, at, None], self._moved(inputs[:, at], state), state)
             found.append(state)
         stacked: Tensor = self.drop_state(torch.stack(found, dim=1))
         return stacked
@@ -79,19 +82,27 @@ class GRU4Rec(SessionEncoder):
         return found
 
     def input_table(self) -> Tensor:
-        """Gate inputs (I, 3D) of all items, in evaluation."""
-        found: Tensor = torch.nn.functional.linear(self.embedding.weight, self.cell.weight_ih, self.cell.bias_ih)
-        return found
+        """Gate inputs (I, 3D) of all items, in evaluation, made once."""
+        if self._inputs is None:
+            with torch.no_grad():
+                self._inputs = F.linear(self.embedding.weight, self.cell.weight_ih, self.cell.bias_ih)
+        return self._inputs
+
+    def train(self, mode: bool = True) -> GRU4Rec:
+        """As torch has it; what was made for evaluation is gone."""
+        self._inputs = None
+        super().train(mode)
+        return self
 
     def _gate_inputs(self, items: Tensor) -> Tensor:
         if self.training:
             inputs = self.drop_input(self.embedding(items))
-            return torch.nn.functional.linear(inputs, self.cell.weight_ih, self.cell.bias_ih)
+            return F.linear(inputs, self.cell.weight_ih, self.cell.bias_ih)
         return self.input_table()[items]
 
     def _moved(self, inputs: Tensor, state: Tensor) -> Tensor:
         """The cell's equations, with its input product done."""
-        recurrent = torch.nn.functional.linear(state, self.cell.weight_hh, self.cell.bias_hh)
+        recurrent = F.linear(state, self.cell.weight_hh, self.cell.bias_hh)
         (r, z, n), (hr, hz, hn) = inputs.chunk(3, dim=1), recurrent.chunk(3, dim=1)
         update = torch.sigmoid(z + hz)
         return (1 - update) * torch.tanh(n + torch.sigmoid(r + hr) * hn) + update * state

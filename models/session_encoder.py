@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 NO_ITEM = -1
 """Before the first click of a session that is shorter than its row; anything outside 0 … items - 1 counts as that."""
+
+
+class Tables(NamedTuple):
+    """What a score needs of each item."""
+
+    vectors: Tensor  # (I, D)
+    biases: Tensor  # (I,)
 
 
 class SessionEncoder(nn.Module, ABC):
@@ -23,6 +31,7 @@ class SessionEncoder(nn.Module, ABC):
     items: int
     dim: int
     sharpness: float = 1.0
+    _tables: Tables | None = None
 
     @abstractmethod
     def states(self, clicks: Tensor) -> Tensor:
@@ -43,6 +52,19 @@ class SessionEncoder(nn.Module, ABC):
     def encode(self, clicks: Tensor) -> Tensor:
         """State after the last click, (B, D), of sessions (B, L)."""
         return self.states(clicks)[:, -1]
+
+    def tables(self) -> Tables:
+        """Of all items, made once for evaluation and kept until the encoder is trained again."""
+        if self._tables is None:
+            with torch.no_grad():
+                every = torch.arange(self.items, device=next(self.parameters()).device)
+                self._tables = Tables(self.item_vectors(every), self.item_biases(every))
+        return self._tables
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch has it; what was made for evaluation is gone."""
+        self._tables = None
+        return super().train(mode)
 
     def scores(self, clicks: Tensor) -> Tensor:
         """Scores (B, I) of all items after the last click of sessions (B, L)."""

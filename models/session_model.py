@@ -163,18 +163,22 @@ class SessionModel(nn.Module):
 
     def encoder_probabilities(self, clicks: Ints) -> npt.NDArray[np.float32]:
         """The encoder's part (Q, I), computed in padded pieces of one size; the model is left in evaluation mode."""
-        self.eval()
+        if self.training:
+            self.eval()
         if not len(clicks):
             return np.empty((0, self.items), np.float32)
-        rows = padded(torch.from_numpy(self._trimmed(clicks)), NO_ITEM)
-        every = torch.arange(self.items)
+        clicks = self._trimmed(clicks)
+        # Short sessions share pieces with short ones, and their steps; no row's answer depends on its piece.
+        order = np.argsort((clicks != NO_ITEM).argmax(axis=1), kind="stable")
+        rows = padded(torch.from_numpy(clicks[order]), NO_ITEM)
+        vectors, biases = self.encoder.tables()
         with torch.inference_mode():
-            vectors, biases = self.encoder.item_vectors(every), self.encoder.item_biases(every)
             pieces = [
                 ((self.encoder.encode(piece) @ vectors.T + biases) * self.encoder.sharpness).softmax(dim=1)
                 for piece in torch.split(rows, PIECE)
             ]
-        found: npt.NDArray[np.float32] = torch.cat(pieces)[: len(clicks)].numpy()
+        found = np.empty((len(clicks), self.items), np.float32)
+        found[order] = torch.cat(pieces)[: len(clicks)].numpy()
         return found
 
     def _trimmed(self, clicks: Ints) -> Ints:

@@ -83,6 +83,7 @@ class TwoTower(SessionEncoder):
         """
         if len(content) != self.items:
             raise ValueError(f"content of {len(content)} items, and there are {self.items}")
+        self._tables = None
         self.words.fill_(self.config.buckets)
         for item, words in enumerate(content):
             numbers = [word_bucket(word, self.config.buckets) for word in words[:WORDS_OF_AN_ITEM]]

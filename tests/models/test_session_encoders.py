@@ -116,3 +116,17 @@ def test_sizes_that_make_no_sense_are_refused(make: object, wanted: str) -> None
     assert callable(make)
     with pytest.raises(ValueError, match=wanted):
         make()
+
+
+def test_what_was_made_for_evaluation_does_not_outlive_training(encoder: SessionEncoder) -> None:
+    clicks = torch.tensor([[2, 1, 4]])
+    before = encoder.encode(clicks) @ encoder.tables().vectors.T + encoder.tables().biases
+    torch.testing.assert_close(before, encoder.scores(clicks))
+    encoder.train()
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            weight.add_(torch.randn_like(weight))
+    encoder.eval()
+    after = encoder.encode(clicks) @ encoder.tables().vectors.T + encoder.tables().biases
+    torch.testing.assert_close(after, encoder.scores(clicks))
+    assert not torch.allclose(before, after)

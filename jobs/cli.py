@@ -29,6 +29,7 @@ from jobs.commands import (
     runs,
     schedule,
     shadow,
+    shop,
     soak,
     tokens,
     train,
@@ -59,6 +60,7 @@ app.add_typer(camera.camera, name="camera")
 app.add_typer(people.people, name="people")
 app.command()(audit.audit)
 app.add_typer(alerts.alerts, name="alerts")
+app.add_typer(shop.shop, name="shop")
 app.add_typer(tokens.tokens, name="tokens")
 app.add_typer(kafka.kafka, name="kafka")
 kafka.topics.command()(acls.acls)

@@ -86,15 +86,17 @@ def topic_options(topic: Topic) -> dict[str, str]:
     }
 
 
-def read_all(settings: KafkaSettings, topic: str, *, stalled_after_s: float = _STALLED_AFTER_S) -> dict[int, Records]:
-    """Every committed record of the topic from its beginning to its end as of now, by partition, in log order: all of
-    it is held in memory.
+def read_all(
+    settings: KafkaSettings, topic: str, *, since_ms: int | None = None, stalled_after_s: float = _STALLED_AFTER_S
+) -> dict[int, Records]:
+    """Every committed record of the topic from its beginning, or from this time on, to its end as of now, by partition,
+    in log order: all of it is held in memory.
 
     Raises:
         LookupError: there is no such topic.
         TransportUnavailable: the cluster is away, or nothing more came for `stalled_after_s`.
     """
-    start, end = _bounds(settings, topic)
+    start, end = _bounds(settings, topic, since_ms)
     pieces: dict[int, list[Records]] = {partition: [] for partition in start}
     for wanted, records in _drain(settings, topic, start, end, stalled_after_s):
         pieces[wanted.partition].append(records)
@@ -114,10 +116,11 @@ def read_changelog(settings: KafkaSettings, pipeline: str, owners: Collection[in
     return Lanes(len(start), pieces)
 
 
-def _bounds(settings: KafkaSettings, topic: str) -> tuple[dict[int, int], dict[int, int]]:
+def _bounds(settings: KafkaSettings, topic: str, since_ms: int | None = None) -> tuple[dict[int, int], dict[int, int]]:
     source = KafkaSource(settings, topic, group="")
     try:
-        start, end = source.beginning_offsets(), source.end_offsets()
+        end = source.end_offsets()
+        start = source.beginning_offsets() if since_ms is None else source.offsets_at(since_ms)
         return dict(sorted(start.items())), end
     finally:
         source.close()

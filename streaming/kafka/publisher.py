@@ -44,15 +44,23 @@ class Publisher:
         self.acknowledged = 0
         self.failed = 0
 
-    def send(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes], timestamp_ms: int | None = None) -> None:
-        """Queue records; delivery is reported in `acknowledged` and `failed`."""
+    def send(
+        self,
+        topic: str,
+        keys: Sequence[bytes],
+        values: Sequence[bytes],
+        timestamp_ms: int | None = None,
+        partition: int | None = None,
+    ) -> None:
+        """Queue records, where their keys belong or in this partition; delivery is reported in `acknowledged` and
+        `failed`."""
         producer = self._connected()
         if producer is None:
             self._count(failed=len(values))
             return
         for queued, (key, value) in enumerate(zip(keys, values, strict=True)):
             try:
-                future = producer.send(topic, key=key, value=value, timestamp_ms=timestamp_ms)
+                future = producer.send(topic, key=key, value=value, timestamp_ms=timestamp_ms, partition=partition)
             except KafkaTimeoutError:  # no metadata: the next record would wait as long
                 self._count(failed=len(values) - queued)
                 return

@@ -27,10 +27,11 @@ import polars as pl
 
 from jobs.demo import Demo, DemoFailed, DemoOptions, Say, free_port, write_report
 from jobs.demo_home import demo_home
+from jobs.errors import UsageProblem
 from jobs.loop.report import report_of
 from jobs.loop.story import Cast, Step, Story
 from jobs.loop.watch import Answers, Watch
-from jobs.ray_session import ENVIRONMENT
+from jobs.ray_session import ENVIRONMENT, ROOT
 from jobs.schedule.definition import Schedule
 from jobs.signals import signals_set
 from models.store import SHIPPED, ModelStore
@@ -67,9 +68,12 @@ def run_loop(options: LoopOptions, settings: Settings, say: Say) -> dict[str, An
     """Run the scenario to its end; the report, with `passed`.
 
     Raises:
+        UsageProblem: not started in the folder of Sightline.
         BrokerError: the embedded broker does not start.
-        DemoFailed: a part ended by itself.
+        DemoFailed: a part ended by itself, or it was stopped before there was anything to tell.
     """
+    if Path.cwd() != ROOT:
+        raise UsageProblem(f"--loop sends the folder of Sightline along with its jobs: start it in {ROOT}")
     began = time.monotonic()
     stopping = threading.Event()
     with ExitStack() as stack:
@@ -131,7 +135,7 @@ class _Loop:
         self._demo.launch(self._own)
         self._demo.child("scheduler", ["jobs.cli", "schedule", "run", "--jobs", self._head.jobs])
         if not self._demo.connect(stopping):
-            return {"passed": False, "why": "stopped before it began"}
+            raise DemoFailed("stopped before it began")
         story = Story(self._cast())
         kafka = self._demo.parts().kafka
         with closing(Answers(kafka)) as answers:
@@ -140,6 +144,8 @@ class _Loop:
                 self._demo.show(self._feed(), stopping, watch.is_over)
             self._demo.drain(_STILL_S)
             answers.wait_still()
+            if not self._sent:
+                raise DemoFailed("stopped before it began")
             return self._report(story, watch.why, answers.frame())
 
     def _own(self, settings: Settings) -> Settings:
@@ -151,10 +157,11 @@ class _Loop:
         )
         schedule = Schedule(command=command, drift="win-prediction", cool_down_s=2.0, time_limit_s=options.patience_s)
         (self._home / "models").mkdir()
+        models = {options.title: f"tsstn-{options.title}@live"}
         update = {
             "home": self._home,
             "schedule": {_SCHEDULE: schedule},
-            "models": settings.models.model_copy(update={"store": str(self._home / "models")}),
+            "models": settings.models.model_copy(update={"store": str(self._home / "models"), "titles": models}),
             "ray": settings.ray.model_copy(update={"address": self._head.address}),
         }
         return settings.model_copy(update=update)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -91,7 +92,7 @@ def report(
     answers = _rows(settings, SESSION_RECOMMENDATIONS, since_ms)
     found = figures(outcomes(answers, _rows(settings, USER_SESSIONS, since_ms)))
     if as_json:
-        emit_json([asdict(arm) for arm in found])
+        emit_json([_finite(asdict(arm)) for arm in found])
         return
     if not found:
         say(f"no answer of the last {since} was shown: impressions name answers on {USER_SESSIONS.name}")
@@ -111,6 +112,18 @@ def _rows(settings: Settings, topic: Topic, since_ms: int) -> pl.DataFrame:
     decoder = Decoder(topic.schema, settings.registry.open())
     parts = read_all(settings.kafka.connection(), topic.name, since_ms=since_ms).values()
     return pl.concat([decoder.decode(records).frame for records in parts])
+
+
+def _finite(figures: dict[str, Any]) -> dict[str, Any]:
+    """The same, with null for what has no bound: JSON knows no infinity."""
+    return {
+        name: _finite(value)
+        if isinstance(value, dict)
+        else None
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for name, value in figures.items()
+    }
 
 
 def _line(arm: ArmFigures) -> tuple[str, ...]:

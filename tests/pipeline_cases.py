@@ -25,9 +25,8 @@ from streaming.simulators import shop
 from streaming.simulators.feed import MatchFeed
 from streaming.simulators.match import simulate
 from streaming.store.rules import parse_rules
-from streaming.store.sightings import SIGHTING_SCHEMA
 from tests.shop_feed import apply, catalogue_of, item_values
-from tests.store_walks import ALERT_RULES, START_MS, plan, watched_rows
+from tests.store_walks import ALERT_RULES, START_MS, as_told, plan, watched_rows
 
 NOW_MS = START_MS
 MATCHES = 5
@@ -83,7 +82,7 @@ def match_events() -> pl.DataFrame:
 
 def sightings() -> pl.DataFrame:
     """A minute of two cameras, one of which falls silent for a while and the other is covered."""
-    return watched_rows().select(SIGHTING_SCHEMA.names())
+    return as_told(watched_rows())
 
 
 def _win_prediction() -> Pipeline:

@@ -15,6 +15,7 @@ from jobs.errors import SettingsError, UsageProblem
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
+    from serve.predictors.reid import ReIDPredictor
     from streaming.cameras.definition import Camera
     from streaming.identities import Appearance
     from streaming.pipeline import Pipeline
@@ -77,15 +78,20 @@ def person_model(settings: Settings) -> PersonModel:
         ModelNotFoundError, BrokenModelError: there is no such model, or it embeds no people.
     """
     from serve.predictors.reid import load_reid_predictor
-    from streaming.identities import Appearance
 
     predictor = load_reid_predictor(settings.models.store_roots, settings.store.embedding)
     info = predictor.info
+    return PersonModel(f"{info.name}@{info.version}", info.dimensions, appearance_of(predictor))
+
+
+def appearance_of(predictor: ReIDPredictor) -> Appearance:
+    """What looks of this network say: as its training measured it, else what is usual."""
+    from streaming.identities import Appearance
+
     figures = predictor.metrics.get("validation")
     known = figures if isinstance(figures, dict) else {}
     fitted = {name: float(known[name]) for name in ("same_cosine", "directions") if name in known}
-    appearance = Appearance(**fitted) if len(fitted) == 2 else Appearance()
-    return PersonModel(f"{info.name}@{info.version}", info.dimensions, appearance)
+    return Appearance(**fitted) if len(fitted) == 2 else Appearance()
 
 
 def sightings_with(embed: Embed, model: PersonModel, settings: Settings) -> Pipeline:

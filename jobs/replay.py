@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.bounds import Bound, parse_bound, require_partitions
 from jobs.errors import UsageProblem
 from jobs.files import draft_of
+from jobs.pipelines import WIN_PREDICTION
 from jobs.ray_session import ray_session
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def replay_pipeline(
     from streaming.pipelines.win_prediction import win_prediction
     from streaming.runners.replay import ReplayRunner, plan
 
+    if name != WIN_PREDICTION:
+        raise UsageProblem(f"replay: {name} cannot be replayed yet; there is: {WIN_PREDICTION}")
     kafka, registry, store = settings.kafka.connection(), settings.registry.open(), settings.models.store
     first, last = parse_bound(begin, "--from"), parse_bound(end, "--to")
     predict = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir())

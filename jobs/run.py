@@ -12,22 +12,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobs.autoscaling import Autoscaler, autoscaled
 from jobs.ray_session import ray_session
 from jobs.signals import signals_set
 from jobs.threads import beside
-from streaming.topics import identity, is_shadow, shadow_of
+from streaming.topics import identity, shadow_of
 
 if TYPE_CHECKING:
+    from jobs.pipelines import Served
     from jobs.settings import Settings
-    from serve.releases import Following
-    from serve.win import ServePredict
-    from serve.win_app import AppKeeper, WinApp
     from streaming.codec import SchemaRegistry
-    from streaming.insights.narrator import Narrator
     from streaming.kafka.settings import KafkaSettings
     from streaming.kafka.source import KafkaSource
     from streaming.pipeline import Pipeline
@@ -36,9 +32,6 @@ if TYPE_CHECKING:
     from streaming.transport import Fetched, Sink
 
 log = logging.getLogger(__name__)
-
-PIPELINES = ("win-prediction",)
-"""Each of which may have a shadow."""
 
 _KAFKA_PATIENCE_S = 60.0
 _RETRY_S = 0.2
@@ -49,27 +42,36 @@ def run_pipeline(name: str, settings: Settings, candidate: str | None = None) ->
     """Run one pipeline until SIGTERM or SIGINT; everything under way is finished or left untouched on the log.
 
     Args:
-        name: of `PIPELINES`.
+        name: of `jobs.pipelines.PIPELINES`.
         settings: its models among them.
         candidate: NAME@ALIAS or NAME@VERSION; then not the pipeline itself is run but its shadow, by this model.
 
     Raises:
         KeyError: no pipeline of that name.
-        UsageProblem: not a candidate; see `jobs.shadow.candidate.shadowed`.
+        UsageProblem, SettingsError: not a candidate (see `jobs.shadow.candidate.shadowed`), or a file that the pipeline
+            needs is not named or cannot be used.
         TransportUnavailable: Kafka did not answer for a minute.
         AccessDenied: Kafka does not let us in, or do something that the run needs.
         TopicMissing: a topic cannot be created.
         ModelNotFoundError, BrokenModelError, DeploymentFailed: the models cannot be served.
         Fenced, OffsetsExpired, LogCorrupt, CommitRefused, StateCorrupt, StateLayoutChanged, StateTooLarge: as
             `MicroBatchRunner.run`.
+        EmbeddingChanged: people are remembered who were embedded by another model.
     """
+    from jobs.pipelines import PIPELINES, require_shadow
+
     if name not in PIPELINES:
         raise KeyError(f"no pipeline {name!r}; there are: {', '.join(PIPELINES)}")
     if candidate is not None:
         from jobs.shadow.candidate import shadowed
 
+        require_shadow(name)
         name, settings = shadow_of(name), shadowed(settings, candidate)
-    stopping = threading.Event()
+    stopping, run = threading.Event(), _run_by_micro_batch
+    if settings.pipeline.runner == "continuous":
+        from jobs.run_continuous import run_with_processes
+
+        run = run_with_processes
     where = "starting Ray" if settings.ray.address is None else f"connecting to Ray at {settings.ray.address}"
     log.info(where, extra={"step": "process"})
     with (
@@ -80,75 +82,48 @@ def run_pipeline(name: str, settings: Settings, candidate: str | None = None) ->
         ) as shared,
         signals_set(stopping),  # after Ray's start, which sets handlers of its own
     ):
-        _run_win_prediction(name, settings, stopping, shared=shared)
-
-
-def _run_win_prediction(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
-    if settings.pipeline.runner == "continuous":
-        from jobs.run_continuous import processes_for, run_continuously
-
-        run_continuously(name, settings, stopping, processes_for(settings))
-    else:
-        _run_by_micro_batch(name, settings, stopping, shared=shared)
-
-
-def definition_of(name: str) -> Callable[[Following, Narrator], Pipeline]:
-    """The pipeline of this name, or the shadow, given its models and its words."""
-    from streaming.pipelines.win_prediction import win_prediction, win_prediction_shadow
-
-    return win_prediction_shadow if is_shadow(name) else win_prediction
+        run(name, settings, stopping, shared=shared)
 
 
 def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
     """Models load on the cluster while topics are prepared, state is restored and the first events are read."""
-    from jobs.control import follow_control
-    from serve.releases import Following
-    from serve.win import ServePredict
-    from serve.win_app import AppKeeper, WinApp, app_name
+    from jobs.pipelines import served
     from streaming.kafka.source import KafkaSource
-    from streaming.topics import MATCH_EVENTS
 
     kafka = settings.kafka.connection()
-    app = WinApp(
-        app_name(name, kafka.bootstrap_servers),
-        settings.models.titles,
-        settings.models.store,
-        replicas=settings.serve.min_replicas or settings.serve.replicas,
-        gpus_per_replica=settings.serve.gpus_per_replica,
-    )
-    keeper = AppKeeper(app, on_failure=stopping.set)
-    served = ServePredict(keeper.loading, max_batch=settings.serve.max_batch)
-    hints = partial(follow_control, kafka)
-    predict = Following(served, settings.models.store_roots, settings.models.titles, hints=hints)
+    made = served(name, settings, on_failure=stopping.set)
+    pipeline, keeper = made.pipeline, made.keeper
 
     def check() -> None:
-        if keeper.failure is not None:
+        if keeper is not None and keeper.failure is not None:
             raise keeper.failure
 
-    log.info("loading the models into Ray Serve", extra={"step": "ray"})
-    keeper.start()
+    if keeper is not None:
+        log.info("loading the models into Ray Serve", extra={"step": "ray"})
+        keeper.start()
     try:
-        if prepare_topics(kafka, name, stopping):
+        if prepare_topics(kafka, pipeline, stopping):
             registry, restored = settings.registry.open(), threading.Event()
 
             def starting() -> str:
-                return "" if keeper.loading.done() and restored.is_set() else keeper.waits_for or "restoring the state"
+                waits_for = "" if keeper is None or keeper.loading.done() else keeper.waits_for
+                return waits_for or ("" if restored.is_set() else "restoring the state")
 
-            with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
-                runner = _runner(name, settings, kafka, registry, source, predict, restored)
-                told = Told(
-                    name, source, registry, cluster=lambda: _cluster(served, keeper), starting=starting, check=check
-                )
-                with autoscaled(_autoscaler(settings, runner.progress, app, keeper)):
+            with closing(KafkaSource(kafka, pipeline.source.name, identity(name))) as source:
+                runner = _runner(pipeline, settings, kafka, registry, source, restored)
+                told = Told(name, source, registry, cluster=lambda: _cluster(made), starting=starting, check=check)
+                with autoscaled(_autoscaler(settings, runner.progress, made)):
                     run_and_tell(runner, told, kafka, stopping)
     finally:
-        predict.close()
-        keeper.stop(delete=shared)
+        made.close()
+        if keeper is not None:
+            keeper.stop(delete=shared)
     check()
 
 
-def prepare_topics(kafka: KafkaSettings, pipeline: str, stopping: threading.Event) -> bool:
-    """Create the topics that are missing, and wait for a Kafka that is not up yet; False when it is time to stop.
+def prepare_topics(kafka: KafkaSettings, pipeline: Pipeline, stopping: threading.Event) -> bool:
+    """Create the pipeline's topics that are missing, and wait for a Kafka that is not up yet; False when it is time to
+    stop.
 
     A topic with another number of partitions than ours is used as it is: the number only matters where it changes.
 
@@ -161,8 +136,7 @@ def prepare_topics(kafka: KafkaSettings, pipeline: str, stopping: threading.Even
     from streaming.kafka.admin import ensure_topics
     from streaming.transport import TransportUnavailable
 
-    sink = topics.MATCH_INSIGHTS_SHADOW if topics.is_shadow(pipeline) else topics.MATCH_INSIGHTS
-    wanted = topics.pipeline_topics(pipeline, topics.MATCH_EVENTS, sink)
+    wanted = topics.pipeline_topics(pipeline.name, pipeline.source, pipeline.sink)
     deadline, said = time.monotonic() + _KAFKA_PATIENCE_S, False
     while not stopping.is_set():
         try:
@@ -238,21 +212,20 @@ def run_and_tell(runner: Runner, told: Told, kafka: KafkaSettings, stopping: thr
 
 
 def _runner(
-    name: str,
+    pipeline: Pipeline,
     settings: Settings,
     kafka: KafkaSettings,
     registry: SchemaRegistry,
     source: KafkaSource,
-    predict: Following,
     restored: threading.Event,
 ) -> MicroBatchRunner:
+    from jobs.pipelines import holding
     from streaming.changelog import Lanes
-    from streaming.insights.narrator import Narrator
     from streaming.kafka.admin import read_changelog
     from streaming.runners.epoch import ReadLimits
     from streaming.runners.micro_batch import MicroBatchConfig, MicroBatchRunner
 
-    pipeline = definition_of(name)(predict, Narrator(settings.insights.wording))
+    name, most = pipeline.name, holding(pipeline, settings)
 
     def changelog() -> Lanes:
         found = read_changelog(kafka, name)
@@ -273,9 +246,9 @@ def _runner(
         config=MicroBatchConfig(
             epoch_s=settings.pipeline.epoch_s,
             read_tasks=settings.pipeline.read_tasks,
-            limits=ReadLimits(settings.pipeline.interval_ms / 1e3, settings.pipeline.max_batch_records),
-            max_commit_records=settings.pipeline.max_batch_records,
-            max_unanswered_records=settings.pipeline.max_unanswered_records,
+            limits=ReadLimits(settings.pipeline.interval_ms / 1e3, most.batch),
+            max_commit_records=most.batch,
+            max_unanswered_records=most.unanswered,
             state=settings.pipeline.state_limits(),
         ),
     )
@@ -293,11 +266,12 @@ def sink_of(
     return KafkaSink(kafka, transactional_id, group, source_topic, producers=producers)
 
 
-def _autoscaler(settings: Settings, progress: Progress, app: WinApp, keeper: AppKeeper) -> Autoscaler | None:
-    """Of the replicas of the model, if their number is to change."""
+def _autoscaler(settings: Settings, progress: Progress, made: Served) -> Autoscaler | None:
+    """Of the replicas of the model, if there is one and their number is to change."""
     from streaming.runners.autoscaling import AutoscalingPolicy
 
-    if settings.serve.min_replicas is None:
+    app, keeper = made.app, made.keeper
+    if settings.serve.min_replicas is None or app is None or keeper is None:
         return None
     policy = AutoscalingPolicy(
         settings.serve.min_replicas,
@@ -308,9 +282,9 @@ def _autoscaler(settings: Settings, progress: Progress, app: WinApp, keeper: App
     return Autoscaler(policy, progress, ready=lambda: keeper.state.replicas, scale=app.scale, what="replicas")
 
 
-def _cluster(served: ServePredict, keeper: AppKeeper) -> dict[str, Any]:
+def _cluster(made: Served) -> dict[str, Any]:
     """Every model that answers, and what there is to answer with."""
-    return cluster_facts(served.describe(), keeper.state.replicas)
+    return cluster_facts(made.describe(), 0 if made.keeper is None else made.keeper.state.replicas)
 
 
 def cluster_facts(described: Sequence[Mapping[str, Any]], replicas: int) -> dict[str, Any]:

@@ -7,13 +7,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.autoscaling import Autoscaler, autoscaled
 from jobs.errors import UsageProblem
-from jobs.run import Told, cluster_facts, definition_of, prepare_topics, run_and_tell, sink_of
+from jobs.run import Told, cluster_facts, prepare_topics, run_and_tell, sink_of
 from streaming.topics import identity
 
 if TYPE_CHECKING:
@@ -48,6 +46,12 @@ def _load_imports() -> None:
     import streaming.runners.worker  # noqa: F401
 
 
+def run_with_processes(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
+    """As `run_continuously`, with the processes of the first workers started before all else. Nothing is left on a
+    shared cluster either way."""
+    run_continuously(name, settings, stopping, processes_for(settings))
+
+
 def _fewest(settings: Settings) -> int:
     return settings.pipeline.min_workers or settings.pipeline.workers
 
@@ -63,23 +67,16 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event, p
         processes: of `processes_for`.
 
     Raises:
-        UsageProblem: more workers than the pipeline can have.
+        UsageProblem: more workers than the pipeline can have; also as of `jobs.pipelines.local`.
         ModelNotFoundError, BrokenModelError: the models cannot be loaded.
         others: as `jobs.run.run_pipeline`.
     """
-    from jobs.control import follow_control
-    from serve.releases import Following
-    from serve.win import LocalPredict
-    from streaming.insights.narrator import Narrator
+    from jobs.pipelines import local
     from streaming.kafka.source import KafkaSource
     from streaming.runners.continuous import ContinuousRunner
-    from streaming.topics import MATCH_EVENTS
 
-    kafka, store = settings.kafka.connection(), settings.models.store
-    local = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir(), fall_back=True)
-    hints = partial(follow_control, kafka)
-    predict = Following(local, settings.models.store_roots, settings.models.titles, hints=hints)
-    pipeline = definition_of(name)(predict, Narrator(settings.insights.wording))
+    kafka, made = settings.kafka.connection(), local(name, settings)
+    pipeline = made.pipeline
     if settings.pipeline.workers > 1 and pipeline.shared:
         raise UsageProblem(
             f"pipeline.workers is {settings.pipeline.workers}, but the state of {name} belongs to all partitions "
@@ -89,14 +86,14 @@ def run_continuously(name: str, settings: Settings, stopping: threading.Event, p
     registry = settings.registry.open()
 
     def cluster() -> dict[str, Any]:
-        return cluster_facts(predict.describe() if _are_loaded(models) else [], len(runner.actors))
+        return cluster_facts(made.describe() if _are_loaded(models) else [], len(runner.actors))
 
     def starting() -> str:
         return "" if any(runner.owned.values()) else "starting the workers"
 
-    with closing(predict), _loading(local.describe, stopping) as models:
-        if prepare_topics(kafka, name, stopping):
-            with closing(KafkaSource(kafka, MATCH_EVENTS.name, identity(name))) as source:
+    with closing(made), _loading(made.load, stopping) as models:
+        if prepare_topics(kafka, pipeline, stopping):
+            with closing(KafkaSource(kafka, pipeline.source.name, identity(name))) as source:
                 told = Told(
                     name,
                     source,
@@ -155,6 +152,7 @@ def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) ->
     """How to make a worker of this pipeline, where it is to run."""
 
     def make(number: int, progress: Progress) -> Worker:
+        from jobs.pipelines import holding
         from streaming.kafka.admin import read_changelog
         from streaming.kafka.source import KafkaSource
         from streaming.runners.worker import Worker, WorkerConfig
@@ -168,7 +166,7 @@ def make_worker(pipeline: Pipeline, settings: Settings, kafka: KafkaSettings) ->
             sink_of(settings, kafka, transactional_id, own, pipeline.source.name, producers=2),
             settings.registry.open(),
             changelog=lambda owners: read_changelog(kafka, name, owners),
-            config=WorkerConfig(settings.pipeline.max_batch_records, state=settings.pipeline.state_limits()),
+            config=WorkerConfig(holding(pipeline, settings).batch, state=settings.pipeline.state_limits()),
             progress=progress,
         )
 

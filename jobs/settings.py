@@ -286,6 +286,14 @@ class StoreSection(_Section):
     plan: Path | None = Field(
         default=None, description="Its cameras, zones and rules of alerts, for store-metrics and store-alerts (TOML)."
     )
+    cameras: Path | None = Field(
+        default=None, description="Of `sightline camera`; by default cameras.toml beside the settings file."
+    )
+    embedding: str = Field(
+        default="reid-osnet@live", description="NAME@ALIAS or NAME@VERSION by which people are told apart."
+    )
+    max_age_s: float = Field(default=5.0, gt=0, description="Frames that have waited longer are passed over.")
+    max_batch_frames: int = Field(default=32, ge=1, description="Frames are large; this bounds memory.")
 
     @field_validator("plan")
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from serve.win import first_line
+from serve.calls import first_line
 from streaming.codec import Encoder, SchemaRegistry, load_schema
 from streaming.kafka.publisher import Publisher
 from streaming.runners.flow import Clock

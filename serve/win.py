@@ -7,32 +7,25 @@ three processes. Scale is replicas; batching is the caller's, who has whole poll
 from __future__ import annotations
 
 import asyncio
-import platform
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.store import SHIPPED, BrokenModelError, ModelNotFoundError, ModelStore
+from serve.calls import Loading, first_line, loaded, raise_own, require_store
 from serve.releases import releases_of
 from streaming.features.catalogue import FORM
 from streaming.pipeline import DependencyUnavailable
 from streaming.pipelines.win_prediction import STATE_FLOATS, Arrays, Prediction
 
 if TYPE_CHECKING:
-    from ray.serve.handle import DeploymentHandle
-
     from serve.predictors.win import WinPredictor
 
 Reply = dict[str, Any]
-Loading: TypeAlias = "Future[DeploymentHandle[Any]]"
-"""The handle, once the models are loaded."""
-
-_LOADING_S = 0.5
 _PREPARED_S = 60.0
 _HELD = 3  # versions of a title: the one that answers, the one before, to which a rollback leads, and one to come
 
@@ -62,11 +55,8 @@ class WinReplica:
         Raises:
             ModelNotFoundError, BrokenModelError: a model cannot be loaded; the message says which and what to do.
         """
-        if store_must_exist and not Path(store).is_dir():
-            raise ModelNotFoundError(
-                f"the model store {store} is not there on {platform.node()}: put it where every node finds it under "
-                "the same path (setting models.store)"
-            )
+        if store_must_exist:
+            require_store(store)
         self._device = device
         self._roots = (store, str(SHIPPED))
         self._lock = threading.Lock()
@@ -240,11 +230,11 @@ class ServePredict:
             DependencyUnavailable: as a call; or not all replicas answered in time.
             ModelNotFoundError, BrokenModelError: it cannot be loaded by one of them.
         """
-        handle = self._loaded()
+        handle = loaded(self._loading)
         try:
             done = handle.broadcast("prepare_beside", title, exact).results(timeout_s=_PREPARED_S)
         except Exception as away:
-            _raise_own(away)
+            raise_own(away)
             raise DependencyUnavailable(f"model for {title}: {first_line(away)}") from away
         if not done:
             raise DependencyUnavailable(f"model for {title}: no replica runs")
@@ -253,22 +243,16 @@ class ServePredict:
         """As `WinReplica.describe`, of any replica; nothing while the models are being loaded."""
         if not self._loading.done():
             return []
-        described: list[dict[str, Any]] = self._loaded().describe.remote().result(timeout_s=5)
+        described: list[dict[str, Any]] = loaded(self._loading).describe.remote().result(timeout_s=5)
         return described
 
-    def _loaded(self) -> DeploymentHandle[Any]:
-        try:
-            return self._loading.result(_LOADING_S)
-        except TimeoutError:
-            raise DependencyUnavailable("the models are being loaded into Ray Serve") from None
-
     def _call(self, title: str, request: Arrays, exact: str) -> Reply:
-        handle = self._loaded()
+        handle = loaded(self._loading)
         by = (exact,) if exact else ()
         try:
             return handle.predict.remote(title, dict(request), *by).result(timeout_s=self._timeout_s)  # type: ignore[no-any-return]
         except Exception as away:
-            _raise_own(away, LookupError, ValueError)
+            raise_own(away, LookupError, ValueError)
             raise DependencyUnavailable(f"model for {title}: {first_line(away)}") from away
 
 
@@ -324,24 +308,6 @@ class LocalPredict:
                 store, models, device, must_exist, fall_back = self._made
                 self._replica = WinReplica(store, models, device, store_must_exist=must_exist, fall_back=fall_back)
             return self._replica
-
-
-def first_line(error: BaseException) -> str:
-    """Class and first line of an error; Ray's go on with tracebacks of other processes."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _raise_own(failure: Exception, *kinds: type[Exception]) -> None:
-    """Raise what a replica itself has raised, if it is of these kinds, or of any where none is given; and what does not
-    come from Ray at all. Else it is that something is away."""
-    from ray.exceptions import RayError, RayTaskError
-    from ray.serve.exceptions import RayServeException  # all of Serve: only where it is in use
-
-    if not isinstance(failure, RayError | RayServeException | TimeoutError):
-        raise failure
-    cause = failure.cause if isinstance(failure, RayTaskError) else None
-    if isinstance(cause, kinds or Exception) and not isinstance(cause, RayServeException):
-        raise cause from failure
 
 
 _ARRAYS = ("logit", "scores", "weights", "contributions", "usual_gold", "hidden")

@@ -133,8 +133,9 @@ class RowLayout:
 
     def unpack(self, rows: pl.DataFrame) -> dict[str, Array]:
         """The columns, (N, *shape) each, of N decoded rows."""
-        size, values = self.dtype.itemsize, rows[PACKED].to_list() if self.packed else []
-        packed = np.frombuffer(b"".join(values) if size else b"", dtype=self.dtype)
+        packed = np.empty(len(rows), self.dtype)  # of texts alone, nothing
+        if self.dtype.itemsize:
+            packed = np.frombuffer(b"".join(rows[PACKED].to_list()), dtype=self.dtype)
         columns = {name: np.asarray(rows[name].to_list(), dtype=object) for name in self.texts}
         return columns | {column.name: packed[column.name] for column in self.packed}
 

@@ -14,6 +14,7 @@ from models.store import SHIPPED
 from serve.win import LocalPredict
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
 from streaming.pipeline import Pipeline
+from streaming.pipelines.person_sightings import person_sightings
 from streaming.pipelines.recommendations import recommendations
 from streaming.pipelines.store_alerts import store_alerts
 from streaming.pipelines.store_metrics import store_metrics
@@ -25,9 +26,9 @@ from streaming.simulators import shop
 from streaming.simulators.feed import MatchFeed
 from streaming.simulators.match import simulate
 from streaming.store.rules import parse_rules
-from streaming.store.sightings import SIGHTING_SCHEMA
+from tests.person_frames import as_frames, by_colour, seen_by_colour, settled, visit
 from tests.shop_feed import apply, catalogue_of, item_values
-from tests.store_walks import ALERT_RULES, START_MS, plan, watched_rows
+from tests.store_walks import ALERT_RULES, START_MS, as_told, plan, watched_rows
 
 NOW_MS = START_MS
 MATCHES = 5
@@ -43,6 +44,7 @@ class PipelineCase:
     rows: Callable[[], pl.DataFrame]  # of the source's schema, in the order in which they are written
     least: int  # answers that there are at least
     gathers: bool = False  # an answer may be of rows of several partitions, and so goes out with either of them
+    settle: Callable[[pl.DataFrame], pl.DataFrame] = lambda told: told  # what holds in the end, of those that gather
 
     def records(self) -> Records:
         """The rows as a log has them that got each when it happened."""
@@ -68,7 +70,7 @@ class PipelineCase:
         records = Records.joined(list(parts))
         frame = Decoder(sink.schema, PackagedRegistry()).decode(records).frame
         if self.gathers:
-            frame = frame.drop(PLACE)
+            frame = self.settle(frame).drop(PLACE)
         else:
             frame = frame.with_columns(value=pl.Series(records.values.to_pylist(), dtype=pl.Binary))
         return frame.sort(sink.key, maintain_order=True)
@@ -83,7 +85,12 @@ def match_events() -> pl.DataFrame:
 
 def sightings() -> pl.DataFrame:
     """A minute of two cameras, one of which falls silent for a while and the other is covered."""
-    return watched_rows().select(SIGHTING_SCHEMA.names())
+    return as_told(watched_rows())
+
+
+def _person_sightings() -> Pipeline:
+    # The frames are of another day: none is too old.
+    return person_sightings(by_colour, 4, detect=seen_by_colour, max_age_s=1e9)
 
 
 def _win_prediction() -> Pipeline:
@@ -112,6 +119,9 @@ def _recommendations() -> Pipeline:
 CASES = {
     "win_prediction": PipelineCase(_win_prediction, match_events, least=20 * MATCHES),
     "recommendations": PipelineCase(_recommendations, session_events, least=300),
+    "person_sightings": PipelineCase(
+        _person_sightings, lambda: as_frames(visit()), least=150, gathers=True, settle=settled
+    ),
     "store_metrics": PipelineCase(lambda: store_metrics(plan()), sightings, least=20, gathers=True),
     "store_alerts": PipelineCase(
         lambda: store_alerts(plan(), parse_rules(ALERT_RULES, plan())), sightings, least=8, gathers=True

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from streaming.codec import load_schema
 from streaming.store.plan import StorePlan, parse_plan
 from streaming.store.sightings import SIGHTING_SCHEMA
 
@@ -115,7 +116,8 @@ def person(track: int, x_m: float, y_m: float, person_id: str | None = None) -> 
 
 def sightings(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """A frame of sightings with the runner's columns, in this order; what a row leaves out is null."""
-    physical = {name: pl.Int64() if name == "captured_ms" else dtype for name, dtype in SIGHTING_SCHEMA.items()}
+    times = ("captured_ms", "corrects_from_ms")
+    physical = {name: pl.Int64() if name in times else dtype for name, dtype in SIGHTING_SCHEMA.items()}
     frame = pl.DataFrame([{"covered": False, **row} for row in rows], schema=physical, orient="row")
     partition = (pl.col("camera_id") == "cam-2").cast(pl.Int32)
     return frame.cast(SIGHTING_SCHEMA).with_columns(
@@ -147,3 +149,10 @@ def watched_rows() -> pl.DataFrame:
     is_off = (pl.col("_partition") == 1) & second.is_between(25, 45, closed="left")
     is_covered = (pl.col("_partition") == 0) & second.is_between(30, 37, closed="left")
     return rows.filter(~is_off).with_columns(covered=is_covered)
+
+
+def as_told(rows: pl.DataFrame) -> pl.DataFrame:
+    """All columns of the topic: those that say how a sighting came to be said, which nothing of a store reads, are
+    null."""
+    names = [field["name"] for field in load_schema("person-sightings")["fields"]]
+    return rows.with_columns(pl.lit(None).alias(name) for name in names if name not in rows.columns).select(names)

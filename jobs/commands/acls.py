@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -24,7 +24,7 @@ _NO_ADDRESS = "HOST:PORT"
 
 
 def acls(
-    pipeline: Annotated[str, typer.Argument(help="win-prediction")],
+    pipeline: Annotated[str, typer.Argument(help="As of `sightline run`.")],
     role: Annotated[
         list[str] | None, typer.Option(help="Only of run, gateway, feed or operator. Repeatable; default: all.")
     ] = None,
@@ -50,18 +50,21 @@ def acls(
 
     Example: sightline topics acls win-prediction --role run --principal User:analytics --shell
     """
+    from jobs.pipelines import outline, require_shadow
     from streaming.kafka.acls import ROLES, commands, rights
     from streaming.kafka.granting import grant
-    from streaming.pipelines.win_prediction import win_prediction, win_prediction_shadow
+    from streaming.topics import shadow_of
 
     known_pipeline(pipeline)
+    if shadow:
+        require_shadow(pipeline)
     if shell and as_json:
         raise UsageProblem("--shell and --json: give one of them")
     if unknown := set(role or ()) - set(ROLES):
         raise UsageProblem(f"--role {min(unknown)}: unknown; there are: {', '.join(ROLES)}")
     principals = _principals(principal or (), ROLES)
     settings = kafka_settings(assignments, brokers)
-    needed = rights((win_prediction_shadow if shadow else win_prediction)(_never_asked))
+    needed = rights(outline(shadow_of(pipeline) if shadow else pipeline))
     chosen = {name: needed[name] for name in ROLES if not role or name in role}
     if apply:
         for name, its in chosen.items():
@@ -90,7 +93,3 @@ def _principals(given: Sequence[str], roles: Sequence[str]) -> dict[str, str]:
             raise UsageProblem(f"--principal {text}: write User:NAME, or ROLE=User:NAME with one of {', '.join(roles)}")
         found |= {role: name} if role else dict.fromkeys(roles, name)
     return found
-
-
-def _never_asked(*_: object) -> NoReturn:
-    raise AssertionError("a definition is only read")

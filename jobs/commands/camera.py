@@ -186,10 +186,10 @@ def _tell_as_json(status: Mapping[str, Any]) -> None:
 
 
 def _file(assignments: list[str] | None) -> Path:
-    from jobs.camera_book import FILE
+    from jobs.store import book_beside
 
-    settings_file = loaded(assignments).file
-    return (settings_file.parent if settings_file is not None else Path()) / FILE
+    found = loaded(assignments)
+    return found.settings.store.cameras or book_beside(found.file)
 
 
 def _camera(given: Mapping[str, Any]) -> Camera:

@@ -114,7 +114,7 @@ def known_pipeline(name: str) -> str:
     """
     from difflib import get_close_matches
 
-    from jobs.run import PIPELINES
+    from jobs.pipelines import PIPELINES
 
     if name not in PIPELINES:
         near = get_close_matches(name, PIPELINES, n=1)

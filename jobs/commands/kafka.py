@@ -124,10 +124,10 @@ def ls(brokers: Brokers = None, as_json: AsJson = False, assignments: Assignment
 
 
 def _every_topic() -> list[Topic]:
-    from jobs.run import PIPELINES
+    from jobs.pipelines import PIPELINES, SHADOWED
     from streaming.topics import TOPICS, shadow_of, state_topic
 
-    return [*TOPICS, *(state_topic(name) for pipeline in PIPELINES for name in (pipeline, shadow_of(pipeline)))]
+    return [*TOPICS, *map(state_topic, PIPELINES), *(state_topic(shadow_of(name)) for name in SHADOWED)]
 
 
 def _broker(home: Path | None, port: int | None) -> EmbeddedBroker:

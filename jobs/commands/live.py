@@ -103,7 +103,7 @@ def _loop(report: Path | None, as_json: bool, settings: Settings) -> None:
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(help="win-prediction")],
+    pipeline: Annotated[str, typer.Argument(help="win-prediction, person-sightings, store-metrics or store-alerts.")],
     ray_address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; RAY_ADDRESS does as well.")] = None,
     brokers: Brokers = None,
     runner: Annotated[
@@ -121,6 +121,9 @@ def run(
 ) -> None:
     """Run a pipeline on your Kafka and Ray until SIGTERM or Ctrl-C; nothing is left half done.
 
+    person-sightings makes sightings of people of camera frames; store-metrics and store-alerts count and watch by them,
+    as the file of store.plan says.
+
     A shadow has its own group, state and topic: the pipeline that runs does not notice it, where machines have room for
     both. It begins at the earliest event that is still there.
 
@@ -128,6 +131,7 @@ def run(
     """
     from jobs.logs import log_as_json
     from jobs.run import run_pipeline
+    from jobs.store import book_beside
 
     known_pipeline(pipeline)
     given = {
@@ -135,6 +139,9 @@ def run(
         "pipeline.runner": (runner, "--runner"),
     }
     settings = kafka_settings(assignments, brokers, given)
+    if settings.store.cameras is None:
+        store = settings.store.model_copy(update={"cameras": book_beside(loaded(assignments).file)})
+        settings = settings.model_copy(update={"store": store})
     settings.kafka.connection()  # an address that is not set is said at once, not after Ray has started
     log_as_json(secrets=settings.secrets())
     run_pipeline(pipeline, settings, shadow)

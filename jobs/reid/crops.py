@@ -24,6 +24,7 @@ Ints = npt.NDArray[np.int64]
 _COLUMNS = {"pid": pl.Int64, "camid": pl.Int64, "image": pl.Binary}
 LAYOUT_NAMES = ("market1501", "cuhk03", "prcc", "ltcc", "celeb-reid")
 """Of public sets, as they stand before the folder: "prcc:FOLDER"."""
+SIMULATOR = "simulator:"
 _MOST_PIXELS = 4096 * 4096
 """Of an encoded image; a larger one is refused before it is decoded."""
 
@@ -71,13 +72,14 @@ class CropSet:
 
 
 def load_crops(data: str, *, height_px: int, width_px: int) -> CropSet:
-    """All crops of a file, resized.
+    """All crops of a file, resized; or drawn, of "simulator:people?people=N&images=N&seed=N".
 
     Besides a file, `data` may be paper dolls, "simulator:dolls?people=N&..." (`jobs.reid.dolls`), or a public set,
     "market1501:FOLDER", of which the part to learn from is read (`jobs.reid.public_sets`).
 
     Raises:
-        UsageProblem: no such file, other columns, or an image that cannot be used; the message names its row.
+        UsageProblem: the simulator is not understood; no such file, other columns, or an image that cannot be used,
+            whose row the message names.
     """
     if data.partition("?")[0] == "simulator:dolls":
         from jobs.reid.dolls import doll_crops, parsed_dolls
@@ -87,6 +89,10 @@ def load_crops(data: str, *, height_px: int, width_px: int) -> CropSet:
         from jobs.reid.public_sets import load_part
 
         return load_part(data, "train", height_px=height_px, width_px=width_px)
+    if data.startswith(SIMULATOR):
+        from jobs.reid.simulated import simulated_crops
+
+        return simulated_crops(data, height_px=height_px, width_px=width_px)
     path = Path(data)
     try:
         found = pl.read_parquet(path, columns=list(_COLUMNS))

@@ -11,6 +11,8 @@ from jobs.reid.crops import CropSet
 from models.bnneck import PersonEmbedder
 from models.embedding import cosine_distances, embed
 from models.metrics.retrieval import Ranked, rank
+from streaming.identities import Appearance
+from streaming.identities.appearance import centred
 
 Floats = npt.NDArray[np.float32]
 
@@ -34,13 +36,29 @@ def judged_by(embeddings: Floats, crops: CropSet) -> Judged:
 
 
 def validation(model: PersonEmbedder, crops: CropSet) -> dict[str, float]:
-    """What is watched in training; empty where nobody is held out."""
+    """What is watched in training, and what the embedding's looks say; empty where nobody is held out."""
     if not len(crops):
         return {}
-    found = judged_by(embed(model, crops.images.numpy()), crops)
+    embeddings = embed(model, crops.images.numpy())
+    found = judged_by(embeddings, crops)
     return {
         "map": found.usual.mean_average_precision,
         "rank1": found.usual.cmc(1),
         "map_across": found.across.mean_average_precision,
         "rank1_across": found.across.cmc(1),
+        **looks_say(embeddings, crops),
     }
+
+
+def looks_say(embeddings: Floats, crops: CropSet) -> dict[str, float]:
+    """The figures of `streaming.identities.Appearance`, from pairs of crops of different cameras; none where there are
+    too few, or the network tells nobody apart yet."""
+    looks = centred(embeddings, crops.camera)
+    cosines = (looks @ looks.T).astype(np.float64)
+    across = np.triu(crops.camera[:, None] != crops.camera[None, :])
+    same = crops.identity[:, None] == crops.identity[None, :]
+    try:
+        fitted = Appearance.fit(cosines[across & same], cosines[across & ~same])
+    except ValueError:
+        return {}
+    return {"same_cosine": fitted.same_cosine, "directions": fitted.directions}

@@ -346,11 +346,14 @@ class ModelStore:
     def _missing(self, name: str, wanted: str) -> ModelNotFoundError:
         known = ", ".join(f"{name}@{version}" for version in self.versions(name)) or ", ".join(self.names()) or "none"
         places = ", ".join(str(root) for root in self.roots)
-        return ModelNotFoundError(
-            f"no model {wanted} in {places} (there: {known}); "
-            f"make one with: sightline train win-tsstn --data PATH --name {name}; then "
-            f"sightline models gate {name}@candidate --data PATH --promote lets it on air"
-        )
+        if name.startswith("reid-"):
+            remedy = f"sightline train reid-osnet --data CROPS --name {name} --alias live --force --reason TEXT"
+        else:
+            remedy = (
+                f"sightline train win-tsstn --data PATH --name {name}; then "
+                f"sightline models gate {name}@candidate --data PATH --promote lets it on air"
+            )
+        return ModelNotFoundError(f"no model {wanted} in {places} (there: {known}); make one with: {remedy}")
 
 
 def this_user() -> str:

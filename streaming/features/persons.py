@@ -4,6 +4,7 @@
         detections  List(Struct(x0_px, y0_px, x1_px, y1_px, score)), each box cut at the edge of the frame
         crops       Binary: a frame's N crops one after another, (N, H, W, 3) uint8, RGB; null where the camera sent
                     boxes without pictures. `crop_pixels` makes one array of such a column
+        covered     Boolean: the picture shows nothing of the place (`is_covered`); false where there is none
 
 Detections that come with a frame count, and nothing is detected in it then; a crop that comes with a detection counts
 before the frame's own pixels.
@@ -26,6 +27,7 @@ from streaming.features.frames import rejecting
 from streaming.features.jpeg import BadJpeg, Image, decode_jpeg
 
 _AT_ONCE = 4  # frames decoded at a time: 25 MB at 1080p
+_SQUARE_PX, _LEAST_CONTRAST = 16, 5.0  # standard deviation of their brightness, of 255
 
 Floats = npt.NDArray[np.float32]
 
@@ -59,9 +61,10 @@ class CutPersons:
         for start in range(0, len(frames), _AT_ONCE):
             self._cut(frames[start : start + _AT_ONCE])
         crops = pl.Series("crops", [frame.cut for frame in frames], pl.Binary)
+        covered = pl.Series("covered", [frame.covered for frame in frames], pl.Boolean)
         reasons = pl.Series("said", [frame.reason for frame in frames], pl.String)
         persons = _column([frame.persons or _NOBODY for frame in frames])
-        return rejecting(rows.drop("jpeg").with_columns(persons, crops), reasons)
+        return rejecting(rows.drop("jpeg").with_columns(persons, crops, covered), reasons)
 
     def _cut(self, frames: Sequence[_Frame]) -> None:
         """Fill in what becomes of these frames; their pixels are gone when this returns."""
@@ -89,10 +92,11 @@ class _Frame:
     crops: Sequence[bytes | None]  # as the camera sent them, one a person
     reason: str | None  # why it is rejected; for rows that had been before, a word that nobody reads
     cut: bytes | None = None
+    covered: bool = False
 
     def decoded(self) -> Image | None:
-        """The whole picture, where it is needed."""
-        complete = self.persons is not None and None not in self.crops
+        """The whole picture, where it is needed: to detect or to cut persons, and to tell an empty room from none."""
+        complete = bool(self.crops) and None not in self.crops
         if self.jpeg is None or self.reason is not None or complete:
             return None
         try:
@@ -103,6 +107,7 @@ class _Frame:
         if image.shape[:2] != (self.height, self.width):
             self.reason = f"its picture is {image.shape[1]} x {image.shape[0]} when decoded, not as its header says"
             return None
+        self.covered = is_covered(image)
         return image
 
     def cut_persons(self, image: Image | None, crop_px: tuple[int, int]) -> None:
@@ -124,6 +129,18 @@ class _Frame:
                 return
             _resize_into(person, pixels[number])
         self.cut = pixels.tobytes()
+
+
+def is_covered(image: Image) -> bool:
+    """Whether a picture (H, W, 3) shows nothing of the place: a hand, paint, a bag or darkness before the camera is of
+    nearly one brightness everywhere, as no place is.
+
+    Source: Saglam and Temizel, "Real-Time Adaptive Camera Tamper Detection for Video Surveillance", AVSS 2009, which
+    compares with the pictures before; here each is judged by itself, by means over squares, so that noise is no detail.
+    """
+    height, width = (max(1, side // _SQUARE_PX) for side in image.shape[:2])
+    squares = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return float(squares.mean(axis=2).std()) < _LEAST_CONTRAST
 
 
 def within(boxes: Floats, width: int, height: int) -> Floats:

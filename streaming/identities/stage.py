@@ -5,7 +5,7 @@ is decided, and whenever it changes hands later, a *correction* leaves:
 
     camera_id, track_id   whose sightings change
     corrects_from_ms      those captured from then on; null in a row that is a sighting
-    corrects              who they were told to be; null for nobody
+    corrects_person_id    who they were told to be; null for nobody
     person_id, link_score who they are; null for nobody any more
 
 Event time is that of all partitions together: the oldest of those that are not more than `PATIENCE_MS` behind the
@@ -142,7 +142,7 @@ class IdentityStage:
                 "track_id": [one.track_id for one in corrections],
                 "person_id": [person_id(one.new) for one in corrections],
                 "link_score": [one.score if one.new else None for one in corrections],
-                "corrects": [person_id(one.old) for one in corrections],
+                "corrects_person_id": [person_id(one.old) for one in corrections],
                 "corrects_from_ms": [one.from_ms for one in corrections],
             },
             schema=_CORRECTION,
@@ -270,8 +270,8 @@ class IdentityStage:
         sightings = rows.drop("embedding").with_columns(
             pl.Series("person_id", [person_id(person) for person in persons.tolist()], pl.String),
             pl.Series("link_score", np.where(known, scores, np.nan).astype(np.float32)).fill_nan(None),
-            corrects=pl.lit(None, pl.String),
-            corrects_from_ms=pl.lit(None, pl.Int64),
+            corrects_person_id=pl.lit(None, pl.String),
+            corrects_from_ms=pl.lit(None, _TIME),
             _row=pl.int_range(pl.len()),
         )
         if not made:
@@ -282,13 +282,14 @@ class IdentityStage:
         return pl.concat([sightings, corrections], how="diagonal").sort("_row", maintain_order=True).drop("_row")
 
 
+_TIME = pl.Datetime("ms", "UTC")
 _CORRECTION = {
-    "camera_id": pl.String,
-    "track_id": pl.Int64,
-    "person_id": pl.String,
-    "link_score": pl.Float32,
-    "corrects": pl.String,
-    "corrects_from_ms": pl.Int64,
+    "camera_id": pl.String(),
+    "track_id": pl.Int64(),
+    "person_id": pl.String(),
+    "link_score": pl.Float32(),
+    "corrects_person_id": pl.String(),
+    "corrects_from_ms": _TIME,
 }
 
 

@@ -15,7 +15,7 @@ another. As with `streaming.windows`, a run with ticks may issue windows earlier
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -100,7 +100,8 @@ class Folding:
         """Windows that N rows closed, in order; and the rows that are refused, with `_reject`."""
         rows = rows.with_columns(
             _time_ms=pl.col("captured_ms").to_physical(),
-            _is_correction=pl.col("corrects_person_id").is_not_null(),
+            _from_ms=pl.col("corrects_from_ms").to_physical(),
+            _is_correction=pl.col("corrects_from_ms").is_not_null(),
             _order=pl.col("_offset"),
         )
         (store,) = state.slots([STORE_KEY])
@@ -204,12 +205,12 @@ class Folding:
     def _rename(self, known: list[int], state: StateTable) -> tuple[Rename, ...]:
         """Correct identities, and note from which window on that changes anything."""
         (store,) = state.slots([STORE_KEY])
-        renames = [*memory.take_corrections(state), *memory.links(memory.slices(state))]
-        for rename in renames:
-            changed_ms = memory.apply(rename, state)
-            if changed_ms < state["closed_ms"][store]:
-                start_ms = changed_ms // self.window_ms * self.window_ms
-                state["dirty_ms"][store] = min(int(state["dirty_ms"][store]), start_ms)
+        renames = memory.take_corrections(state)
+        self._apply(renames, state)
+        # Only now: what a correction took back must not link the rest of its track.
+        linked = memory.links(memory.slices(state))
+        self._apply(linked, state)
+        renames += linked
         dirty_ms = min(int(state["dirty_ms"][store]), int(state["closed_ms"][store]))
         base = max((start for start in known if start < dirty_ms), default=None)
         whole = [rename for rename in renames if not rename.old or rename.track == NOBODY]
@@ -226,6 +227,14 @@ class Folding:
             state["carry"][state.slots([key])] = carry.to_json()
             state.touch([key])
         return tuple(named)
+
+    def _apply(self, renames: Sequence[Rename], state: StateTable) -> None:
+        (store,) = state.slots([STORE_KEY])
+        for rename in renames:
+            changed_ms = memory.apply(rename, state)
+            if changed_ms < state["closed_ms"][store]:
+                start_ms = changed_ms // self.window_ms * self.window_ms
+                state["dirty_ms"][store] = min(int(state["dirty_ms"][store]), start_ms)
 
     def _counted(
         self,

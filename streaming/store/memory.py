@@ -75,7 +75,7 @@ class Slices(NamedTuple):
 
 @dataclass(frozen=True)
 class Rename:
-    """An identity that became another one, from `from_ms` on."""
+    """An identity that became another one, from `from_ms` on; empty for nobody, which only a track has."""
 
     old: str
     new: str
@@ -152,12 +152,13 @@ def absorb(rows: pl.DataFrame, state: StateTable) -> None:
 
 
 def note_corrections(rows: pl.DataFrame, state: StateTable) -> None:
-    """Keep corrections of identities until the next window closes."""
+    """Keep corrections of identities, with `_from_ms, _order`, until the next window closes."""
     for row in rows.iter_rows(named=True):
         key = f"c{row['_partition']}/{row['_offset']}"
         (slot,) = state.slots([key])
-        state["from_ms"][slot], state["order"][slot] = row["_time_ms"], row["_order"]
-        state["person"][slot], state["new_person"][slot] = row["corrects_person_id"], row["person_id"]
+        state["from_ms"][slot], state["order"][slot] = row["_from_ms"], row["_order"]
+        state["person"][slot] = row["corrects_person_id"] or ""
+        state["new_person"][slot] = row["person_id"] or ""
         state["camera"][slot] = row["camera_id"]
         state["track"][slot] = NOBODY if row["track_id"] is None else row["track_id"]
         state.touch([key])

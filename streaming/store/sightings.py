@@ -4,9 +4,10 @@ A record of `person.sightings` is one of three things:
 
 - a **sighting**: `track_id` and box, feet on the floor plan where the camera is calibrated, `person_id` once known;
 - a **frame that shows nobody**: no `track_id`. Time goes on with it, and it tells an empty room from a dead camera;
-- a **correction** of an identity: `corrects_person_id` (old), `person_id` (new), `captured_ms` (from then on). With
-  `track_id` it moves what `camera_id` saw as that track (a split, or one track taken out of a merge); without, all that
-  was said of the old identity (a merge). A merge is undone by a correction for each track that goes back.
+- a **correction** of an identity: `corrects_from_ms` (from then on), `corrects_person_id` (old), `person_id` (new).
+  With `track_id` it moves what `camera_id` saw as that track; the old one is null when a track is linked for the first
+  time, the new one when a link is taken back. Without `track_id` it moves all that was said of the old identity (a
+  merge), and both are named. A merge is undone by a correction for each track that goes back.
 
 Only confirmed tracks have a `track_id`, so what the tracker has not confirmed counts nowhere.
 """
@@ -29,10 +30,12 @@ SIGHTING_SCHEMA = pl.Schema(
         "person_id": pl.String(),
         "link_score": pl.Float32(),
         "corrects_person_id": pl.String(),
+        "corrects_from_ms": pl.Datetime("ms", "UTC"),
         "covered": pl.Boolean(),
     }
 )
-"""Columns of a frame of sightings, as person-sightings.avsc states them."""
+"""Columns of a frame of sightings, as person-sightings.avsc states them, that say what was seen. The others say how it
+came to be said."""
 
 FIRST_YEAR, LAST_YEAR = 1970, 2100
 AHEAD_MS = 2_000
@@ -69,9 +72,10 @@ def _rules(plan: StorePlan) -> list[tuple[pl.Expr, pl.Expr]]:
     camera, time = pl.col("camera_id"), pl.col("captured_ms")
     time_ms, log_ms = time.to_physical(), pl.col("_ingest_time_ms")
     track, person, corrects = pl.col("track_id"), pl.col("person_id"), pl.col("corrects_person_id")
+    from_ms, is_correction = pl.col("corrects_from_ms"), pl.col("corrects_from_ms").is_not_null()
     box = [pl.col(name) for name in ("x0_px", "y0_px", "x1_px", "y1_px")]
     x0, y0, x1, y1 = box
-    is_person = track.is_not_null() & corrects.is_null()
+    is_person = track.is_not_null() & ~is_correction
     has_box = pl.all_horizontal([side.is_finite().fill_null(False) for side in box])
     first, last = (pl.datetime(year, 1, 1, time_unit="ms", time_zone="UTC") for year in (FIRST_YEAR, LAST_YEAR))
     names = [known.name for known in plan.camera]
@@ -89,7 +93,7 @@ def _rules(plan: StorePlan) -> list[tuple[pl.Expr, pl.Expr]]:
             _says(f"captured_ms is {{}}, not a time from {FIRST_YEAR} to {LAST_YEAR}", time_ms),
         ),
         (
-            corrects.is_null() & (time_ms > log_ms + AHEAD_MS),
+            time_ms > log_ms + AHEAD_MS,
             _says(
                 f"captured_ms is {{}} ms after the record reached the log, {AHEAD_MS} are allowed: set the clock of "
                 "camera {}",
@@ -103,8 +107,16 @@ def _rules(plan: StorePlan) -> list[tuple[pl.Expr, pl.Expr]]:
         (is_person & ~has_box, _says("the box {} has a side that is no number", box_text)),
         (is_person & ~((x1 > x0) & (y1 > y0)), _says("the box {} has no size", box_text)),
         (is_person & calibrated & ~on_floor, _says("the feet ({}, {}) are no place on a floor", "x_m", "y_m")),
-        (corrects.is_not_null() & person.is_null(), _says("a correction of {} without person_id", corrects)),
-        (corrects == person, _says("a correction of {} to itself", corrects)),
+        (corrects.is_not_null() & ~is_correction, _says("corrects_person_id is {} without corrects_from_ms", corrects)),
+        (
+            is_correction & ~from_ms.is_between(first, last, closed="left").fill_null(True),
+            _says(f"corrects_from_ms is {{}}, not a time from {FIRST_YEAR} to {LAST_YEAR}", from_ms.to_physical()),
+        ),
+        (
+            is_correction & track.is_null() & (corrects.is_null() | person.is_null()),
+            _says("a correction of {} to {} without track_id: it must name both", corrects, person),
+        ),
+        (is_correction & corrects.eq_missing(person), _says("a correction of {} to itself", corrects)),
     ]
     for name in ("person_id", "corrects_person_id"):
         value = pl.col(name)

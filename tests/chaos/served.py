@@ -16,8 +16,9 @@ import psutil
 import ray
 
 from models.store import SHIPPED
+from serve.app import AppKeeper, app_name
 from serve.win import LocalPredict, ServePredict
-from serve.win_app import AppKeeper, WinApp, app_name
+from serve.win_app import WinApp
 from streaming.features.catalogue import title_spec
 from streaming.pipelines.win_prediction import STATE_FLOATS, Predict
 from tests.chaos.lab import MICRO_BATCH, Lab

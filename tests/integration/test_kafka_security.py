@@ -97,7 +97,7 @@ def records(count: int) -> Records:
 def answers(settings: KafkaSettings) -> None:
     """What `sightline run` does with Kafka."""
     name = identity(PIPELINE.name)
-    prepare_topics(settings, PIPELINE.name, threading.Event())
+    prepare_topics(settings, PIPELINE, threading.Event())
     sink, source = (
         KafkaSink(settings, name, name, MATCH_EVENTS.name, producers=2),
         KafkaSource(settings, MATCH_EVENTS.name, name),
@@ -326,7 +326,7 @@ def test_a_wrong_password_is_no_outage_for_any_client(broker: SecuredBroker, cap
     with pytest.raises(AccessDenied, match=said):
         KafkaSink(wrong, "t", "t", MATCH_EVENTS.name).open()
     with pytest.raises(AccessDenied, match=said):
-        prepare_topics(wrong, PIPELINE.name, threading.Event())  # which waits for a Kafka that is away
+        prepare_topics(wrong, PIPELINE, threading.Event())  # which waits for a Kafka that is away
     with closing(Publisher(wrong)) as publisher:
         publisher.send(MATCH_EVENTS.name, [b"k"], [b"v"])
         assert publisher.failed == 1

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from jobs.autoscaling import Autoscaler
-from serve.win_app import AppKeeper, WinApp
+from serve.app import AppKeeper
+from serve.win_app import WinApp
 from streaming.counting import CountingStage
 from streaming.kafka.settings import KafkaSettings
 from streaming.runners.autoscaling import AutoscalingPolicy

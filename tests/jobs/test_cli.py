@@ -20,7 +20,7 @@ from jobs.commands.console import seconds, writable_file
 from jobs.errors import Exit, SettingsError, UsageProblem, meaning
 from jobs.settings import Settings
 from models.store import ModelNotFoundError
-from serve.win_app import DeploymentFailed
+from serve.app import DeploymentFailed
 from streaming import topics
 from streaming.importers.problem import ImportProblem
 from streaming.kafka.admin import TopicMissing

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from jobs import run
+from jobs.pipelines import definition_of, outline
 from jobs.settings import Settings, load_settings
 from streaming.insights.narrator import Narrator
 from streaming.kafka import admin
@@ -45,7 +46,7 @@ def test_a_topic_of_another_size_is_logged_and_the_run_goes_on(
     told = "topic match.events has 12 partitions instead of 4; it is used as it is"
     (names,) = [answering(monkeypatch, TopicsReport((), ("match.events",), (told,)))]
     with caplog.at_level(logging.WARNING):
-        assert run.prepare_topics(KAFKA, "win-prediction", threading.Event())
+        assert run.prepare_topics(KAFKA, outline("win-prediction"), threading.Event())
     assert told in caplog.messages
     assert state_topic("win-prediction").name in names[0]
 
@@ -56,7 +57,7 @@ def test_a_kafka_that_is_not_up_yet_is_waited_for_and_said_once(
     away = TransportUnavailable("Kafka at 127.0.0.1:9 does not answer")
     asked = answering(monkeypatch, away, away, away, TopicsReport((), (), ()))
     with caplog.at_level(logging.WARNING):
-        assert run.prepare_topics(KAFKA, "win-prediction", threading.Event())
+        assert run.prepare_topics(KAFKA, outline("win-prediction"), threading.Event())
     assert len(asked) == 4
     assert caplog.messages == [f"waiting: {away}"]
 
@@ -65,7 +66,7 @@ def test_a_kafka_that_does_not_come_is_an_error_in_the_end(monkeypatch: pytest.M
     answering(monkeypatch, TransportUnavailable("away"))
     monkeypatch.setattr(run, "_KAFKA_PATIENCE_S", 0.05)
     with pytest.raises(TransportUnavailable, match="away"):
-        run.prepare_topics(KAFKA, "win-prediction", threading.Event())
+        run.prepare_topics(KAFKA, outline("win-prediction"), threading.Event())
 
 
 def test_a_signal_ends_the_wait_for_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +75,7 @@ def test_a_signal_ends_the_wait_for_kafka(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(run, "_RETRY_S", 60.0)
     timer = threading.Timer(0.05, stopping.set)
     timer.start()
-    assert not run.prepare_topics(KAFKA, "win-prediction", stopping)
+    assert not run.prepare_topics(KAFKA, outline("win-prediction"), stopping)
     timer.join()
     assert len(asked) == 1
 
@@ -98,7 +99,7 @@ def test_with_a_candidate_the_shadow_is_run_and_not_the_pipeline(
     run.run_pipeline("win-prediction", settings)
     run.run_pipeline("win-prediction", settings, "tsstn-lol@4")
     assert asked == [("win-prediction", "tsstn-lol@live"), ("win-prediction-shadow", "tsstn-lol@4")]
-    pipelines = [run.definition_of(name)(None, Narrator()) for name, _ in asked]  # type: ignore[arg-type]
+    pipelines = [definition_of(name)(None, Narrator()) for name, _ in asked]  # type: ignore[arg-type]
     assert [(its.name, its.sink.name, its.dead_letters) for its in pipelines] == [
         ("win-prediction", "match.insights", True), ("win-prediction-shadow", "match.insights.shadow", False),
     ]  # fmt: skip

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from models.store import BrokenModelError, ModelNotFoundError, StoreUnavailableError
+from serve.app import AppKeeper, AppState, DeploymentFailed, app_name, reason_of
 from serve.win import ServePredict, WinReplica, cut_by_match
-from serve.win_app import AppKeeper, AppState, DeploymentFailed, app_name, reason_of
 from streaming.pipeline import DependencyUnavailable
 from streaming.transport import Fenced
 from tests.waiting import wait_until

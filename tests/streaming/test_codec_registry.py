@@ -56,12 +56,13 @@ def test_ids_once_given_stay() -> None:
         5: "pipeline-status",
         6: "control",
         7: "camera-frames",
-        8: "person-sightings",
+        8: "past/person-sightings-8",
         9: "store-metrics",
         10: "store-alerts",
         11: "user-sessions",
         12: "item-catalogue",
         13: "session-recommendations",
+        14: "person-sightings",
     }
 
 

@@ -105,7 +105,8 @@ def test_sightings_leave_at_once_and_the_first_are_corrected() -> None:
     names = sightings["person_id"].to_list()
     assert names == [None] * names.count(None) + ["P1"] * (20 - names.count(None))
     assert 0 < names.count(None) <= 9
-    assert corrections.select("corrects", "person_id", "corrects_from_ms").rows() == [(None, "P1", NOW_MS)]
+    corrects = corrections.select("corrects_person_id", "person_id", pl.col("corrects_from_ms").to_physical())
+    assert corrects.rows() == [(None, "P1", NOW_MS)]
     assert out.filter(pl.col("track_id").is_null())["person_id"].null_count() > 0  # a frame without anybody stays a row
     assert "embedding" not in out.columns
 
@@ -152,7 +153,7 @@ def test_a_link_is_taken_back_when_the_one_before_returns() -> None:
     scene = Scene().walk("door", 1, 0, 4, 0).walk("door", 2, 5, 12, 0).walk("door", 1, 9, 12, 0)
     out, _, _ = ran(scene, 14)
     told = out.filter(pl.col("track_id") == 2).drop_nulls("corrects_from_ms")
-    assert told.select("corrects", "person_id").rows() == [(None, "P1"), ("P1", None), (None, "P2")]
+    assert told.select("corrects_person_id", "person_id").rows() == [(None, "P1"), ("P1", None), (None, "P2")]
     frames = out.filter(pl.col("corrects_from_ms").is_null() & pl.col("person_id").is_not_null())
     assert not frames.select("camera_id", "frame", "person_id").is_duplicated().any()
 
@@ -198,7 +199,7 @@ def test_an_erased_person_leaves_nothing_and_is_not_met_again() -> None:
     _, state, stage = ran(Scene().walk("door", 1, 0, 6, 0), 4)
     assert state["look"].any()
     corrections = stage.corrected(Ledger(Memory(state)).erase(1, still_on_ms=NOW_MS + 1_000))
-    assert corrections.select("corrects", "person_id", "link_score").rows() == [("P1", None, None)]
+    assert corrections.select("corrects_person_id", "person_id", "link_score").rows() == [("P1", None, None)]
     assert not state["look"].any()
     assert not np.isfinite(state["place_m"]).any()
     rest = Scene().walk("door", 1, 0, 8, 0).rows(8).filter(pl.col("captured_ms") >= NOW_MS + 4_000)
@@ -211,13 +212,17 @@ def test_a_merge_by_hand_survives_a_restart_and_can_be_undone() -> None:
     scene = Scene().walk("door", 1, 0, 4, 0).walk("shelf", 1, 12, 16, 5)
     _, state, stage = ran(scene, 18)
     event, merged = Ledger(Memory(state)).merge(1, 2, at_ms=NOW_MS)
-    assert stage.corrected(merged).select("camera_id", "corrects", "person_id").rows() == [("shelf", "P2", "P1")]
+    assert stage.corrected(merged).select("camera_id", "corrects_person_id", "person_id").rows() == [
+        ("shelf", "P2", "P1")
+    ]
     log = Changelog()
     log.drain(state)
     resumed = stage.new_state()
     log.restore(resumed)
     back = Ledger(Memory(resumed)).undo(event)
-    assert stage.corrected(back).select("camera_id", "corrects", "person_id").rows() == [("shelf", "P1", "P2")]
+    assert stage.corrected(back).select("camera_id", "corrects_person_id", "person_id").rows() == [
+        ("shelf", "P1", "P2")
+    ]
 
 
 class Reversed:

@@ -243,7 +243,9 @@ def content(state: StateTable) -> dict[str, bytes]:
     return dict(zip(keys, rows, strict=True))
 
 
-def corrects(old: str, new: str, second: float, camera: str = "cam-1", track: int | None = None) -> dict[str, Any]:
+def corrects(
+    old: str | None, new: str | None, second: float, camera: str = "cam-1", track: int | None = None
+) -> dict[str, Any]:
     return {
         "camera_id": camera,
         "captured_ms": START_MS + round(second * 1000),
@@ -251,6 +253,7 @@ def corrects(old: str, new: str, second: float, camera: str = "cam-1", track: in
         "track_id": track,
         "person_id": new,
         "corrects_person_id": old,
+        "corrects_from_ms": START_MS + round(second * 1000),
     }
 
 

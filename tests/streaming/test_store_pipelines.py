@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from streaming import topics
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
+from streaming.identities import Appearance, IdentityStage
+from streaming.identities import Rules as IdentityRules
 from streaming.pipeline import Pipeline
 from streaming.pipelines.store_alerts import store_alerts
 from streaming.pipelines.store_metrics import store_metrics
 from streaming.records import Records
 from streaming.runners.ticking import Tick
 from streaming.store.rules import parse_rules
-from streaming.store.sightings import SIGHTING_SCHEMA
 from streaming.testing import MemoryLog
 from tests.pipelines_on_log import OnLog
-from tests.store_walks import START_MS, Feed, Walk, person, plan, sightings
+from tests.store_walks import START_MS, Feed, Walk, as_told, person, plan, sightings
 
 SCHEMA = "person-sightings"
 WALKS = [
@@ -60,7 +62,7 @@ def on_log(pipeline: Pipeline, rows: pl.DataFrame) -> OnLog:
     encoder = Encoder(load_schema(SCHEMA), PackagedRegistry().id_of(SCHEMA))
     for part in rows.partition_by("_partition", maintain_order=True):
         keys = [camera.encode() for camera in part["camera_id"]]
-        values = encoder.encode(part.select(SIGHTING_SCHEMA.names())).to_pylist()
+        values = encoder.encode(as_told(part)).to_pylist()
         records = Records.of(keys, values, timestamps_ms=part["_ingest_time_ms"].to_list())
         log.append(pipeline.source.name, records, partition=int(part.item(0, "_partition")))
     return OnLog(pipeline, log, START_MS)
@@ -135,3 +137,66 @@ def test_late_rows_are_counted() -> None:
     late = rows.filter(pl.col("captured_ms").to_physical() < START_MS + 1_000)
     done = on_log(metrics(), pl.concat([rows, late])).run([180, 1_000])
     assert [commit.counts.get("late", 0) for commit in done.commits] == [0, late.height]
+
+
+DIMENSIONS = 8
+
+
+def identified(walks: dict[int, tuple[float, list[tuple[float, float]]]], until_s: float) -> pl.DataFrame:
+    """What the identity stage says of tracks (x in metres, [from, to) in seconds) who all look the same, in cam-1."""
+    look = np.eye(DIMENSIONS, dtype="<f4")[0].tobytes()
+    rows: list[dict[str, Any]] = []
+    for frame in range(round(until_s * 5)):
+        second = frame / 5
+        for camera in ("cam-1", "cam-2"):
+            shared = {"camera_id": camera, "captured_ms": START_MS + 200 * frame, "frame": frame}
+            seen = [
+                {**shared, **person(track, x_m, 3.0)}
+                for track, (x_m, spans) in walks.items()
+                if camera == "cam-1" and any(start <= second < end for start, end in spans)
+            ]
+            rows += seen or [shared]
+    stage = IdentityStage(DIMENSIONS, IdentityRules(appearance=Appearance(0.7, 8.0)))
+    seen_rows = sightings(rows).with_columns(
+        embedding=pl.when(pl.col("track_id") > 0).then(pl.lit(look)),
+        _offset=pl.col("frame"),  # what was seen in a frame stands in one record
+    )
+    told = stage(seen_rows, stage.new_state())
+    by_camera = (pl.col("camera_id") == "cam-2").cast(pl.Int32)
+    return told.with_columns(_partition=by_camera, covered=pl.col("covered").fill_null(False))
+
+
+def latest(told: pl.DataFrame) -> pl.DataFrame:
+    """Each window and thing as issued last, without when and why it was."""
+    newest = told.sort("revision", maintain_order=True).unique(
+        ("window_start_ms", "zone_id", "kind"), keep="last", maintain_order=True
+    )
+    figures = [name for name in newest.columns if not name.startswith(("source_", "ingest_", "emit_"))]
+    return newest.select(figures).drop("revision", "closed_by", "schema_id").sort("window_start_ms", "zone_id", "kind")
+
+
+@pytest.mark.parametrize("back_s", [26.0, 26.8])  # the latter as a window closes
+def test_what_the_identities_take_back_is_counted_again(back_s: float) -> None:
+    # Track 1 hides, track 2 is taken for the same person, until 1 comes back when the first windows have long closed.
+    told = identified({1: (3.0, [(0, 4), (back_s, 40)]), 2: (3.5, [(5, 40)])}, 60)
+    corrections = told.filter(pl.col("corrects_from_ms").is_not_null() & (pl.col("track_id") == 2))
+    assert corrections.select("corrects_person_id", "person_id").rows() == [(None, "P1"), ("P1", None), (None, "P2")]
+    sighted = told.filter(pl.col("corrects_from_ms").is_null())
+    right = sighted.with_columns(person_id="P" + pl.col("track_id").cast(pl.String))
+    pipeline = store_metrics(plan(), window_s=2.0)
+    corrected, expected = (on_log(pipeline, rows).run([10] * 50) for rows in (told, right))
+    assert latest(answers(corrected)).equals(latest(answers(expected)))
+    sixth = (
+        answers(corrected)
+        .filter(zone_id="store")
+        .filter(pl.col("window_start_ms").dt.timestamp("ms") == START_MS + 12_000)
+    )
+    assert sixth.select("revision", "longest_s").rows() == [(0, 14.0), (1, 9.0)]
+    assert corrected.rejected() == []
+
+
+def test_somebody_who_gets_a_name_is_alerted_of_once() -> None:
+    rules = [{"name": "stays", "kind": "loitering", "zone": "entrance", "limit_s": 1.0}]
+    told = identified({1: (3.0, [(0.6, 9)])}, 14)
+    done = on_log(store_alerts(plan(), parse_rules(rules, plan())), told).run()
+    assert answers(done).select("state", "subject").rows() == [("raised", "P1")]

@@ -27,7 +27,10 @@ def test_a_sighting_an_empty_frame_and_a_correction_are_good() -> None:
     nobody = dict.fromkeys(("track_id", "x0_px", "y0_px", "x1_px", "y1_px", "x_m", "y_m"))
     assert reason() is None
     assert reason(**nobody) is None
-    assert reason(**nobody, person_id="b", corrects_person_id="a") is None
+    corrects = {"corrects_from_ms": START_MS}
+    assert reason(**nobody, **corrects, person_id="b", corrects_person_id="a") is None
+    for old, new in ((None, "a"), ("a", None), ("a", "b")):
+        assert reason(**{**nobody, "track_id": 1}, **corrects, person_id=new, corrects_person_id=old) is None
     assert reason(x_m=None, y_m=None) is None
 
 
@@ -52,8 +55,21 @@ def test_a_sighting_an_empty_frame_and_a_correction_are_good() -> None:
         ({"person_id": ""}, "InvalidSighting: person_id is empty"),
         ({"person_id": "x" * 129}, "InvalidSighting: person_id has 129 bytes, more than 128"),
         ({"person_id": "cam-1#4"}, "which is ours"),
-        ({"corrects_person_id": "a"}, "InvalidSighting: a correction of a without person_id"),
-        ({"corrects_person_id": "a", "person_id": "a"}, "InvalidSighting: a correction of a to itself"),
+        ({"corrects_person_id": "a"}, "InvalidSighting: corrects_person_id is a without corrects_from_ms"),
+        (
+            {"track_id": None, "corrects_from_ms": START_MS, "corrects_person_id": "a"},
+            "InvalidSighting: a correction of a to missing without track_id: it must name both",
+        ),
+        (
+            {"track_id": None, "corrects_from_ms": START_MS, "person_id": "a"},
+            "InvalidSighting: a correction of missing to a without track_id: it must name both",
+        ),
+        ({"corrects_from_ms": -1, "person_id": "a"}, "corrects_from_ms is -1, not a time from 1970 to 2100"),
+        (
+            {"corrects_from_ms": START_MS, "corrects_person_id": "a", "person_id": "a"},
+            "InvalidSighting: a correction of a to itself",
+        ),
+        ({"corrects_from_ms": START_MS}, "InvalidSighting: a correction of missing to itself"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_value(changed: dict[str, Any], said: str) -> None:

@@ -1,0 +1,131 @@
+"""What a store's pipelines are made of: the file of its zones and rules, its cameras, and the model of its people.
+
+The file is TOML: the tables of `streaming.store.plan`, and those of `streaming.store.rules` as [[rule]].
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.errors import SettingsError, UsageProblem
+
+if TYPE_CHECKING:
+    from jobs.settings import Settings
+    from serve.predictors.reid import ReIDPredictor
+    from streaming.cameras.definition import Camera
+    from streaming.identities import Appearance
+    from streaming.pipeline import Pipeline
+    from streaming.pipelines.person_sightings import Embed, Store
+    from streaming.store.plan import StorePlan
+    from streaming.store.rules import Rule
+
+_MAX_BYTES = 4 << 20
+
+
+def read_store(settings: Settings) -> tuple[StorePlan, tuple[Rule, ...]]:
+    """Zones and rules of the file that the settings name.
+
+    Raises:
+        SettingsError: none is named.
+        UsageProblem: it cannot be read, or says what cannot be.
+    """
+    from streaming.store.plan import PlanProblem, parse_plan
+    from streaming.store.rules import parse_rules
+
+    path = settings.store.plan
+    if path is None:
+        raise SettingsError(
+            "store.plan is not set: name the file of the store's cameras, zones and rules, such as --set "
+            "store.plan=store.toml; deploy/store.example.toml is one"
+        )
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise UsageProblem(f"{path}: more than {_MAX_BYTES:,} bytes")
+        table = tomllib.loads(text.decode("utf-8"))
+    except OSError as error:
+        raise UsageProblem(f"{path}: cannot be read: {error.strerror}; store.plan names it") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageProblem(f"{path}: not TOML: {error}") from None
+    rules: Any = table.pop("rule", [])
+    try:
+        plan = parse_plan(table)
+        if not isinstance(rules, list):
+            raise PlanProblem("rule is not a list; write [[rule]]")
+        return plan, parse_rules(rules, plan)
+    except PlanProblem as problem:
+        raise UsageProblem(f"{path}: {problem}") from None
+
+
+@dataclass(frozen=True)
+class PersonModel:
+    """The embedding by which people are told apart."""
+
+    exact: str  # NAME@VERSION
+    dimensions: int
+    appearance: Appearance  # what its looks say
+
+
+def person_model(settings: Settings) -> PersonModel:
+    """What `store.embedding` means now.
+
+    Raises:
+        ModelNotFoundError, BrokenModelError: there is no such model, or it embeds no people.
+    """
+    from serve.predictors.reid import load_reid_predictor
+
+    predictor = load_reid_predictor(settings.models.store_roots, settings.store.embedding)
+    info = predictor.info
+    return PersonModel(f"{info.name}@{info.version}", info.dimensions, appearance_of(predictor))
+
+
+def appearance_of(predictor: ReIDPredictor) -> Appearance:
+    """What looks of this network say: as its training measured it, else what is usual."""
+    from streaming.identities import Appearance
+
+    figures = predictor.metrics.get("validation")
+    known = figures if isinstance(figures, dict) else {}
+    fitted = {name: float(known[name]) for name in ("same_cosine", "directions") if name in known}
+    return Appearance(**fitted) if len(fitted) == 2 else Appearance()
+
+
+def sightings_with(embed: Embed, model: PersonModel, settings: Settings) -> Pipeline:
+    """The pipeline of sightings by this model, with the cameras of `cameras.toml`."""
+    from jobs.camera_book import read_cameras
+    from streaming.features.person_detectors import HogPersonDetector
+    from streaming.pipelines.person_sightings import person_sightings
+
+    path = settings.store.cameras
+    return person_sightings(
+        embed,
+        model.dimensions,
+        store=store_of(read_cameras(path) if path is not None else ()),
+        detect=HogPersonDetector(),
+        appearance=model.appearance,
+        max_age_s=settings.store.max_age_s,
+    )
+
+
+def store_of(cameras: Sequence[Camera]) -> Store:
+    """What the cameras say of the store: those that are calibrated, and which of them see the same floor."""
+    from streaming.features.floor import FloorView, overlapping
+    from streaming.pipelines.person_sightings import Store
+
+    views = {
+        camera.id: FloorView(camera.homography, *camera.size)
+        for camera in cameras
+        if camera.homography is not None and camera.size is not None
+    }
+    return Store(views, overlapping(views))
+
+
+def book_beside(settings_file: Path | None) -> Path:
+    """Where the cameras stand."""
+    from jobs.camera_book import FILE
+
+    return (settings_file.parent if settings_file is not None else Path()) / FILE

@@ -1,0 +1,107 @@
+"""What a store's pipelines are made of: its file, its cameras, its model; and the command that runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import run
+from jobs.camera_book import MODE, to_toml
+from jobs.errors import SettingsError, UsageProblem
+from jobs.files import write_text
+from jobs.pipelines import PIPELINES, holding, local, outline
+from jobs.settings import Settings, load_settings
+from jobs.store import person_model, read_store, store_of
+from models.store import ModelNotFoundError
+from streaming.cameras.definition import Camera
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "deploy" / "store.example.toml"
+STRAIGHT_DOWN = ((10.0, 0.0, 0.0), (0.0, 10.0, 0.0), (0.0, 0.0, 1.0))
+
+
+def settings(**given: Any) -> Settings:
+    named = {f"store.{name}": (value, "--set") for name, value in given.items()}
+    return load_settings({"kafka.bootstrap_servers": ("127.0.0.1:9", "--set"), **named}).settings
+
+
+def camera(name: str, **given: Any) -> Camera:
+    return Camera.model_validate({"id": name, "source": "x.mp4", "purpose": "test", "retention_days": 1, **given})
+
+
+def test_the_example_is_a_store_with_rules() -> None:
+    plan, rules = read_store(settings(plan=EXAMPLE))
+    assert [known.name for known in plan.camera] == ["door", "till"]
+    assert [rule.kind for rule in rules] == ["crowding", "camera_down", "camera_covered"]
+
+
+def test_a_store_that_is_not_named_is_said_with_the_remedy() -> None:
+    with pytest.raises(SettingsError, match=r"store\.plan is not set: .*deploy/store\.example\.toml"):
+        read_store(settings())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[camera]", "not TOML"),
+        ("", "camera is missing"),
+        ('[[camera]]\nname = "a"\n[[zone]]\nname = "z"\npolygon = [[0, 0], [1, 1]]', "zone z: its polygon"),
+        ('rule = 3\n[[camera]]\nname = "a"', r"rule is not a list; write \[\[rule\]\]"),
+        ('[[camera]]\nname = "a"\n[[rule]]\nname = "r"\nkind = "crowding"\nzone = "q"\npeople = 2', "q"),
+    ],
+)
+def test_a_store_that_cannot_be_is_named_with_its_file(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "store.toml"
+    path.write_text(text)
+    with pytest.raises(UsageProblem, match=said) as problem:
+        read_store(settings(plan=path))
+    assert str(path) in str(problem.value)
+
+
+def test_a_file_that_is_not_there_is_a_problem_of_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match=r"gone\.toml: cannot be read: .*store\.plan names it"):
+        read_store(settings(plan=tmp_path / "gone.toml"))
+
+
+def test_cameras_that_are_calibrated_say_which_see_the_same_floor() -> None:
+    beside = ((10.0, 0.0, -100.0), (0.0, 10.0, 0.0), (0.0, 0.0, 1.0))
+    known = store_of(
+        [
+            camera("a", homography=STRAIGHT_DOWN, size="160x120"),
+            camera("b", homography=beside, size="160x120"),
+            camera("plain", size="160x120"),
+        ]
+    )
+    assert set(known.views) == {"a", "b"}
+    assert known.overlapping == {frozenset("ab")}
+
+
+def test_the_embedding_that_ships_is_found_with_what_its_looks_say() -> None:
+    model = person_model(settings())
+    assert model.exact == "reid-osnet@1"
+    assert model.appearance.same_cosine != 0.5, "fitted, not the default"
+    with pytest.raises(ModelNotFoundError, match="make one with: sightline train reid-osnet"):
+        person_model(settings(embedding="reid-gone@live"))
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_every_pipeline_can_be_made_and_is_what_its_outline_says(name: str, tmp_path: Path) -> None:
+    write_text(tmp_path / "cameras.toml", to_toml([camera("door")]), MODE)
+    made = local(name, settings(plan=EXAMPLE, cameras=tmp_path / "cameras.toml")).pipeline
+    known = outline(name)
+    assert (made.name, made.source, made.sink) == (known.name, known.source, known.sink) and made.name == name
+
+
+def test_frames_are_held_by_the_dozen_and_records_by_the_thousand() -> None:
+    limits = settings(max_batch_frames=8)
+    assert holding(outline("person-sightings"), limits) == holding(outline("person-sightings"), limits)
+    assert (holding(outline("person-sightings"), limits).batch, holding(outline("store-metrics"), limits).batch) == (
+        8, limits.pipeline.max_batch_records,
+    )  # fmt: skip
+
+
+def test_only_win_prediction_has_a_shadow() -> None:
+    with pytest.raises(UsageProblem, match="store-metrics has none; there is one of: win-prediction"):
+        run.run_pipeline("store-metrics", settings(), "reid-osnet@1")

@@ -1,0 +1,212 @@
+"""The pipeline from frames to sightings as runners execute it: bytes on a log in memory, a network of three lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pytest
+
+from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
+from streaming.features.floor import FloorView, overlapping
+from streaming.features.frames import CheckFrames
+from streaming.features.persons import is_covered
+from streaming.pipeline import Pipeline
+from streaming.pipelines.person_sightings import (
+    CROP_PX,
+    Embedding,
+    EmbeddingChanged,
+    PersonEmbedding,
+    Store,
+    person_sightings,
+)
+from streaming.pipelines.store_alerts import store_alerts
+from streaming.records import Records
+from streaming.store.plan import parse_plan
+from streaming.store.rules import parse_rules
+from streaming.testing import MemoryLog
+from tests.person_frames import (
+    CAMERAS,
+    HEIGHT,
+    NOW_MS,
+    WIDTH,
+    as_frames,
+    by_colour,
+    frame,
+    picture,
+    seen_by_colour,
+    visit,
+)
+from tests.pipelines_on_log import OnLog
+
+# A camera that looks straight down: ten pixels a metre.
+FLAT = FloorView(((10.0, 0.0, 0.0), (0.0, 10.0, 0.0), (0.0, 0.0, 1.0)), WIDTH, HEIGHT)
+
+
+def on_log(rows: Sequence[dict[str, Any]], pipeline: Pipeline | None = None, partitions: int = 2) -> OnLog:
+    """The pipeline over a log that got these frames; with two partitions a camera has its own."""
+    pipeline = pipeline or by_colours()
+    log, schema = MemoryLog(), pipeline.source.schema or ""
+    log.create(pipeline.source.name, partitions)
+    encoder = Encoder(load_schema(schema), PackagedRegistry().id_of(schema))
+    frames = as_frames(rows)
+    for camera in CAMERAS if partitions > 1 else (None,):
+        mine = frames if camera is None else frames.filter(camera_id=camera)
+        keys, values = [name.encode() for name in mine["camera_id"]], encoder.encode(mine).to_pylist()
+        times = (mine["captured_ms"].to_physical() + 20).to_list()
+        partition = 0 if camera is None else CAMERAS.index(camera)
+        log.append(pipeline.source.name, Records.of(keys, values, timestamps_ms=times), partition=partition)
+    return OnLog(pipeline, log, NOW_MS)
+
+
+def by_colours(**given: Any) -> Pipeline:
+    return person_sightings(by_colour, 4, detect=seen_by_colour, **given)
+
+
+def told(done: OnLog) -> pl.DataFrame:
+    decoder = Decoder(done.pipeline.sink.schema or "", PackagedRegistry())
+    return pl.concat([decoder.decode(records).frame for records in done.answers()])
+
+
+EVENLY = (20,) * 5
+
+
+def test_every_frame_is_answered_and_people_keep_their_names_from_camera_to_camera() -> None:
+    rows = visit()
+    said = told(on_log(rows).run(EVENLY))
+    sighted = said.filter(pl.col("corrects_from_ms").is_null())
+    assert sighted.select("camera_id", "frame").unique().height == len(rows)
+    assert not sighted.select("camera_id", "frame", "track_id").is_duplicated().any()
+    final = {
+        (camera, track): person
+        for camera, track, person in said.filter(pl.col("corrects_from_ms").is_not_null())
+        .select("camera_id", "track_id", "person_id")
+        .rows()
+    }
+    assert final == {("door", 1): "P1", ("door", 2): "P2", ("till", 1): "P1", ("till", 2): "P2"}
+    assert said["model_name"].unique().to_list() == ["by-colour"]
+    assert said["weight_hash"].null_count() == 0
+    assert said.select("source_topic", "source_partition").unique().sort("source_partition").rows() == [
+        ("camera.frames", 0), ("camera.frames", 1)
+    ]  # fmt: skip
+    assert set(said["source_offset"]) == set(range(len(rows) // 2))
+
+
+def test_a_frame_is_counted_once_however_many_people_it_shows() -> None:
+    done = on_log(visit(3.0)).run((100,))
+    assert done.commits[0].records == 30 < done.commits[0].answered
+
+
+def test_calibrated_cameras_say_where_people_stand() -> None:
+    done = on_log(visit(6.0), by_colours(store=Store({"door": FLAT}))).run((100,))
+    seen = told(done).drop_nulls("x0_px")
+    door, till = seen.filter(camera_id="door"), seen.filter(camera_id="till")
+    middle = (door["x0_px"] + door["x1_px"]) / 20
+    assert np.allclose(door["x_m"], middle, atol=1e-3)
+    assert np.allclose(door["y_m"], 9.0)
+    assert till["x_m"].null_count() == till.height
+
+
+def test_feet_below_the_picture_and_beyond_the_horizon_are_nowhere() -> None:
+    # 3 m up, level, focal length 100 px: from the middle of the picture up there is no floor.
+    tilted = FloorView(((100.0, 80.0, 0.0), (0.0, 60.0, 300.0), (0.0, 1.0, 0.0)), WIDTH, HEIGHT)
+    boxes = np.array([[10, 10, 30, 119.5], [10, 10, 30, 100], [10, 10, 30, 40]], float)
+    places = tilted.places(boxes, WIDTH, HEIGHT)
+    assert np.isnan(places[[0, 2]]).all()
+    assert np.allclose(places[1], [-4.5, 7.5])
+    # The same frame at twice the size shows the same place.
+    assert np.allclose(tilted.places(2 * boxes, 2 * WIDTH, 2 * HEIGHT)[1], places[1])
+
+
+def test_cameras_overlap_where_they_see_the_same_floor() -> None:
+    beside = FloorView(((10.0, 0.0, -100.0), (0.0, 10.0, 0.0), (0.0, 0.0, 1.0)), WIDTH, HEIGHT)
+    elsewhere = FloorView(((10.0, 0.0, -200.0), (0.0, 10.0, 0.0), (0.0, 0.0, 1.0)), WIDTH, HEIGHT)
+    assert overlapping({"a": FLAT, "b": beside, "c": elsewhere}) == {frozenset("ab"), frozenset("bc")}
+
+
+def test_what_cannot_be_believed_is_counted_and_not_kept() -> None:
+    bad = [frame("door", 900, picture([]), jpeg=b"GIF89a"), frame("till", 901, picture([]), width=WIDTH + 1)]
+    rows = visit(3.0)
+    dirty, clean = on_log([*rows, *bad]).run((100,)), on_log(rows).run((100,))
+    assert told(dirty).equals(told(clean))
+    assert [reason.partition(":")[0] for commit in dirty.commits for _, reason in commit.rejected] == [
+        "InvalidFrame"
+    ] * 2
+    assert dirty.commits[0].dead_letters == []
+
+
+def test_another_network_is_refused_once_people_are_remembered() -> None:
+    done = on_log(visit(3.0)).run((5,))
+
+    def other(crops: npt.NDArray[np.uint8]) -> Embedding:
+        return Embedding(by_colour(crops).vectors, "by-colour", "4", "def")
+
+    done.pipeline = person_sightings(other, 4, detect=seen_by_colour)
+    done.flow = done.started()
+    with pytest.raises(EmbeddingChanged, match=r"by-colour@3.*by-colour@4.*sightline.state.person-sightings"):
+        done.run((5,))
+
+
+def test_an_embedding_of_another_length_is_refused() -> None:
+    rows = by_colours().transforms[1](CheckFrames()(as_frames(visit(1.0)))).with_columns(_partition=0)
+    stage = PersonEmbedding(by_colour, 8, {})
+    with pytest.raises(ValueError, match=r"not \(N, 8\)"):
+        stage(rows, stage.new_state())
+
+
+def test_all_crops_of_a_batch_are_asked_for_at_once() -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def counting(crops: npt.NDArray[np.uint8]) -> Embedding:
+        asked.append(crops.shape)
+        return by_colour(crops)
+
+    done = on_log(visit(3.0), person_sightings(counting, 4, detect=seen_by_colour)).run((100,))
+    persons = told(done).drop_nulls("x0_px").height
+    assert len(asked) == 1
+    assert asked[0][0] >= persons > 10
+    assert asked[0][1:] == (*CROP_PX, 3)
+
+
+@pytest.mark.parametrize(
+    ("image", "covered"),
+    [
+        (picture([]), False),
+        (np.full((HEIGHT, WIDTH, 3), 127, np.uint8), True),
+        (np.zeros((HEIGHT, WIDTH, 3), np.uint8), True),
+        (np.random.default_rng(0).integers(100, 140, (HEIGHT, WIDTH, 3)).astype(np.uint8), True),  # noise is no place
+        (np.full((3, 3, 3), 9, np.uint8), True),
+    ],
+)
+def test_a_picture_that_shows_no_place_is_covered(image: npt.NDArray[np.uint8], covered: bool) -> None:
+    assert is_covered(image) is covered
+
+
+def test_a_hand_before_a_camera_becomes_an_alert() -> None:
+    grey = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    rows = [
+        frame(camera, number, grey if camera == "till" and number >= 50 else picture([]))
+        for number in range(150)
+        for camera in CAMERAS
+    ]
+    sightings = told(on_log(rows).run((150,)))
+    assert sightings.filter("covered").select("camera_id", "frame").rows() == [("till", n) for n in range(50, 150)]
+    plan = parse_plan({"camera": [{"name": camera} for camera in CAMERAS]})
+    rules = [{"name": "hand", "kind": "camera_covered", "limit_s": 5}]
+    stages, seen = store_alerts(plan, parse_rules(rules, plan)).stages, sightings
+    seen = sightings.with_columns(
+        _partition=(pl.col("camera_id") == "till").cast(pl.Int32),
+        _offset=pl.int_range(pl.len(), dtype=pl.Int64),
+        _ingest_time_ms=pl.col("captured_ms").to_physical(),
+        _schema_id=pl.lit(11, pl.Int32),
+        _reject=pl.lit(None, pl.String),
+    ).sort("captured_ms", maintain_order=True)
+    for stage in stages:
+        seen = stage(seen, stage.new_state())
+    (alert,) = seen.iter_rows(named=True)
+    assert (alert["kind"], alert["state"], alert["subject"]) == ("camera_covered", "raised", "till")
+    after_s = (alert["event_time_ms"].timestamp() * 1000 - NOW_MS) / 1000
+    assert 15 <= after_s <= 18

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streaming.identities import Appearance
     from streaming.pipeline import Pipeline
     from streaming.pipelines.person_sightings import Embed, Store
+    from streaming.privacy.keyring import Retention
     from streaming.store.plan import StorePlan
     from streaming.store.rules import Rule
 
@@ -99,14 +100,17 @@ def sightings_with(embed: Embed, model: PersonModel, settings: Settings) -> Pipe
     from jobs.camera_book import read_cameras
     from streaming.features.person_detectors import HogPersonDetector
     from streaming.pipelines.person_sightings import person_sightings
+    from streaming.privacy.folder import KeyFolder
 
     path = settings.store.cameras
+    cameras = read_cameras(path) if path is not None else ()
     return person_sightings(
         embed,
         model.dimensions,
-        store=store_of(read_cameras(path) if path is not None else ()),
+        store=store_of(cameras),
         detect=HogPersonDetector(),
         appearance=model.appearance,
+        keys=KeyFolder(settings.keys_folder, retention_of(cameras)),
         max_age_s=settings.store.max_age_s,
     )
 
@@ -122,6 +126,13 @@ def store_of(cameras: Sequence[Camera]) -> Store:
         if camera.homography is not None and camera.size is not None
     }
     return Store(views, overlapping(views))
+
+
+def retention_of(cameras: Sequence[Camera]) -> Retention:
+    """How long what is learnt from each may be kept."""
+    from streaming.privacy.keyring import Retention
+
+    return Retention({camera.id: camera.retention_days for camera in cameras})
 
 
 def book_beside(settings_file: Path | None) -> Path:

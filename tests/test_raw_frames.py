@@ -33,6 +33,8 @@ ALLOWED = {
 """`FILE: CALL` → why it stores no raw frame. An entry that is not needed fails."""
 
 READERS = {
+    "jobs/pipelines.py": "bounds how many a run holds",
+    "streaming/pipelines/person_sightings.py": "reads them",
     "jobs/run_cameras.py": "makes the topic that the camera's process writes to",
     "streaming/cameras/record.py": "makes its records",
     "streaming/cameras/publishing.py": "writes them",
@@ -101,7 +103,18 @@ def test_a_pipeline_of_frames_keeps_none_that_it_cannot_accept() -> None:
                 given = {one.arg: ast.unparse(one.value) for one in node.keywords}
                 if given["source"].endswith("CAMERA_FRAMES"):
                     found[path.stem] = given.get("dead_letters")
-    assert set(found.values()) <= {"False"}
+    assert found == {"person_sightings": "False"}
+
+
+def test_looks_are_sealed_wherever_the_pipeline_is_run() -> None:
+    """A call without keys is one that is read and not run: `outline`."""
+    without = []
+    for path in sorted((ROOT / "jobs").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_made = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "person_sightings"
+            if is_made and "keys" not in {one.arg for one in node.keywords}:
+                without.append(f"{path.relative_to(ROOT)}: {ast.unparse(node)}")
+    assert without == ["jobs/pipelines.py: person_sightings(_never_asked, 1)"]
 
 
 def test_frames_are_kept_an_hour_and_not_as_long_as_kafka_would() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -91,18 +90,18 @@ def expire(as_json: AsJson = False, assignments: Assignments = None) -> None:
 
     Example: sightline people expire
     """
-    from jobs.camera_book import FILE, read_cameras
+    from jobs.camera_book import read_cameras
+    from jobs.store import book_beside, retention_of
     from streaming.privacy.erasures import Erasures
     from streaming.privacy.folder import KeyFolder, now_ms
-    from streaming.privacy.keyring import Retention
     from streaming.topics import DAY_MS
 
     found = loaded(assignments)
-    book = (found.file.parent if found.file is not None else Path()) / FILE
+    book = found.settings.store.cameras or book_beside(found.file)
     cameras = read_cameras(book)
     if not cameras:
         raise UsageProblem(f"{book}: no cameras, so that nothing says how long anything may be kept")
-    retention = Retention({camera.id: camera.retention_days for camera in cameras})
+    retention = retention_of(cameras)
     gone = KeyFolder(found.settings.keys_folder, retention).expire()
     lapsed = Erasures(found.settings.keys_folder).lapse(now_ms() - (retention.longest_days + 1) * DAY_MS)
     if as_json:

@@ -2,7 +2,8 @@
 
 camera.frames ─► validate ─► persons (decode, detect, cut out) ─► embed* ─► track* ─► identities* ─► person.sightings
 
-Pictures end with the crops, and crops with their embeddings: neither is in any state, or leaves.
+Pictures end with the crops, and crops with their embeddings: neither is in any state, or leaves. How people look is in
+the state of tracks and identities, sealed by `keys`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from streaming.features.person_rows import one_per_person
 from streaming.features.persons import CutPersons, Detect
 from streaming.identities import Appearance, IdentityStage, Rules
 from streaming.pipeline import NewestFirst, Pipeline
+from streaming.privacy.erasures import Erasures
+from streaming.privacy.folder import KeyFolder
+from streaming.privacy.keyed import KeyedSeal
 from streaming.state import Column, StateTable
 from streaming.tracking import TrackStage
 
@@ -154,6 +158,7 @@ def person_sightings(
     store: Store | None = None,
     detect: Detect | None = None,
     appearance: Appearance | None = None,
+    keys: KeyFolder | None = None,
     max_age_s: float = 5.0,
 ) -> Pipeline:
     """Frames in, a row for every person in each of them out, or one for a frame that shows nobody; and corrections.
@@ -166,6 +171,7 @@ def person_sightings(
         store: its cameras.
         detect: finds persons in frames whose camera has not done so; None: such frames are refused.
         appearance: what looks of this network say.
+        keys: by which looks are sealed before they leave the process, and orders to forget persons; None: for tests.
         max_age_s: frames that have waited longer are passed over for newer ones.
     """
     store = store or Store()
@@ -176,11 +182,16 @@ def person_sightings(
         transforms=(CheckFrames(FrameLimits(max_detections=MAX_PERSONS)), CutPersons(detect, CROP_PX)),
         stages=(
             PersonEmbedding(embed, dimensions, store.views),
-            TrackStage(dimensions=dimensions),
-            IdentityStage(dimensions, rules),
+            TrackStage(dimensions=dimensions, seal=KeyedSeal(keys) if keys is not None else None),
+            IdentityStage(
+                dimensions,
+                rules,
+                seal=KeyedSeal(keys) if keys is not None else None,
+                orders=Erasures(keys.path) if keys is not None else None,
+            ),
             Sightings(),
         ),
-        sink=topics.PERSON_SIGHTINGS,
+        sink=topics.PERSON_SIGHTINGS if keys is None else keys.retention.bounded(topics.PERSON_SIGHTINGS),
         shedding=NewestFirst(max_age_s),
         dead_letters=False,
     )

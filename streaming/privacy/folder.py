@@ -66,7 +66,7 @@ class KeyFolder:
 
     def __init__(self, path: Path, retention: Retention, clock: Callable[[], int] = now_ms) -> None:
         """Raises BadKeyFolder: it cannot be made or written, or others may look into it."""
-        self.path, self._retention, self._clock = path, retention, clock
+        self.path, self.retention, self._clock = path, retention, clock
         self._held: dict[tuple[str, int], _Held] = {}
         self._changes = 0
         self._looked_s = float("-inf")
@@ -75,11 +75,11 @@ class KeyFolder:
         make_folder(path)
 
     def __reduce__(self) -> tuple[type[KeyFolder], tuple[Path, Retention, Callable[[], int]]]:
-        return type(self), (self.path, self._retention, self._clock)
+        return type(self), (self.path, self.retention, self._clock)
 
     def key(self, camera: str, track_id: int, day: int) -> bytes | None:
         """For AES-SIV, 64 bytes; None if the day's key is gone, cannot be read, or has lost this track."""
-        if not self._retention.allows(camera, day, self._clock()):
+        if not self.retention.allows(camera, day, self._clock()):
             return None
         if (camera, day) not in self._held:
             self._held[camera, day] = self._read_or_make(camera, day)
@@ -117,7 +117,7 @@ class KeyFolder:
         gone: list[str] = []
         for file in sorted(self.path.glob(f"*/*{SUFFIX}")):
             camera, day = file.parent.name, day_named(file.name.removesuffix(SUFFIX))
-            if day is None or self._retention.allows(camera, day, self._clock()):
+            if day is None or self.retention.allows(camera, day, self._clock()):
                 continue
             with _locked(file.parent):
                 _destroy(file)

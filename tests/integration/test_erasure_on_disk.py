@@ -22,7 +22,6 @@ from streaming.privacy import erasures, folder
 from streaming.privacy.erasures import Erasures
 from streaming.privacy.folder import now_ms
 from streaming.privacy.keyring import day_of
-from streaming.privacy.seal import Plain, Seal
 from streaming.records import OffsetRange, Records
 from streaming.runners.flow import Flow
 from streaming.runners.preprocess import preprocess, source_decoder
@@ -32,10 +31,11 @@ from tests.erasure_scene import (
     STAYS,
     files_below,
     holds_look,
+    keys_in,
     people,
     records,
-    seal_of,
     secrets_of,
+    unsealed,
 )
 from tests.waiting import wait_until
 
@@ -75,8 +75,8 @@ def topics_of(pipeline: Pipeline) -> list[Topic]:
 class Running:
     """One pipeline on the broker: whatever lies on the topic of frames is answered in transactions."""
 
-    def __init__(self, kafka: KafkaSettings, keys: Path, seal: Seal, name: str) -> None:
-        self.kafka, self.pipeline, self.registry = kafka, people(keys, seal, name), PackagedRegistry()
+    def __init__(self, kafka: KafkaSettings, pipeline: Pipeline) -> None:
+        self.kafka, self.pipeline, self.registry = kafka, pipeline, PackagedRegistry()
         ensure_topics(kafka, topics_of(self.pipeline))
 
     def answer(self, count: int) -> Flow:
@@ -124,7 +124,7 @@ def all_bytes(running: Running, home: Path) -> Iterator[tuple[str, bytes]]:
 
 def test_neither_topics_nor_files_hold_the_look_or_a_key_to_it(kafka: KafkaSettings, home: Path) -> None:
     keys = home / "keys"
-    sealed, plain = Running(kafka, keys, seal_of(keys, now_ms), "people"), Running(kafka, keys, Plain(), "unsealed")
+    sealed, plain = (Running(kafka, made(keys_in(keys, now_ms))) for made in (people, unsealed))
     published(kafka, 0, 12)
     memory = Memory(sealed.answer(10).tables["identities"])
     persons = {name: int(memory.state["person"][slot]) for slot in memory.decided() for name in memory.names([slot])}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from streaming.identities.memory import Memory
+from streaming.pipeline import Pipeline
 from streaming.privacy import erasures, folder
 from streaming.privacy.erasures import Erasures
-from streaming.privacy.seal import Plain, Seal
 from streaming.testing import MemoryLog
 from streaming.topics import CAMERA_FRAMES
 from streaming.tracking import TrackStage
@@ -22,11 +22,13 @@ from tests.erasure_scene import (
     STAYS,
     files_below,
     holds_look,
+    keys_in,
     now_ms,
     people,
     records,
     seal_of,
     secrets_of,
+    unsealed,
 )
 from tests.pipelines_on_log import OnLog
 
@@ -45,12 +47,12 @@ def keys(tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 
-def answered(keys: Path, seal: Seal) -> OnLog:
+def answered(pipeline: Pipeline) -> OnLog:
     """Up to when the first person has left, in commits of a second, with a restart after each."""
     log = MemoryLog()
     log.create(CAMERA_FRAMES.name, 1)
     log.append(CAMERA_FRAMES.name, records(0, 16))
-    return OnLog(people(keys, seal), log, now_ms()).run([10] * 12, restarts=True)
+    return OnLog(pipeline, log, now_ms()).run([10] * 12, restarts=True)
 
 
 def in_topics(world: OnLog) -> Iterator[tuple[str, bytes]]:
@@ -81,7 +83,7 @@ def erased(world: OnLog, keys: Path) -> str:
 
 
 def test_no_topic_and_no_file_holds_the_look_or_a_key_to_it(keys: Path, tmp_path: Path) -> None:
-    world = answered(keys, seal_of(keys))
+    world = answered(people(keys_in(keys)))
     mine = [secret for track in MINE for secret in secrets_of(keys, track)]
     theirs = [secret for track in THEIRS for secret in secrets_of(keys, track)][:1]
     assert all(any(root in data for _, data in files_below(tmp_path)) for root in theirs)  # the search finds such
@@ -95,16 +97,15 @@ def test_no_topic_and_no_file_holds_the_look_or_a_key_to_it(keys: Path, tmp_path
 
 def test_unsealed_the_search_finds_the_look_though_the_row_is_long_gone(keys: Path, tmp_path: Path) -> None:
     """What the test above would show without its subject: the log keeps what was deleted."""
-    world = answered(keys, Plain())
-    keys.mkdir(mode=0o700, exist_ok=True)
+    world = answered(unsealed(keys_in(keys)))
     erased(world, keys)
-    assert {where for where, data in in_topics(world) if holds_look(data, FORGOTTEN)} == {"sightline.state.people"}
+    assert {where for where, data in in_topics(world) if holds_look(data, FORGOTTEN)} == {"sightline.state.unsealed"}
     assert not holds_look(world.flow.tables["identities"]["look"].tobytes(), FORGOTTEN)
 
 
 def test_state_from_before_opens_no_more_but_for_the_others(keys: Path) -> None:
     """As of a backup, or of segments that were not compacted."""
-    world = answered(keys, seal_of(keys))
+    world = answered(people(keys_in(keys)))
     before = Memory(world.started().tables["identities"])
     slots = {name: slot for slot in before.decided() for name in before.names([slot])}
     sealed = {name: before.state["look"][[slot]].copy() for name, slot in slots.items()}
@@ -124,7 +125,7 @@ def test_state_from_before_opens_no_more_but_for_the_others(keys: Path) -> None:
 
 
 def test_a_restored_backup_forgets_the_person_again(keys: Path) -> None:
-    world = answered(keys, seal_of(keys))
+    world = answered(people(keys_in(keys)))
     kept, at = list(world.commits), list(world.at)
     person = erased(world, keys)
     world.commits, world.at = kept, at  # Kafka is as it was, the keys and orders are not
@@ -136,12 +137,12 @@ def test_a_restored_backup_forgets_the_person_again(keys: Path) -> None:
 
 
 def test_a_worker_without_the_folder_of_keys_goes_on(keys: Path) -> None:
-    world = answered(keys, seal_of(keys))
+    world = answered(people(keys_in(keys)))
     shutil.rmtree(keys)
     world.flow = world.started()
     world.run([10] * 3, restarts=True)
     stage = world.pipeline.stages[1]
     assert isinstance(stage, TrackStage)
-    assert stage.facts(world.flow.tables["track"]).totals["looks forgotten"] == len(THEIRS)  # who is in view
+    assert stage.facts(world.flow.tables["track"]).totals["looks forgotten"] >= len(THEIRS)  # who is in view
     assert world.flow.tables["track"]["look"].any()  # and looks are kept again, by new keys
     assert world.at == [150]

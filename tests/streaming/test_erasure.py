@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,18 @@ import pytest
 
 from streaming.identities.memory import Memory
 from streaming.pipeline import Pipeline
+from streaming.pipelines.store_alerts import store_alerts
+from streaming.pipelines.store_metrics import store_metrics
 from streaming.privacy import erasures, folder
 from streaming.privacy.erasures import Erasures
+from streaming.records import Records
+from streaming.state import StateTable
+from streaming.store.plan import Camera, StorePlan
 from streaming.testing import MemoryLog
-from streaming.topics import CAMERA_FRAMES
+from streaming.topics import CAMERA_FRAMES, PERSON_SIGHTINGS
 from streaming.tracking import TrackStage
 from tests.erasure_scene import (
+    CAMERAS,
     FORGOTTEN,
     LOOKS,
     STAYS,
@@ -47,12 +54,20 @@ def keys(tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 
-def answered(pipeline: Pipeline) -> OnLog:
-    """Up to when the first person has left, in commits of a second, with a restart after each."""
+def answered(pipeline: Pipeline, until_s: float = 16.0, log_ms: int = now_ms()) -> OnLog:
+    """Up to when the first person has left, of frames that go on for longer, in commits of a second, with a restart
+    after each."""
     log = MemoryLog()
     log.create(CAMERA_FRAMES.name, 1)
-    log.append(CAMERA_FRAMES.name, records(0, 16))
-    return OnLog(pipeline, log, now_ms()).run([10] * 12, restarts=True)
+    log.append(CAMERA_FRAMES.name, records(0, until_s))
+    return OnLog(pipeline, log, log_ms).run([10] * 12, restarts=True)
+
+
+def texts_of(state: StateTable) -> str:
+    """All that is said in words in the rows of a table, and their keys."""
+    slots = state.slots(state.keys())
+    columns = [state[name][slots].tolist() for name, spec in state.layout.items() if spec.is_text]
+    return " ".join([*state.keys(), *(text for column in columns for text in column)])
 
 
 def in_topics(world: OnLog) -> Iterator[tuple[str, bytes]]:
@@ -146,3 +161,31 @@ def test_a_worker_without_the_folder_of_keys_goes_on(keys: Path) -> None:
     assert stage.facts(world.flow.tables["track"]).totals["looks forgotten"] >= len(THEIRS)  # who is in view
     assert world.flow.tables["track"]["look"].any()  # and looks are kept again, by new keys
     assert world.at == [150]
+
+
+@pytest.mark.parametrize("count", [store_metrics, lambda plan: store_alerts(plan, ())], ids=["metrics", "alerts"])
+def test_what_counts_forgets_the_name_within_minutes(keys: Path, count: Callable[[StorePlan], Pipeline]) -> None:
+    world = answered(people(keys_in(keys)), until_s=150, log_ms=now_ms() + 120_000)
+    person = f"P{person_of(world, MINE[0])}"
+    told = MemoryLog()
+    told.create(PERSON_SIGHTINGS.name, 1)
+    store = OnLog(count(StorePlan(tuple(Camera(name) for name in CAMERAS))), told, world.now_ms)
+
+    def counted() -> str:
+        """What is remembered once all that was said of people has been read."""
+        told.append(PERSON_SIGHTINGS.name, Records.joined(world.answers()[len(read) :]))
+        read.extend(world.answers()[len(read) :])
+        store.process(100_000)
+        return " ".join(texts_of(table) for table in store.flow.tables.values())
+
+    read: list[Records] = []
+    assert re.search(rf"\b{person}\b", counted())
+    Erasures(keys).order(person, "anna", now_ms())
+    world.run([10])
+    counted()
+    world.run([100] * 20)
+    after = counted()
+    assert world.is_done
+    assert not re.search(rf"\b{person}\b", after)
+    assert re.search(rf"\bP{person_of(world, THEIRS[0])}\b", after)  # who did not ask
+    assert not store.rejected()

@@ -292,6 +292,16 @@ class StoreSection(_Section):
     embedding: str = Field(
         default="reid-osnet@live", description="NAME@ALIAS or NAME@VERSION by which people are told apart."
     )
+    detector: Path | None = Field(
+        default=None, description="ONNX file of a person detector (`make detector`); none: OpenCV's own, which is weak."
+    )
+    detector_layout: Literal["nanodet", "yolox", "detr"] = Field(
+        default="nanodet", description="How its input is made and its output meant."
+    )
+    detector_side_px: int | None = Field(
+        default=None, ge=32, le=2048, multiple_of=32, description="Of its input; none: the layout's usual."
+    )
+    detector_person: int = Field(default=0, ge=0, description="Which of its classes is persons.")
     max_age_s: float = Field(default=5.0, gt=0, description="Frames that have waited longer are passed over.")
     max_batch_frames: int = Field(default=32, ge=1, description="Frames are large; this bounds memory.")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
     from serve.predictors.reid import ReIDPredictor
     from streaming.cameras.definition import Camera
+    from streaming.features.persons import Detect
     from streaming.identities import Appearance
     from streaming.pipeline import Pipeline
     from streaming.pipelines.person_sightings import Embed, Store
@@ -98,7 +99,6 @@ def appearance_of(predictor: ReIDPredictor) -> Appearance:
 def sightings_with(embed: Embed, model: PersonModel, settings: Settings) -> Pipeline:
     """The pipeline of sightings by this model, with the cameras of `cameras.toml`."""
     from jobs.camera_book import read_cameras
-    from streaming.features.person_detectors import HogPersonDetector
     from streaming.pipelines.person_sightings import person_sightings
     from streaming.privacy.folder import KeyFolder
 
@@ -108,11 +108,33 @@ def sightings_with(embed: Embed, model: PersonModel, settings: Settings) -> Pipe
         embed,
         model.dimensions,
         store=store_of(cameras),
-        detect=HogPersonDetector(),
+        detect=detector(settings),
         appearance=model.appearance,
         keys=KeyFolder(settings.keys_folder, retention_of(cameras)),
         max_age_s=settings.store.max_age_s,
     )
+
+
+def detector(settings: Settings) -> Detect:
+    """What finds people in frames whose camera has not.
+
+    Raises:
+        BadDetector: the file that the settings name is not there, or holds no network of that layout.
+    """
+    import numpy as np
+
+    from streaming.features.onnx_detectors import LAYOUTS, OnnxPersonDetector
+    from streaming.features.person_detectors import HogPersonDetector
+
+    chosen = settings.store
+    if chosen.detector is None:
+        return HogPersonDetector()
+    layout = LAYOUTS[chosen.detector_layout]
+    if chosen.detector_side_px is not None:
+        layout = replace(layout, side_px=chosen.detector_side_px)
+    found = OnnxPersonDetector(chosen.detector, layout, person=chosen.detector_person)
+    found([np.zeros((32, 32, 3), np.uint8)])  # a file that will not do is said now
+    return found
 
 
 def store_of(cameras: Sequence[Camera]) -> Store:

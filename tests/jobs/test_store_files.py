@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from jobs import run
@@ -13,9 +14,12 @@ from jobs.errors import SettingsError, UsageProblem
 from jobs.files import write_text
 from jobs.pipelines import PIPELINES, holding, local, outline
 from jobs.settings import Settings, load_settings
-from jobs.store import person_model, read_store, store_of
+from jobs.store import detector, person_model, read_store, store_of
 from models.store import ModelNotFoundError
 from streaming.cameras.definition import Camera
+from streaming.features.onnx_detectors import BadDetector
+from streaming.features.person_detectors import HogPersonDetector
+from tests.detector_files import SIDE, detr, yolox
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deploy" / "store.example.toml"
@@ -84,6 +88,22 @@ def test_the_embedding_that_ships_is_found_with_what_its_looks_say() -> None:
     assert model.appearance.same_cosine != 0.5, "fitted, not the default"
     with pytest.raises(ModelNotFoundError, match="make one with: sightline train reid-osnet"):
         person_model(settings(embedding="reid-gone@live"))
+
+
+def test_the_detector_is_opencvs_own_or_that_of_the_file_that_is_set(tmp_path: Path) -> None:
+    assert isinstance(detector(settings()), HogPersonDetector)
+    (tmp_path / "detr.onnx").write_bytes(detr())
+    given = {"detector": tmp_path / "detr.onnx", "detector_layout": "detr", "detector_person": 1}
+    (found,) = detector(settings(**given, detector_side_px=SIDE))([np.full((100, 200, 3), 255, np.uint8)])
+    assert found.boxes.tolist() == [pytest.approx((100, 0, 200, 100), abs=1e-3)]
+
+
+def test_a_detector_that_will_not_do_is_said_before_a_frame_comes(tmp_path: Path) -> None:
+    with pytest.raises(BadDetector, match=r"gone\.onnx cannot be read"):
+        detector(settings(detector=tmp_path / "gone.onnx"))
+    (tmp_path / "yolox.onnx").write_bytes(yolox())
+    with pytest.raises(BadDetector, match=r"yolox\.onnx: .*layout"):
+        detector(settings(detector=tmp_path / "yolox.onnx", detector_layout="detr"))
 
 
 @pytest.mark.parametrize("name", PIPELINES)

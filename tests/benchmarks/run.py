@@ -1,6 +1,6 @@
 """All benchmarks, one after another, each in a process of its own; the README's table is made from what they print.
 
-make bench                          everything (about 35 minutes), then the table in README.md is rewritten
+make bench                          everything (about 40 minutes), then the table in README.md is rewritten
 make bench ARGS="codec latency"     only these; the table is left alone
 
 A benchmark that fails does not stop the others: it is named at the end, the exit code is 1, and the table stays.
@@ -27,6 +27,9 @@ BENCHMARKS: dict[str, list[str]] = {
     "model": ["bench_model.py"],
     "dolls": ["bench_dolls.py"],
     "decode": ["bench_decode.py"],
+    "cameras": ["bench_cameras.py"],
+    "reid": ["bench_reid.py"],
+    "gallery": ["bench_gallery.py"],
     "transport": ["bench_transport.py"],
     "startup": ["bench_startup.py"],
     "restore": ["bench_restore.py"],
@@ -111,7 +114,9 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     again, failover = results["restart"]["restart"], results["failover"]["failover"]
     dataset, swap = results["dataset"]["dataset"], results["swap"]["swap"]
     dolls, training = results["dolls"]["dolls"], results["training"]["training"]
-    pictures = results["decode"]["decode"]
+    pictures, watched = results["decode"]["decode"], results["cameras"]["cameras"]
+    reid, gallery = results["reid"]["reid"], results["gallery"]["gallery"]
+    carried = watched[watched["best"]]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -264,6 +269,36 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             f"camera frames of {pictures['size']} checked and decoded, one core, against simplejpeg alone",
             "85 %",
             f"{100 * pictures['ratio']:.0f} % ({pictures['frames_per_s']:,.0f} frames/s)",
+        ),
+        (
+            f"cameras that one core carries: {watched['size']}, {watched['fps']} frames/s, "
+            f"{watched['persons_a_frame']:.0f} people in each; detector {watched['best']}",
+            "",
+            f"{carried['cameras_a_core']:.1f}: {carried['ms_a_frame']:.0f} ms a frame ("
+            + ", ".join(f"{part} {100 * share:.0f} %" for part, share in carried["share"].items())
+            + ")",
+        ),
+        (
+            f"crops embedded by {reid['model']}, {reid['crops']} a batch, one core, against the bare network",
+            "",
+            f"{reid['cpu']['crops_per_s']:,} crops/s ({100 * reid['cpu']['ratio']:.0f} %)",
+        ),
+        (
+            "the same, GPU",
+            "60 %",
+            f"not measured: {reid['gpu']['skipped']}"
+            if "skipped" in reid["gpu"]
+            else f"{reid['gpu']['crops_per_s']:,} crops/s ({100 * reid['gpu']['ratio']:.0f} %)",
+        ),
+        *(
+            (
+                f"{gallery['queries']} looks of {size} numbers against {gallery['identities']:,} identities, exactly: "
+                f"all of them / the {asked['candidates']:,} of the last half hour, p50",
+                "5 ms",
+                f"{asked['search_ms']['p50']:.1f} / {asked['search_recent_ms']['p50']:.1f} ms",
+            )
+            for size, asked in gallery["dimensions"].items()
+            if size != "512"
         ),
         ("encode, fixed-width answers, against fastavro", "10×", f"{codec['encode_fixed_ratio']:.0f}×"),
         (

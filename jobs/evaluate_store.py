@@ -232,12 +232,12 @@ class _Seen:
         return cls(
             trial,
             everybody.filter(pl.col("visible_share") >= trial.errors.least_visible_share),
-            {(str(camera), int(frame)): part for (camera, frame), part in by_frame.items()},  # type: ignore[call-overload]
+            {(str(camera), int(frame)): part for (camera, frame), part in by_frame.items()},
             {
                 camera.camera_id: FramePainter(made.plan, camera, people, outfits, seed=trial.seed)
                 for camera in made.cameras
             },
-            {int(step): part for (step,), part in walks.positions.partition_by("step", as_dict=True).items()},  # type: ignore[call-overload]
+            {int(step): part for (step,), part in walks.positions.partition_by("step", as_dict=True).items()},
             frames,
         )
 
@@ -271,7 +271,7 @@ class _Seen:
 
 def _frames(rows: list[dict[str, Any]]) -> pl.DataFrame:
     box = pl.Struct({**dict.fromkeys((*_BOXES, "score"), pl.Float32), "crop": pl.Binary})
-    kinds = {"width": pl.Int32, "height": pl.Int32, "detections": pl.List(box), "_partition": pl.Int32}
+    kinds: dict[str, Any] = {"width": pl.Int32, "height": pl.Int32, "detections": pl.List(box), "_partition": pl.Int32}
     frame = pl.DataFrame(rows, schema_overrides=kinds)
     return frame.with_columns(
         pl.col("captured_ms").cast(pl.Datetime("ms", "UTC")),

@@ -1,4 +1,4 @@
-"""`sightline evaluate`: a model beside baselines, every table about the win model, people found again, a store, next clicks."""
+"""`sightline evaluate`: a model beside baselines, all tables about the win model, people found again, a store, clicks."""
 
 from __future__ import annotations
 

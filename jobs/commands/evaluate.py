@@ -1,4 +1,4 @@
-"""`sightline evaluate`: a model beside baselines, all tables about the win model, people found again, a store, clicks."""
+"""`sightline evaluate`: a model beside baselines, all tables about the win model, people, a store, next clicks."""
 
 from __future__ import annotations
 

@@ -2,6 +2,12 @@
 
 People are apart from each other: those to learn from wear one outfit each; strangers nobody knows by name; of those who
 are judged some are for choosing the numbers below, others for reporting (`part`).
+
+The whole study has not been run yet. Of seed 0, on the 40 people for reporting, rank-1 on changed / same clothes is
+.027 / .900 for the baseline, .077 / .760 for AIFL after 16 of its 20 epochs, .023 / .898 for colour jitter after 12 of
+them. So gates are missed: clothes are unlearned, and too little is learned in their place. The simulator's own outfits
+in place of the AS-GAN, from fresh weights in 40 epochs, gave .081 / .779: at this size it is not the generator that
+limits.
 """
 
 from __future__ import annotations

@@ -101,6 +101,7 @@ def settings(kafka: KafkaSettings, cameras: list[Camera], tmp_path_factory: pyte
     write_text(folder / "cameras.toml", to_toml(cameras), MODE)
     (folder / "store.toml").write_text(plan_file())
     given = {
+        "home": str(folder),
         "kafka.bootstrap_servers": kafka.bootstrap_servers,
         "models.store": str(folder / "models"),
         "store.cameras": str(folder / "cameras.toml"),

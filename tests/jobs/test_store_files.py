@@ -109,7 +109,8 @@ def test_a_detector_that_will_not_do_is_said_before_a_frame_comes(tmp_path: Path
 @pytest.mark.parametrize("name", PIPELINES)
 def test_every_pipeline_can_be_made_and_is_what_its_outline_says(name: str, tmp_path: Path) -> None:
     write_text(tmp_path / "cameras.toml", to_toml([camera("door")]), MODE)
-    made = local(name, settings(plan=EXAMPLE, cameras=tmp_path / "cameras.toml")).pipeline
+    given = settings(plan=EXAMPLE, cameras=tmp_path / "cameras.toml").model_copy(update={"home": tmp_path})
+    made = local(name, given).pipeline
     known = outline(name)
     assert (made.name, made.source, made.sink) == (known.name, known.source, known.sink) and made.name == name
 

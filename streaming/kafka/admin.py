@@ -107,10 +107,18 @@ def read_changelog(settings: KafkaSettings, pipeline: str, owners: Collection[in
     """A pipeline's changelog from its beginning to its end as of now, to be read piece by piece: all of it, or what
     there is of these owners (`streaming.changelog.lanes_of`).
 
+    Its end is that of all that was written, and a transaction not decided there is waited for. Each partition hears for
+    itself that a transaction was committed, that of the group's offsets perhaps before the changelog's: whoever took
+    over by the new offsets, and passed over what is undecided here, would go on without the state of the last commit.
+
     Raises as `read_all` does, also while it is read.
     """
     topic = state_topic(pipeline).name
-    start, end = _bounds(settings, topic)
+    source = KafkaSource(settings, topic, group="")
+    try:
+        start, end = dict(sorted(source.beginning_offsets().items())), source.written_offsets()
+    finally:
+        source.close()
     wanted = start if owners is None else lanes_of(owners, len(start))
     pieces = _drain(settings, topic, {p: start[p] for p in wanted}, {p: end[p] for p in wanted}, _STALLED_AFTER_S)
     return Lanes(len(start), pieces)

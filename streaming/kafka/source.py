@@ -79,6 +79,16 @@ class KafkaSource:
             ends = consumer.end_offsets(self._all(consumer), timeout_ms=self._timeout_ms)
             return {tp.partition: int(offset) for tp, offset in ends.items()}
 
+    def written_offsets(self) -> dict[int, int]:
+        """One past the last record (or marker) of every partition, of open and aborted transactions too."""
+        with unavailable_if_away(self._settings):
+            consumer = open_consumer(self._settings, isolation="read_uncommitted")
+            try:
+                ends = consumer.end_offsets(self._all(consumer), timeout_ms=self._timeout_ms)
+            finally:
+                consumer.close()
+        return {tp.partition: int(offset) for tp, offset in ends.items()}
+
     def offsets_at(self, time_ms: int) -> dict[int, int]:
         """The first offset of every partition whose record is not older than this; the end where all are."""
         with self._asking() as consumer:

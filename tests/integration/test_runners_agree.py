@@ -75,6 +75,11 @@ class World:
         return KafkaSink(self.settings, own, own, self.source.name)
 
     def answers(self, pipeline: Pipeline) -> pl.DataFrame:
+        sink = KafkaSource(self.settings, pipeline.sink.name, "")
+        try:  # what was committed last may not be visible everywhere yet
+            wait_until(lambda: sink.end_offsets() == sink.written_offsets())
+        finally:
+            sink.close()
         return self.case.answers(list(read_all(self.settings, pipeline.sink.name).values()))
 
     def wait(self, name: str, thread: threading.Thread) -> None:

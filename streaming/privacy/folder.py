@@ -1,9 +1,10 @@
 """The keys, in files: KEYS/CAMERA/2026-11-23.key, for their owner alone. Whoever reads them can open what is sealed.
 
 A key is made when it is first asked for, by whichever process is first; all that share the folder see the same. It is
-destroyed with the camera's retention by any of them, in its first call of a day; `expire` does it where none runs. A
-file that goes is overwritten first. That is all that can be done from here: a file system that copies on write, an SSD
-or a backup may keep the old blocks, so keep the folder off backups, on an encrypted disk, and away from Kafka's.
+destroyed with the camera's retention by any of them, in its first call of a day; `expire` does it where none runs. The
+bytes of a file that goes are overwritten, also those of a draft that a crash left behind. That is all that can be done
+from here: a file system that copies on write, an SSD or a backup may keep the old blocks, so keep the folder off
+backups, on an encrypted disk, and away from Kafka's.
 
 The folder belongs where every worker of the pipeline finds it. A worker that does not find a key loses the looks that
 were sealed with it, and nothing else.
@@ -19,7 +20,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 SUFFIX = ".key"
+_DRAFTS = f".*{SUFFIX}-*"
 
 _MAGIC = b"sightline key 1\n"
 _CHECK_BYTES = 16
@@ -115,6 +117,9 @@ class KeyFolder:
     def expire(self) -> list[str]:
         """Destroy every key whose time is over; CAMERA/DAY of each."""
         gone: list[str] = []
+        for folder in {draft.parent for draft in self.path.glob(f"*/{_DRAFTS}")}:
+            with _locked(folder):
+                _destroy_drafts(folder)
         for file in sorted(self.path.glob(f"*/*{SUFFIX}")):
             camera, day = file.parent.name, day_named(file.name.removesuffix(SUFFIX))
             if day is None or self.retention.allows(camera, day, self._clock()):
@@ -159,6 +164,7 @@ class KeyFolder:
             return
         try:
             with _locked(folder):
+                _destroy_drafts(folder)
                 for file in sorted(folder.glob(f"*{SUFFIX}")):
                     try:
                         key = _read(file)
@@ -210,14 +216,13 @@ def _write(file: Path, key: PuncturableKey) -> None:
             stream.write(_MAGIC + body + _check(body))
             stream.flush()
             os.fsync(stream.fileno())
-        before = file.open("r+b") if file.exists() else None
-        draft.replace(file)
+        with file.open("r+b") if file.exists() else nullcontext() as before:
+            draft.replace(file)
+            if before is not None:
+                _overwrite(before.fileno())
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    if before is not None:
-        with before:
-            _overwrite(before.fileno())
     _sync_folder(file.parent)
 
 
@@ -229,6 +234,12 @@ def _destroy(file: Path) -> None:
     except FileNotFoundError:
         return  # another process was faster
     _sync_folder(file.parent)
+
+
+def _destroy_drafts(folder: Path) -> None:
+    """Keys, and nobody's any more: whoever writes one holds the lock that the caller has now."""
+    for draft in folder.glob(_DRAFTS):
+        _destroy(draft)
 
 
 def _overwrite(descriptor: int) -> None:

@@ -95,6 +95,8 @@ class KeyFolder:
         Raises:
             BadKeyFolder: it could not be written; then some may still be there, and it is to be called again.
         """
+        if not tracks:
+            return  # standing orders are obeyed at every batch, and nothing has changed
         for camera in sorted({camera for camera, _ in tracks}):
             names = [_name(camera, track_id) for other, track_id in tracks if other == camera]
             self._strike_out(camera, names)

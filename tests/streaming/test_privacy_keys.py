@@ -163,6 +163,13 @@ def test_an_erased_track_has_no_key_of_any_day_in_any_process(
     assert version == other.version()  # nothing more has changed
 
 
+def test_to_erase_nobody_leaves_everything_as_it_is(keys: KeyFolder) -> None:
+    keys.key("door", 1, TODAY)
+    before = keys.version()
+    keys.erase([])
+    assert keys.version() == before  # or else whatever was derived from keys would be derived anew, each batch
+
+
 def test_what_the_file_was_before_is_overwritten(tmp_path: Path, keys: KeyFolder) -> None:
     keys.key("door", 1, TODAY)
     (file,) = (tmp_path / "keys" / "door").glob("*.key")

@@ -12,19 +12,19 @@ were sealed with it, and nothing else.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from streaming.cameras.definition import CAMERA_ID
+from streaming.locking import folder_locked
 from streaming.privacy.keyring import Retention, day_name, day_named, day_of
 from streaming.privacy.punctured import KEY_BYTES, PuncturableKey
 from streaming.privacy.seal import TrackName
@@ -120,13 +120,13 @@ class KeyFolder:
         """Destroy every key whose time is over; CAMERA/DAY of each."""
         gone: list[str] = []
         for folder in {draft.parent for draft in self.path.glob(f"*/{_DRAFTS}")}:
-            with _locked(folder):
+            with folder_locked(folder):
                 _destroy_drafts(folder)
         for file in sorted(self.path.glob(f"*/*{SUFFIX}")):
             camera, day = file.parent.name, day_named(file.name.removesuffix(SUFFIX))
             if day is None or self.retention.allows(camera, day, self._clock()):
                 continue
-            with _locked(file.parent):
+            with folder_locked(file.parent):
                 _destroy(file)
             gone.append(f"{camera}/{day_name(day)}")
         if gone:
@@ -150,7 +150,7 @@ class KeyFolder:
             if not file.exists():
                 make_folder(self.path)  # it may have been taken away
                 make_folder(file.parent)
-                with _locked(file.parent):
+                with folder_locked(file.parent):
                     if not file.exists():
                         _write(file, PuncturableKey.whole(secrets.token_bytes(KEY_BYTES)))
             return _Held(_stamp(file), _read(file))
@@ -165,7 +165,7 @@ class KeyFolder:
         if not CAMERA_ID.fullmatch(camera) or not folder.is_dir():
             return
         try:
-            with _locked(folder):
+            with folder_locked(folder):
                 _destroy_drafts(folder)
                 for file in sorted(folder.glob(f"*{SUFFIX}")):
                     try:
@@ -267,14 +267,3 @@ def _stamp(file: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """No other process makes, changes or destroys a key meanwhile."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -141,8 +141,8 @@ def retention_of(cameras: Sequence[Camera]) -> Retention:
     return Retention({camera.id: camera.retention_days for camera in cameras})
 
 
-def book_beside(settings_file: Path | None) -> Path:
-    """Where the cameras stand."""
+def camera_file(settings: Settings, settings_file: Path | None) -> Path:
+    """Where the cameras stand: as the settings say, else beside their file."""
     from jobs.camera_book import FILE
 
-    return (settings_file.parent if settings_file is not None else Path()) / FILE
+    return settings.store.cameras or (settings_file.parent if settings_file is not None else Path()) / FILE

@@ -91,13 +91,13 @@ def expire(as_json: AsJson = False, assignments: Assignments = None) -> None:
     Example: sightline people expire
     """
     from jobs.camera_book import read_cameras
-    from jobs.store import book_beside, retention_of
+    from jobs.store import camera_file, retention_of
     from streaming.privacy.erasures import Erasures
     from streaming.privacy.folder import KeyFolder, now_ms
     from streaming.topics import DAY_MS
 
     found = loaded(assignments)
-    book = found.settings.store.cameras or book_beside(found.file)
+    book = camera_file(found.settings, found.file)
     cameras = read_cameras(book)
     if not cameras:
         raise UsageProblem(f"{book}: no cameras, so that nothing says how long anything may be kept")

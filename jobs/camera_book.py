@@ -14,7 +14,6 @@ Sources may hold passwords, so nobody but the owner may read the file.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import stat
@@ -29,6 +28,7 @@ from pydantic import ValidationError
 
 from jobs.files import write_text
 from streaming.cameras.definition import Camera
+from streaming.locking import folder_locked
 
 FILE = "cameras.toml"
 MODE = 0o600
@@ -88,14 +88,10 @@ def explained(error: ValidationError) -> str:
 @contextmanager
 def changing(path: Path) -> Iterator[list[Camera]]:
     """The cameras of a file, written back when the body ends well. Nobody else changes them meanwhile."""
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with folder_locked(path.parent):
         cameras = list(read_cameras(path))
         yield cameras
         write_text(path, to_toml(cameras), MODE)
-    finally:
-        os.close(folder)
 
 
 def to_toml(cameras: Sequence[Camera]) -> str:

@@ -305,10 +305,15 @@ class StoreSection(_Section):
     max_age_s: float = Field(default=5.0, gt=0, description="Frames that have waited longer are passed over.")
     max_batch_frames: int = Field(default=32, ge=1, description="Frames are large; this bounds memory.")
 
-    @field_validator("plan")
+    @field_validator("plan", "cameras")
     @classmethod
     def _without_tilde(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value is not None else None
+
+    @field_validator("detector")
+    @classmethod
+    def _for_workers(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None  # workers run in folders of their own
 
 
 class AlertsSection(_Section):

@@ -1,15 +1,14 @@
 """What a store's pipelines are made of: the file of its zones and rules, its cameras, and the model of its people.
 
-The file is TOML: the tables of `streaming.store.plan`, and those of `streaming.store.rules` as [[rule]].
+The file is that of `streaming.store.plan_file`, which the gateway shows and changes.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobs.errors import SettingsError, UsageProblem
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from streaming.store.plan import StorePlan
     from streaming.store.rules import Rule
 
-_MAX_BYTES = 4 << 20
-
 
 def read_store(settings: Settings) -> tuple[StorePlan, tuple[Rule, ...]]:
     """Zones and rules of the file that the settings name.
@@ -35,8 +32,8 @@ def read_store(settings: Settings) -> tuple[StorePlan, tuple[Rule, ...]]:
         SettingsError: none is named.
         UsageProblem: it cannot be read, or says what cannot be.
     """
-    from streaming.store.plan import PlanProblem, parse_plan
-    from streaming.store.rules import parse_rules
+    from streaming.store.plan import PlanProblem
+    from streaming.store.plan_file import read_plan
 
     path = settings.store.plan
     if path is None:
@@ -45,23 +42,10 @@ def read_store(settings: Settings) -> tuple[StorePlan, tuple[Rule, ...]]:
             "store.plan=store.toml; deploy/store.example.toml is one"
         )
     try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_BYTES + 1)
-        if len(text) > _MAX_BYTES:
-            raise UsageProblem(f"{path}: more than {_MAX_BYTES:,} bytes")
-        table = tomllib.loads(text.decode("utf-8"))
-    except OSError as error:
-        raise UsageProblem(f"{path}: cannot be read: {error.strerror}; store.plan names it") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageProblem(f"{path}: not TOML: {error}") from None
-    rules: Any = table.pop("rule", [])
-    try:
-        plan = parse_plan(table)
-        if not isinstance(rules, list):
-            raise PlanProblem("rule is not a list; write [[rule]]")
-        return plan, parse_rules(rules, plan)
+        stored = read_plan(path)
     except PlanProblem as problem:
-        raise UsageProblem(f"{path}: {problem}") from None
+        raise UsageProblem(f"store.plan: {problem}") from None
+    return stored.plan, stored.rules
 
 
 @dataclass(frozen=True)
@@ -157,8 +141,8 @@ def retention_of(cameras: Sequence[Camera]) -> Retention:
     return Retention({camera.id: camera.retention_days for camera in cameras})
 
 
-def book_beside(settings_file: Path | None) -> Path:
-    """Where the cameras stand."""
+def camera_file(settings: Settings, settings_file: Path | None) -> Path:
+    """Where the cameras stand: as the settings say, else beside their file."""
     from jobs.camera_book import FILE
 
-    return (settings_file.parent if settings_file is not None else Path()) / FILE
+    return settings.store.cameras or (settings_file.parent if settings_file is not None else Path()) / FILE

@@ -33,7 +33,8 @@ def with_items(model: SessionModel, content: Mapping[str, Sequence[str]]) -> Ses
         raise ValueError(f"{type(encoder).__name__} knows items by their clicks alone; two towers are needed")
     if "" in content:
         raise ValueError("an item has an empty id")
-    ids = (*known, *(each for each in content if each not in set(known)))
+    had = set(known)
+    ids = (*known, *(each for each in content if each not in had))
     grown = replace(
         model.config,
         encoder=replace(config, items=len(ids)),

@@ -99,7 +99,11 @@ class Forwarder:
                     partition, end, records, row, "UndecodableAlert", "the record is no alert that can be read"
                 )
                 continue
-            message = message_of(alerts[row])
+            try:
+                message = message_of(alerts[row])
+            except ValueError as wrong:
+                self._commit(partition, end, records, row, "UntellableAlert", f"the alert cannot be told: {wrong}")
+                continue
             if message.id in self._delivered:
                 self._commit(partition, end, counts={"repeated": 1})
                 continue

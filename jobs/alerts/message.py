@@ -35,6 +35,9 @@ def message_of(alert: Mapping[str, Any]) -> Message:
     """The message of a row of store.alerts, times in UTC.
 
     The id follows from what the alert says, not from where it stands: an alert that a pipeline wrote twice is one.
+
+    Raises:
+        ValueError: a figure is not finite, which JSON cannot tell.
     """
     time: datetime = alert["event_time_ms"]
     stamp = time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -186,10 +186,10 @@ def _tell_as_json(status: Mapping[str, Any]) -> None:
 
 
 def _file(assignments: list[str] | None) -> Path:
-    from jobs.store import book_beside
+    from jobs.store import camera_file
 
     found = loaded(assignments)
-    return found.settings.store.cameras or book_beside(found.file)
+    return camera_file(found.settings, found.file)
 
 
 def _camera(given: Mapping[str, Any]) -> Camera:

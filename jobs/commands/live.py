@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +27,9 @@ from jobs.errors import Exit, UsageProblem
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
+    from streaming.cameras.definition import Camera
+
+log = logging.getLogger(__name__)
 
 
 def demo(
@@ -131,7 +136,7 @@ def run(
     """
     from jobs.logs import log_as_json
     from jobs.run import run_pipeline
-    from jobs.store import book_beside
+    from jobs.store import camera_file
 
     known_pipeline(pipeline)
     given = {
@@ -139,9 +144,8 @@ def run(
         "pipeline.runner": (runner, "--runner"),
     }
     settings = kafka_settings(assignments, brokers, given)
-    if settings.store.cameras is None:
-        store = settings.store.model_copy(update={"cameras": book_beside(loaded(assignments).file)})
-        settings = settings.model_copy(update={"store": store})
+    store = settings.store.model_copy(update={"cameras": camera_file(settings, loaded(assignments).file)})
+    settings = settings.model_copy(update={"store": store})
     settings.kafka.connection()  # an address that is not set is said at once, not after Ray has started
     log_as_json(secrets=settings.secrets())
     run_pipeline(pipeline, settings, shadow)
@@ -160,8 +164,9 @@ def gateway(
 
     Example: sightline gateway --port 8600
     """
-    from jobs.camera_book import FILE, read_cameras
+    from jobs.camera_book import BadCameraFile, read_cameras
     from jobs.logs import log_as_json
+    from jobs.store import camera_file
     from serve.gateway.reader import Feed, Feeds, StoreFeeds
     from serve.gateway.run import serve_gateway
     from serve.gateway.store.service import StoreFiles
@@ -203,8 +208,15 @@ def gateway(
     if settings.store.plan is not None:
         frames = feed(CAMERA_FRAMES) if settings.gateway.show_frames else None
         store = StoreFeeds(feed(STORE_METRICS), feed(STORE_ALERTS), feed(PERSON_SIGHTINGS), frames)
-        settings_file = loaded(assignments).file
-        book = (settings_file.parent if settings_file is not None else Path()) / FILE
-        files = StoreFiles(settings.store.plan, lambda: read_cameras(book))
+        book = camera_file(settings, loaded(assignments).file)
+
+        def cameras() -> Sequence[Camera]:
+            try:
+                return read_cameras(book)
+            except BadCameraFile as wrong:  # whose cameras state no purpose now: no picture, but all else goes on
+                log.error("%s", wrong)
+                return ()
+
+        files = StoreFiles(settings.store.plan, cameras)
     feeds = Feeds(feed(MATCH_INSIGHTS), feed(MATCH_EVENTS), feed(PIPELINE_STATUS), store)
     serve_gateway(feeds, settings.gateway, ready, files)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from datetime import UTC, datetime
 from typing import Annotated
@@ -32,6 +31,7 @@ def erase(
     """
     from dataclasses import asdict
 
+    from models.store.store import this_user
     from serve.gateway.audit import AuditLog
     from streaming.privacy.erasures import Erasures, number_of
     from streaming.privacy.folder import now_ms
@@ -41,7 +41,7 @@ def erase(
         number_of(person_id)
     except ValueError as wrong:
         raise UsageProblem(str(wrong)) from None
-    settings, who = loaded(assignments).settings, getpass.getuser()
+    settings, who = loaded(assignments).settings, this_user()
     if not settings.keys_folder.is_dir():
         raise UsageProblem(
             f"{settings.keys_folder}: no pipeline keeps its keys there; set privacy.keys to where one does"
@@ -91,13 +91,13 @@ def expire(as_json: AsJson = False, assignments: Assignments = None) -> None:
     Example: sightline people expire
     """
     from jobs.camera_book import read_cameras
-    from jobs.store import book_beside, retention_of
+    from jobs.store import camera_file, retention_of
     from streaming.privacy.erasures import Erasures
     from streaming.privacy.folder import KeyFolder, now_ms
     from streaming.topics import DAY_MS
 
     found = loaded(assignments)
-    book = found.settings.store.cameras or book_beside(found.file)
+    book = camera_file(found.settings, found.file)
     cameras = read_cameras(book)
     if not cameras:
         raise UsageProblem(f"{book}: no cameras, so that nothing says how long anything may be kept")

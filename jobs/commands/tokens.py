@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,6 +13,7 @@ import typer
 
 from jobs.commands.console import AsJson, Assignments, emit_json, emit_table, loaded, say
 from jobs.errors import UsageProblem
+from streaming.locking import folder_locked
 
 if TYPE_CHECKING:
     from serve.gateway.tokens import Scope, Token, TokenBook
@@ -134,12 +133,8 @@ def _changing(path: Path) -> Iterator[tuple[TokenBook, _Save]]:
 
     if not path.parent.is_dir():
         raise UsageProblem(f"gateway.tokens {path}: there is no folder {path.parent}; make it first")
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with folder_locked(path.parent):
         yield (read_tokens(path) if path.exists() else TokenBook()), _Save(path)
-    finally:
-        os.close(folder)
 
 
 def _file(assignments: list[str] | None) -> Path:

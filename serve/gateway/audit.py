@@ -13,15 +13,15 @@ chain goes on in a new one. Nothing here deletes any: how long looks are to be a
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from streaming.locking import folder_locked
 
 MODE = 0o600
 MAX_FILE_BYTES = 8 << 20
@@ -72,7 +72,7 @@ class AuditLog:
             AuditUnwritable: it was not written; the message says why. Then nothing may be shown.
         """
         try:
-            with self._mine, _locked(self._path.parent):
+            with self._mine, folder_locked(self._path.parent):
                 self._add(who[:MAX_CHARS], what[:MAX_CHARS], at_ms)
         except (OSError, AuditBroken) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -185,14 +185,3 @@ def _entry(path: Path, line: int | None, raw: bytes) -> Entry:
     if not raw.endswith(b"\n") or not all(type(value) is kind for value, kind in kinds):
         raise AuditBroken(f"{where}: this is no entry of the log; put the file aside to begin a new one")
     return entry
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """No other process adds meanwhile."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from streaming.features.catalogue import COUNTS, LEVELS, titles
+from streaming.rejecting import Rule, rejecting
 
 KINDS = ("start", "snapshot", "score", "end", "remake")
 SIDES = ("A", "B")
@@ -100,10 +101,6 @@ def _milliseconds(number: int, time: Any) -> int:
     if isinstance(time, bool) or not isinstance(time, int):
         raise ValueError(f"event row {number}: event_time_ms is {time!r}, not milliseconds or a datetime")
     return time
-
-
-Rule = tuple[pl.Expr, pl.Expr]
-"""When a row is bad, and what to say then."""
 
 
 def _shown(column: str) -> pl.Expr:
@@ -192,9 +189,8 @@ def _rules() -> list[Rule]:
     return rules
 
 
-_RULES = _rules()
-_IS_BAD = pl.any_horizontal([bad for bad, _ in _RULES]).fill_null(False)
-_REASON = pl.format("InvalidEvent: {}", pl.coalesce([pl.when(bad).then(said) for bad, said in _RULES]))
+# In a function of the module's own, which workers look up by its name.
+_rejected = rejecting([(bad, pl.format("InvalidEvent: {}", said)) for bad, said in _rules()], "validate")
 
 
 def validate(rows: pl.DataFrame) -> pl.DataFrame:
@@ -205,11 +201,4 @@ def validate(rows: pl.DataFrame) -> pl.DataFrame:
 
     A negative clock is no reason: drafts and the time before the horn have one. The fold takes it for 0 and flags it.
     """
-    if "_reject" not in rows.columns:
-        rows = rows.with_columns(pl.lit(None, pl.String).alias("_reject"))
-    is_bad = rows.select(_IS_BAD.alias("bad"))["bad"] & rows["_reject"].is_null()
-    if not is_bad.any():
-        return rows
-    # Messages are made for the bad rows only: a good batch should not pay for them.
-    reasons = rows.filter(is_bad).select(_REASON.alias("_reject"))["_reject"]
-    return rows.with_columns(_reject=rows["_reject"].scatter(is_bad.arg_true(), reasons))
+    return _rejected(rows)

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from streaming.locking import folder_locked
 from streaming.privacy.folder import FILE_MODE, make_folder
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class Erasures:
         make_folder(self._keys)
         make_folder(self._folder)
         wanted = Erasure(person_id, at_ms, who)
-        self._write(wanted)
+        with folder_locked(self._folder):
+            self._write(wanted)
         return wanted
 
     def standing(self) -> tuple[Erasure, ...]:
@@ -109,8 +111,9 @@ class Erasures:
         told = replace(order, tracks=order.tracks + tracks, erased_ms=done_ms)
         self._standing = tuple(told if one.person_id == order.person_id else one for one in self._standing)
         try:
-            if (held := self._read_one(self._file(order.person_id))) and held.asked_ms == order.asked_ms:
-                self._write(told)
+            with folder_locked(self._folder):  # or an order that is given meanwhile would be lost
+                if (held := self._read_one(self._file(order.person_id))) and held.asked_ms == order.asked_ms:
+                    self._write(told)
         except OSError as error:
             log.error("%s: the erasure could not be noted: %s", order.person_id, error)
 

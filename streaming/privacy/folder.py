@@ -1,9 +1,10 @@
 """The keys, in files: KEYS/CAMERA/2026-11-23.key, for their owner alone. Whoever reads them can open what is sealed.
 
 A key is made when it is first asked for, by whichever process is first; all that share the folder see the same. It is
-destroyed with the camera's retention by any of them, in its first call of a day; `expire` does it where none runs. A
-file that goes is overwritten first. That is all that can be done from here: a file system that copies on write, an SSD
-or a backup may keep the old blocks, so keep the folder off backups, on an encrypted disk, and away from Kafka's.
+destroyed with the camera's retention by any of them, in its first call of a day; `expire` does it where none runs. The
+bytes of a file that goes are overwritten, also those of a draft that a crash left behind. That is all that can be done
+from here: a file system that copies on write, an SSD or a backup may keep the old blocks, so keep the folder off
+backups, on an encrypted disk, and away from Kafka's.
 
 The folder belongs where every worker of the pipeline finds it. A worker that does not find a key loses the looks that
 were sealed with it, and nothing else.
@@ -11,19 +12,19 @@ were sealed with it, and nothing else.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from streaming.cameras.definition import CAMERA_ID
+from streaming.locking import folder_locked
 from streaming.privacy.keyring import Retention, day_name, day_named, day_of
 from streaming.privacy.punctured import KEY_BYTES, PuncturableKey
 from streaming.privacy.seal import TrackName
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 SUFFIX = ".key"
+_DRAFTS = f".*{SUFFIX}-*"
 
 _MAGIC = b"sightline key 1\n"
 _CHECK_BYTES = 16
@@ -93,6 +95,8 @@ class KeyFolder:
         Raises:
             BadKeyFolder: it could not be written; then some may still be there, and it is to be called again.
         """
+        if not tracks:
+            return  # standing orders are obeyed at every batch, and nothing has changed
         for camera in sorted({camera for camera, _ in tracks}):
             names = [_name(camera, track_id) for other, track_id in tracks if other == camera]
             self._strike_out(camera, names)
@@ -115,11 +119,14 @@ class KeyFolder:
     def expire(self) -> list[str]:
         """Destroy every key whose time is over; CAMERA/DAY of each."""
         gone: list[str] = []
+        for folder in {draft.parent for draft in self.path.glob(f"*/{_DRAFTS}")}:
+            with folder_locked(folder):
+                _destroy_drafts(folder)
         for file in sorted(self.path.glob(f"*/*{SUFFIX}")):
             camera, day = file.parent.name, day_named(file.name.removesuffix(SUFFIX))
             if day is None or self.retention.allows(camera, day, self._clock()):
                 continue
-            with _locked(file.parent):
+            with folder_locked(file.parent):
                 _destroy(file)
             gone.append(f"{camera}/{day_name(day)}")
         if gone:
@@ -143,7 +150,7 @@ class KeyFolder:
             if not file.exists():
                 make_folder(self.path)  # it may have been taken away
                 make_folder(file.parent)
-                with _locked(file.parent):
+                with folder_locked(file.parent):
                     if not file.exists():
                         _write(file, PuncturableKey.whole(secrets.token_bytes(KEY_BYTES)))
             return _Held(_stamp(file), _read(file))
@@ -158,7 +165,8 @@ class KeyFolder:
         if not CAMERA_ID.fullmatch(camera) or not folder.is_dir():
             return
         try:
-            with _locked(folder):
+            with folder_locked(folder):
+                _destroy_drafts(folder)
                 for file in sorted(folder.glob(f"*{SUFFIX}")):
                     try:
                         key = _read(file)
@@ -210,14 +218,13 @@ def _write(file: Path, key: PuncturableKey) -> None:
             stream.write(_MAGIC + body + _check(body))
             stream.flush()
             os.fsync(stream.fileno())
-        before = file.open("r+b") if file.exists() else None
-        draft.replace(file)
+        with file.open("r+b") if file.exists() else nullcontext() as before:
+            draft.replace(file)
+            if before is not None:
+                _overwrite(before.fileno())
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    if before is not None:
-        with before:
-            _overwrite(before.fileno())
     _sync_folder(file.parent)
 
 
@@ -229,6 +236,12 @@ def _destroy(file: Path) -> None:
     except FileNotFoundError:
         return  # another process was faster
     _sync_folder(file.parent)
+
+
+def _destroy_drafts(folder: Path) -> None:
+    """Keys, and nobody's any more: whoever writes one holds the lock that the caller has now."""
+    for draft in folder.glob(_DRAFTS):
+        _destroy(draft)
 
 
 def _overwrite(descriptor: int) -> None:
@@ -254,14 +267,3 @@ def _stamp(file: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """No other process makes, changes or destroys a key meanwhile."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

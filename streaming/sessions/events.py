@@ -19,7 +19,8 @@ from typing import Any
 
 import polars as pl
 
-from streaming.sessions.believing import Rule, id_list_rules, id_rules, rejecting, says, time_rules
+from streaming.rejecting import Rule, rejecting, says
+from streaming.sessions.believing import id_list_rules, id_rules, time_rules
 from streaming.sessions.model import ACTS
 
 KINDS = (*ACTS, "search", "question", "dwell", "impression", "login", "forget")
@@ -75,7 +76,7 @@ def _rules() -> list[Rule]:
 
 
 validate_events = rejecting(_rules(), "validate_events")
-"""The transform that says in `_reject` why an event cannot be believed: `streaming.sessions.believing`."""
+"""The transform that says in `_reject` why an event cannot be believed: `streaming.rejecting`."""
 
 
 def events_frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from streaming.sessions.believing import Rule, id_rules, rejecting, says, time_rules
+from streaming.rejecting import Rule, rejecting, says
+from streaming.sessions.believing import id_rules, time_rules
 
 ITEM_SCHEMA = pl.Schema(
     {
@@ -60,7 +61,7 @@ def _rules() -> list[Rule]:
 
 
 validate_items = rejecting(_rules(), "validate_items")
-"""The transform that says in `_reject` why an item cannot be believed: `streaming.sessions.believing`."""
+"""The transform that says in `_reject` why an item cannot be believed: `streaming.rejecting`."""
 
 
 def items_frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

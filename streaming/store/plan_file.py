@@ -10,7 +10,6 @@ second is told. Comments do not outlive a change.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,11 +17,11 @@ import stat
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streaming.locking import folder_locked
 from streaming.store.plan import PlanProblem, StorePlan, parse_plan
 from streaming.store.rules import Rule, parse_rules
 
@@ -87,7 +86,7 @@ def write_plan(path: Path, table: Table, expected: str) -> StoredPlan:
     if len(text) > MAX_BYTES:
         raise PlanProblem(f"{path}: a plan of {len(text):,} bytes, more than {MAX_BYTES:,}")
     try:
-        with _alone(path.parent):
+        with folder_locked(path.parent):
             if (found := read_plan(path).etag) != expected:
                 raise PlanChanged(f"the plan has changed: it is version {found} by now, not {expected}; load it again")
             _replace(path, text)
@@ -136,17 +135,6 @@ def _lines(table: Table) -> Iterator[str]:
 def _value(value: Any) -> str:
     # JSON of text, numbers, booleans and lists is TOML, but for one character.
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else writes there meanwhile."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _replace(path: Path, text: bytes) -> None:

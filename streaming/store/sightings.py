@@ -14,10 +14,10 @@ Only confirmed tracks have a `track_id`, so what the tracker has not confirmed c
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import polars as pl
 
+from streaming.pipeline import Transform
+from streaming.rejecting import Rule, rejecting, says
 from streaming.store.plan import StorePlan
 
 SIGHTING_SCHEMA = pl.Schema(
@@ -44,31 +44,16 @@ AHEAD_MS = 2_000
 MAX_ID_BYTES = 128
 MAX_POSITION = 1e6
 
-Validate = Callable[[pl.DataFrame], pl.DataFrame]
 
-
-def validate_for(plan: StorePlan) -> Validate:
+def validate_for(plan: StorePlan) -> Transform:
     """The transform that says in `_reject` why a row cannot be believed, as "InvalidSighting: reason".
 
     A box must have a size and lie in the picture at least in part, where the plan says how large that is.
     """
-    rules = _rules(plan)
-    is_bad = pl.any_horizontal([bad for bad, _ in rules]).fill_null(False)
-    reason = pl.coalesce([pl.when(bad).then(said) for bad, said in rules])
-
-    def validate(rows: pl.DataFrame) -> pl.DataFrame:
-        if "_reject" not in rows.columns:
-            rows = rows.with_columns(pl.lit(None, pl.String).alias("_reject"))
-        bad = rows.select(is_bad.alias("bad"))["bad"] & rows["_reject"].is_null()
-        if not bad.any():
-            return rows
-        reasons = rows.filter(bad).select(reason.alias("_reject"))["_reject"]
-        return rows.with_columns(_reject=rows["_reject"].scatter(bad.arg_true(), reasons))
-
-    return validate
+    return rejecting(_rules(plan), "validate")
 
 
-def _rules(plan: StorePlan) -> list[tuple[pl.Expr, pl.Expr]]:
+def _rules(plan: StorePlan) -> list[Rule]:
     camera, time = pl.col("camera_id"), pl.col("captured_ms")
     time_ms, log_ms = time.to_physical(), pl.col("_ingest_time_ms")
     track, person, corrects = pl.col("track_id"), pl.col("person_id"), pl.col("corrects_person_id")
@@ -140,9 +125,7 @@ def _within(value: pl.Expr) -> pl.Expr:
 
 
 def _says(text: str, *values: pl.Expr | str, error: str = "InvalidSighting") -> pl.Expr:
-    shown = [pl.col(value) if isinstance(value, str) else value for value in values]
-    texts = [value.cast(pl.String).fill_null("missing") for value in shown]
-    return pl.format(f"{error}: {text}", *texts) if texts else pl.lit(f"{error}: {text}")
+    return says(error, text, *values)
 
 
 def feet(rows: pl.DataFrame, plan: StorePlan) -> pl.DataFrame:

@@ -210,6 +210,18 @@ def test_what_is_no_alert_is_dead_and_holds_up_nothing(receiver: Receiver) -> No
     assert "no alert that can be read" in lab.dead()[0]["__streams.errors.message"]
 
 
+@pytest.mark.parametrize("wrong", [{"value": float("nan")}, {"limit": float("inf")}])
+def test_a_figure_that_json_cannot_tell_is_dead_and_holds_up_nothing(
+    receiver: Receiver, wrong: dict[str, float]
+) -> None:
+    lab = Lab(receiver.url)
+    lab.append(*encoded(STORE_ALERTS, [alert(subject="queue-1", event_time_ms=T0_MS, **wrong)]))
+    lab.alerts("queue-2")
+    report = lab.run(until=2)
+    assert subjects(receiver) == ["queue-2"] and report["dead_letters_total"] == 1
+    assert "cannot be told" in lab.dead()[0]["__streams.errors.message"]
+
+
 def test_a_run_that_ends_in_mid_delivery_leaves_the_alert_for_the_next(receiver: Receiver) -> None:
     lab = Lab(receiver.url, Patience(timeout_s=5, tries=5, back_off=BackOff(first_s=30, cap_s=30)))
     lab.alerts("queue-1")

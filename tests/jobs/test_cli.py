@@ -15,13 +15,16 @@ from typing import Any
 import pytest
 import typer
 
-from jobs import cli, demo
+from jobs import camera_book, cli, demo
 from jobs.commands.console import seconds, writable_file
 from jobs.errors import Exit, SettingsError, UsageProblem, meaning
+from jobs.files import write_text
 from jobs.settings import Settings
 from models.store import ModelNotFoundError
 from serve.app import DeploymentFailed
+from serve.gateway.store.service import StoreFiles
 from streaming import topics
+from streaming.cameras.definition import Camera
 from streaming.importers.problem import ImportProblem
 from streaming.kafka.admin import TopicMissing
 from streaming.kafka.jars import BrokerError
@@ -219,6 +222,23 @@ def test_models_are_listed_and_a_missing_one_says_how_to_get_one(run: Run) -> No
     assert isinstance(json.loads(run("models", "ls", "--json")[1]), list)
     code, _, err = run("models", "show", "chess@live")
     assert code == Exit.UNAVAILABLE and "sightline train" in err
+
+
+def test_the_gateway_knows_the_cameras_that_the_settings_name_and_outlives_their_file(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[StoreFiles] = []
+    monkeypatch.setattr("serve.gateway.run.serve_gateway", lambda feeds, settings, ready, files: found.append(files))
+    door = Camera(id="door", source="clip.mp4", purpose="count visitors", retention_days=2)
+    write_text(tmp_path / "elsewhere.toml", camera_book.to_toml([door]), camera_book.MODE)
+    plan = tmp_path / "plan.toml"
+    changes = (f"store.plan={plan}", "store.cameras=elsewhere.toml", "gateway.show_frames=true")
+    line = [word for change in changes for word in ("--set", change)]
+    assert run("gateway", "--brokers", "127.0.0.1:9", *line)[0] == Exit.OK
+    (files,) = found
+    assert files.plan == plan and [camera.id for camera in files.cameras()] == ["door"]
+    (tmp_path / "elsewhere.toml").chmod(0o644)
+    assert files.cameras() == (), "no purpose is stated, and so no picture is shown"
 
 
 def test_demo_hands_on_what_was_asked_for(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

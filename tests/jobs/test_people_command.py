@@ -80,6 +80,15 @@ def test_it_waits_for_the_pipeline(run: Run, keys: Path) -> None:
     assert "P4 is forgotten: 2 tracks" in err
 
 
+def test_who_has_no_account_may_ask_too(run: Run, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 10001")  # as in a container that runs under any id
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert run("people", "erase", "P17", "--wait", "0.1s")[0] == Exit.OK
+    assert Erasures(keys).standing()[0].who.startswith("unknown@")
+
+
 @pytest.mark.parametrize("person", ["17", "anna", "P0", "../P1"])
 def test_who_is_no_person_is_refused_and_nothing_is_written(run: Run, tmp_path: Path, person: str) -> None:
     code, _, err = run("people", "erase", person)

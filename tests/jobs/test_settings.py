@@ -39,6 +39,16 @@ def test_without_any_source_all_are_defaults(tmp_path: Path) -> None:
     assert found.settings.kafka.bootstrap_servers is None
 
 
+def test_files_of_a_store_are_found_from_home_and_the_detector_by_workers_in_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "anna"))
+    write(tmp_path, '[store]\nplan = "~/plan.toml"\ncameras = "~/cameras.toml"\ndetector = "nanodet.onnx"\n')
+    store = load_settings().settings.store
+    assert (store.plan, store.cameras) == (tmp_path / "anna/plan.toml", tmp_path / "anna/cameras.toml")
+    assert store.detector == tmp_path / "nanodet.onnx"
+
+
 def test_file_then_environment_then_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, '[kafka]\nbootstrap_servers = "file:1"\nport = 1\n[ray]\nnum_cpus = 3\n')
     monkeypatch.setenv("SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS", "environment:2")

@@ -163,6 +163,13 @@ def test_an_erased_track_has_no_key_of_any_day_in_any_process(
     assert version == other.version()  # nothing more has changed
 
 
+def test_to_erase_nobody_leaves_everything_as_it_is(keys: KeyFolder) -> None:
+    keys.key("door", 1, TODAY)
+    before = keys.version()
+    keys.erase([])
+    assert keys.version() == before  # or else whatever was derived from keys would be derived anew, each batch
+
+
 def test_what_the_file_was_before_is_overwritten(tmp_path: Path, keys: KeyFolder) -> None:
     keys.key("door", 1, TODAY)
     (file,) = (tmp_path / "keys" / "door").glob("*.key")
@@ -172,6 +179,26 @@ def test_what_the_file_was_before_is_overwritten(tmp_path: Path, keys: KeyFolder
 
     assert set(copy.read_bytes()) == {0}
     assert set(file.read_bytes()) != {0}
+
+
+@pytest.mark.parametrize("end", ["erase", "expire"])
+def test_a_draft_that_a_crash_left_behind_is_destroyed(
+    tmp_path: Path, keys: KeyFolder, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    keys.key("door", 1, TODAY)
+    with monkeypatch.context() as crash:  # killed before the rename: nothing tidies up
+        crash.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        crash.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(BadKeyFolder):
+            keys.erase([("door", 1)])
+    (draft,) = (tmp_path / "keys" / "door").glob(".*")
+    with draft.open("rb") as held:
+        if end == "erase":
+            keys.erase([("door", 1)])
+        else:
+            keys.expire()
+        assert not any(held.read())
+    assert [file.name for file in (tmp_path / "keys" / "door").iterdir()] == [f"{day_name(TODAY)}.key"]
 
 
 def test_keys_go_with_their_time_and_are_not_made_again(tmp_path: Path, keys: KeyFolder, clock: Clock) -> None:

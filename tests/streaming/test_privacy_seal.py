@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from streaming.identities import IdentityStage
 from streaming.identities.ledger import Ledger
 from streaming.identities.memory import TRACK, Memory
 from streaming.privacy import erasures, folder
-from streaming.privacy.erasures import Erasures, number_of
+from streaming.privacy.erasures import Erasure, Erasures, number_of
 from streaming.privacy.folder import KeyFolder
 from streaming.privacy.keyed import KeyedSeal
 from streaming.privacy.keyring import Retention
@@ -230,6 +231,26 @@ def asked(tmp_path: Path, person: str, at_ms: int = NOW_MS + 5_000) -> Erasures:
     orders = Erasures(tmp_path / "keys")
     orders.order(person, "anna", at_ms)
     return orders
+
+
+def test_an_order_given_while_the_one_before_is_noted_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keys").mkdir(mode=0o700)
+    orders = asked(tmp_path, "P1")
+    (first,) = orders.standing()
+    another = threading.Thread(target=asked, args=(tmp_path, "P1", NOW_MS + 9_000))
+    read = Erasures._read_one  # noqa: SLF001 - where both meet
+
+    def read_and_ask_again(self: Erasures, file: Path) -> Erasure | None:
+        found = read(self, file)
+        another.start()
+        another.join(0.2)  # it has to wait
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Erasures, "_read_one", read_and_ask_again)
+        orders.carried_out(first, 2)
+    another.join()
+    assert [one.asked_ms for one in Erasures(tmp_path / "keys").standing()] == [NOW_MS + 9_000]
 
 
 def test_an_order_is_carried_out_with_the_next_row_and_noted(tmp_path: Path, sealer: Sealer) -> None:

@@ -20,6 +20,7 @@ from serve.gateway.store.plan import PlanFile
 from serve.gateway.store.schemas import Camera, Counts, Flows, HeatMap, StoreState, Trust
 from streaming.cameras.definition import Camera as Configured
 from streaming.store.plan import HEAT, PATHS, STORE, PlanProblem, StorePlan
+from streaming.store.plan import Camera as Drawn
 from streaming.topics import PERSON_SIGHTINGS
 
 Cameras = Callable[[], Sequence[Configured]]
@@ -115,14 +116,16 @@ class StoreService:
             today_since_ms=min((row.start_ms for row in today), default=since_ms),
             places=self.board.newest(places_of(plan)),
             views=[view for name, view in sorted(self.board.views.items())],
-            cameras=[self.camera(camera.name) for camera in plan.camera],
+            cameras=self.cameras(),
             alerts=self.board.alerts(_ALERTS_TOLD),
         )
 
-    def camera(self, name: str) -> Camera:
-        """What may be shown of a camera of the plan."""
-        drawn = next(camera for camera in self.plan.stored().plan.camera if camera.name == name)
-        configured = next((camera for camera in self._cameras() if camera.id == name), None)
+    def cameras(self) -> list[Camera]:
+        """What may be shown of the cameras of the plan."""
+        stated = {camera.id: camera for camera in self._cameras()}
+        return [self._camera(drawn, stated.get(drawn.name)) for drawn in self.plan.stored().plan.camera]
+
+    def _camera(self, drawn: Drawn, configured: Configured | None) -> Camera:
         if not self.settings.show_frames or self.frames is None:
             why = "gateway.show_frames is off"
         elif configured is None:
@@ -131,7 +134,7 @@ class StoreService:
             why = ""
         sized = drawn.width_px is not None and drawn.height_px is not None
         return Camera(
-            name=name,
+            name=drawn.name,
             size=(drawn.width_px or 0, drawn.height_px or 0) if sized else None,
             shown=not why,
             why_not=why,
@@ -146,10 +149,11 @@ class StoreService:
             KeyError: the plan has no such camera.
             NotShown: its frames may not be looked at.
         """
-        if not any(camera.name == name for camera in self.plan.stored().plan.camera):
+        camera = next((camera for camera in self.cameras() if camera.name == name), None)
+        if camera is None:
             raise KeyError(f"no camera {name!r}; /api/v1/store has those of the plan")
-        if why := self.camera(name).why_not:
-            raise NotShown(f"frames of camera {name} are not shown: {why}")
+        if camera.why_not:
+            raise NotShown(f"frames of camera {name} are not shown: {camera.why_not}")
         assert self.frames is not None
         return self.frames
 

@@ -3,19 +3,15 @@
 feed (this process) ─► Kafka ─► `jobs.run win-prediction` ─► Kafka ─► gateway ─► your browser
 └─► meter (this process) ─► report
 
-Broker, pipeline and gateway start at the same time, each waiting for those that it needs.
+`jobs.demo_parts` has what every demo is made of.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,29 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.demo_home import demo_home
-from jobs.files import json_text, write_json
+from jobs.demo_parts import DemoParts, Say, write_report
 from jobs.signals import signals_set
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from jobs.children import Child
     from jobs.measure import InsightMeter
     from jobs.settings import Settings
-    from streaming.kafka.broker import EmbeddedBroker
     from streaming.kafka.publisher import Publisher
     from streaming.kafka.settings import KafkaSettings
     from streaming.simulators.feed import MatchFeed
 
 _PIPELINE = "win-prediction"
 _DRAIN_S, _DRAIN_WHEN_STOPPED_S = 15.0, 3.0
-_LOGS = "last-demo"  # in the home folder: what a demo that failed has left to read
-
-Say = Callable[[str], None]
-
-
-class DemoFailed(RuntimeError):
-    """A part of the demo ended by itself; the message names it, its last words, and where the rest of them are."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +91,7 @@ def run_demo(
     return report
 
 
-class Demo:
+class Demo(DemoParts):
     """The parts that run, and their figures.
 
     Args:
@@ -116,31 +103,15 @@ class Demo:
     """
 
     def __init__(self, options: DemoOptions, settings: Settings, home: Path, say: Say, began: float) -> None:
-        self._options, self._settings, self._home = options, settings, home
-        self._say, self._began = say, began
-        self._children: list[Child] = []
-        self._undo = ExitStack()
-        self._why = ""  # of its end, where nobody sees it otherwise
-        self._steps_s: dict[str, float] = {}
+        super().__init__(settings, home, say, began)
+        self._options = options
         self._connected: _Connected | None = None
-        self._environment: Mapping[str, str | None] = {}  # of children, once settings are written
         self._events = 0
 
     def launch(self, changed: Callable[[Settings], Settings] = lambda own: own) -> None:
         """Start broker, pipeline and gateway; nothing is waited for. `changed` makes their settings of those that they
         would have."""
-        from jobs.settings import to_toml
-        from streaming.kafka.broker import EmbeddedBroker
-
-        port = self._settings.kafka.port or free_port()  # known before the broker runs: the others are told it
-        self._broker = _BrokerStart(EmbeddedBroker(self._home / "kafka", port=port), self._say)
-        self._undo.callback(self._broker.stop)
-        file = self._home / "settings.toml"
-        own = changed(settings_of_children(self._settings, f"127.0.0.1:{port}", self._home / "gateway.url"))
-        file.write_text(to_toml(own), "utf-8")
-        self._environment = environment_of_children(file)
-        self.child("pipeline", ["jobs.run", _PIPELINE])
-        self.child("gateway", ["jobs.cli", "gateway"])
+        self.launch_with(["jobs.run", _PIPELINE], changed)
 
     def connect(self, stopping: threading.Event) -> bool:
         """Wait for the broker and make the topics; False when it was stopped meanwhile."""
@@ -151,10 +122,9 @@ class Demo:
         from streaming.kafka.source import KafkaSource
         from streaming.topics import MATCH_INSIGHTS, TOPICS, state_topic
 
-        bootstrap = self._broker.wait(stopping, self.raise_if_ended)
+        bootstrap = self.wait_for_broker(stopping)
         if bootstrap is None:
             return False
-        self._step("broker", f"Kafka: {bootstrap}")
         kafka = KafkaSettings(bootstrap_servers=bootstrap)
         ensure_topics(kafka, [*TOPICS, state_topic(_PIPELINE)])
         publisher = Publisher(kafka)
@@ -246,25 +216,6 @@ class Demo:
             }
         return told | {"steps_s": dict(sorted(steps_s.items(), key=lambda step: step[1]))}
 
-    def child(self, name: str, module: Sequence[str], environment: Mapping[str, str | None] | None = None) -> None:
-        """Start a process that ends with this demo, and ends it where it ends by itself; by default in the environment
-        of the others."""
-        from jobs.children import Child
-
-        own = self._environment if environment is None else environment
-        self._children.append(Child(name, module, own, self._home / f"{name}.log"))
-
-    def stop(self) -> None:
-        """Stop all that was started, last first, and leave nothing behind."""
-        self._say(f"stopping{self._why}")
-        self.stop_children()
-        self._undo.close()
-
-    def stop_children(self) -> None:
-        """Stop the processes, last first."""
-        while self._children:
-            self._children.pop().stop(timeout_s=20.0)
-
     def _publish(self, chunk: pl.DataFrame) -> None:
         from streaming.codec import Encoder, PackagedRegistry, load_schema
 
@@ -304,36 +255,6 @@ class Demo:
             return False
         return time.monotonic() - self._began >= shown_since_s + self._options.duration_s
 
-    def _look_for_pages(self) -> None:
-        if "pages" in self._steps_s:
-            return
-        with suppress(FileNotFoundError):
-            if url := (self._home / "gateway.url").read_text("utf-8").strip():
-                self._step("pages", f"pages: {url}")
-                self._say(f"open {url}")
-
-    def _ended(self) -> list[Child]:
-        return [child for child in self._children if child.ended is not None]
-
-    def raise_if_ended(self) -> None:
-        """Raise DemoFailed where a child has ended by itself."""
-        for child in self._ended():
-            raise DemoFailed(f"the {child.name} ended by itself: {child.last_line}{self._kept(child)}")
-
-    def _kept(self, child: Child) -> str:
-        """Save the log of a child from the end of this demo's folder, in the user's own."""
-        try:
-            kept = self._settings.home / _LOGS / f"{child.name}.log"
-            kept.parent.mkdir(exist_ok=True)
-            shutil.copyfile(child.log, kept)
-        except OSError as failure:
-            return f" (its log could not be kept: {failure.strerror})"
-        return f" (its log: {kept})"
-
-    def _step(self, name: str, words: str, at: float | None = None) -> None:
-        self._steps_s[name] = round((time.monotonic() if at is None else at) - self._began, 2)
-        self._say(f"{words} after {self._steps_s[name]:.1f} s")
-
 
 @dataclass(frozen=True)
 class _Connected:
@@ -342,74 +263,6 @@ class _Connected:
     kafka: KafkaSettings
     publisher: Publisher
     meter: InsightMeter
-
-
-class _BrokerStart:
-    """The embedded broker, started in a thread: fetching its jars may take a minute, and can be given up."""
-
-    def __init__(self, broker: EmbeddedBroker, say: Say) -> None:
-        self._broker, self._say = broker, say
-        self._given_up = threading.Event()
-        self._bootstrap: str | None = None
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
-        self._thread.start()
-
-    def wait(self, stopping: threading.Event, check: Callable[[], None]) -> str | None:
-        """The address once it answers; None when it is time to stop before that. `check` may raise meanwhile."""
-        while self._thread.is_alive() and not stopping.is_set():
-            self._thread.join(0.05)
-            check()
-        if self._failure is not None:
-            raise self._failure
-        return self._bootstrap
-
-    @property
-    def pid(self) -> int | None:
-        """Of its process, if it runs."""
-        return self._broker.status().pid
-
-    def stop(self) -> None:
-        """Stop it, whether it runs, starts, or was about to."""
-        self._given_up.set()
-        while self._thread.is_alive():
-            self._broker.stop()  # the process, if there is one already: `start` waits for it
-            self._thread.join(0.1)
-        self._broker.stop()
-
-    def _run(self) -> None:
-        try:
-            self._bootstrap = self._broker.start(on_progress=self._progress).bootstrap_servers
-        except Exception as failure:
-            self._failure = failure
-
-    def _progress(self, words: str) -> None:
-        if self._given_up.is_set():
-            raise InterruptedError("given up")
-        self._say(words)
-
-
-def settings_of_children(settings: Settings, bootstrap: str, ready_file: Path) -> Settings:
-    """The effective settings, but with the embedded broker, the packaged schemas and a Ray of the demo's own: whatever
-    is set about a real cluster, a demo must not reach it."""
-    from jobs.settings import KafkaSection, RegistrySection
-
-    return settings.model_copy(
-        update={
-            "kafka": KafkaSection(bootstrap_servers=bootstrap),
-            "registry": RegistrySection(),
-            "ray": settings.ray.model_copy(update={"address": None}),
-            "gateway": settings.gateway.model_copy(update={"ready_file": ready_file}),
-        }
-    )
-
-
-def environment_of_children(file: Path) -> dict[str, str | None]:
-    """So that this settings file alone counts; None takes a variable away."""
-    from jobs.settings import PREFIX
-
-    ours: dict[str, str | None] = {name: None for name in os.environ if name.upper().startswith(PREFIX)}
-    return ours | {"RAY_ADDRESS": None, "SIGHTLINE_CONFIG": str(file), "OMP_NUM_THREADS": "1"}
 
 
 def pipeline_steps_s(log: Path, began: float) -> dict[str, float]:
@@ -458,18 +311,3 @@ def _simulated(options: DemoOptions) -> MatchFeed:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def free_port() -> int:
-    """Of the loopback, as of now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def write_report(path: Path, report: dict[str, Any]) -> None:
-    """As JSON, to a file or, for "-", to stdout."""
-    if str(path) == "-":
-        sys.stdout.write(json_text(report))
-    else:
-        write_json(path, report)

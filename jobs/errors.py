@@ -30,7 +30,7 @@ _MEANINGS: tuple[tuple[str, str, Exit], ...] = (
     ("jobs.errors", "SettingsError", Exit.BAD_INPUT),
     ("jobs.alerts.message", "BadSecret", Exit.BAD_INPUT),
     ("jobs.camera_book", "BadCameraFile", Exit.BAD_INPUT),
-    ("jobs.demo", "DemoFailed", Exit.FAILED),
+    ("jobs.demo_parts", "DemoFailed", Exit.FAILED),
     ("jobs.run_cameras", "CameraEnded", Exit.FAILED),
     ("jobs.checkpoints", "CheckpointError", Exit.FAILED),
     ("jobs.runs.record", "BrokenRun", Exit.BAD_INPUT),

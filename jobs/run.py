@@ -67,11 +67,7 @@ def run_pipeline(name: str, settings: Settings, candidate: str | None = None) ->
 
         require_shadow(name)
         name, settings = shadow_of(name), shadowed(settings, candidate)
-    stopping, run = threading.Event(), _run_by_micro_batch
-    if settings.pipeline.runner == "continuous":
-        from jobs.run_continuous import run_with_processes
-
-        run = run_with_processes
+    stopping = threading.Event()
     where = "starting Ray" if settings.ray.address is None else f"connecting to Ray at {settings.ray.address}"
     log.info(where, extra={"step": "process"})
     with (
@@ -82,7 +78,27 @@ def run_pipeline(name: str, settings: Settings, candidate: str | None = None) ->
         ) as shared,
         signals_set(stopping),  # after Ray's start, which sets handlers of its own
     ):
-        run(name, settings, stopping, shared=shared)
+        run_on_ray(name, settings, stopping, shared=shared)
+
+
+def run_on_ray(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:
+    """Run one pipeline on the Ray that this process is connected to, by the runner that is set, until `stopping`.
+
+    Args:
+        name: of `jobs.pipelines.PIPELINES`, or the shadow of one.
+        settings: all of them.
+        stopping: set when it is time.
+        shared: whether this Ray outlives the process.
+
+    Raises:
+        as `run_pipeline`.
+    """
+    run = _run_by_micro_batch
+    if settings.pipeline.runner == "continuous":
+        from jobs.run_continuous import run_with_processes
+
+        run = run_with_processes
+    run(name, settings, stopping, shared=shared)
 
 
 def _run_by_micro_batch(name: str, settings: Settings, stopping: threading.Event, *, shared: bool) -> None:

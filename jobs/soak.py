@@ -68,7 +68,8 @@ def soak(hours: float, events_per_s: float, settings: Settings, say: Say) -> tup
 
     Returns the samples, and why it ended early, "" where it did not. Raises as `run_demo` before there is any sample.
     """
-    from jobs.demo import DemoFailed, DemoOptions, run_demo
+    from jobs.demo import DemoOptions, run_demo
+    from jobs.demo_parts import DemoFailed
 
     samples, failure = Samples(), ""
     options = DemoOptions(duration_s=hours * 3600, speed=SPEED, matches=matches_for(events_per_s))

@@ -41,7 +41,11 @@ def demo(
         int | None, typer.Option(min=0, max=65535, help="Of the pages; 0 takes a free one. Default: 8600.")
     ] = None,
     replay: Annotated[
-        Path | None, typer.Option(help="Real matches: a Riot timeline, OpenDota tables, a per-minute gold table.")
+        list[Path] | None,
+        typer.Option(
+            help="Real matches: a Riot timeline, OpenDota tables, a per-minute gold table. With --store: a clip, each "
+            "a camera; repeatable."
+        ),
     ] = None,
     any_map: Annotated[
         bool, typer.Option("--any-map", help="With --replay: Riot timelines of other maps than Summoner's Rift, too.")
@@ -59,10 +63,13 @@ def demo(
             "code 1 where a step does not come, or an answer is missing or doubled.",
         ),
     ] = False,
+    store: Annotated[
+        bool, typer.Option("--store", help="Show a store instead of matches: cameras, who is where, counts, alerts.")
+    ] = False,
     as_json: AsJson = False,
     assignments: Assignments = None,
 ) -> None:
-    """Show it all on this machine: broker, Ray, model, pipeline and pages, with matches to watch.
+    """Show it all on this machine: broker, Ray, model, pipeline and pages, with matches, or a store, to watch.
 
     Nothing is left running when it ends. It has a Kafka, a Ray and schemas of its own: what is set about real ones does
     not count here.
@@ -80,18 +87,41 @@ def demo(
     if any_map and replay is None:
         raise UsageProblem("--any-map is about --replay PATH: give both, or neither")
     writable_file(report, "--report")
-    if as_json and not loop:
-        raise UsageProblem("--json is about --loop; the figures of a demo are written with --report")
+    if as_json and not (loop or store):
+        raise UsageProblem("--json is about --loop and --store; the figures of others are written with --report")
+    of_matches = any(each is not None for each in (speed, matches, title)) or any_map
+    if store:
+        if of_matches or loop:
+            raise UsageProblem("--store has no matches: leave out --speed, --matches, --title, --any-map and --loop")
+        shown_s = seconds(duration) if duration else None
+        settings = loaded(assignments, {"gateway.port": (port, "--port")}).settings
+        _store(shown_s, report, replay or [], as_json, settings)
+        return
     if loop:
-        if any(each is not None for each in (duration, replay, speed, matches, title)) or any_map:
+        if of_matches or duration is not None or replay is not None:
             raise UsageProblem("--loop is one scenario: give no option but --report, --json, --port and --set")
         _loop(report, as_json, loaded(assignments, {"gateway.port": (port, "--port")}).settings)
         return
+    if len(replay or ()) > 1:
+        raise UsageProblem("--replay is one PATH of matches, which may be a folder; with --store it is repeatable")
     given: dict[str, Any] = {"duration_s": seconds(duration) if duration else None, "speed": speed, "matches": matches}
     given |= {"titles": tuple(title) if title else None}
     chosen = {name: value for name, value in given.items() if value is not None}
-    options = replace(DemoOptions(report=report, replay=replay, any_map=any_map), **chosen)
+    options = replace(DemoOptions(report=report, replay=replay[0] if replay else None, any_map=any_map), **chosen)
     run_demo(options, loaded(assignments, {"gateway.port": (port, "--port")}).settings, say)
+
+
+def _store(
+    duration_s: float | None, report: Path | None, replay: list[Path], as_json: bool, settings: Settings
+) -> None:
+    from jobs.store_demo.demo import StoreDemoOptions, run_store_demo
+    from jobs.store_demo.report import table
+
+    found = run_store_demo(StoreDemoOptions(duration_s, report, tuple(replay)), settings, say)
+    if as_json:
+        emit_json(found)
+    else:
+        emit_table(("", ""), table(found))
 
 
 def _loop(report: Path | None, as_json: bool, settings: Settings) -> None:

@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from jobs.demo import Demo, DemoFailed, DemoOptions, Say, free_port, write_report
+from jobs.demo import Demo, DemoOptions
 from jobs.demo_home import demo_home
+from jobs.demo_parts import DemoFailed, Say, free_port, write_report
 from jobs.errors import UsageProblem
 from jobs.loop.report import report_of
 from jobs.loop.story import Cast, Step, Story

@@ -150,7 +150,7 @@ def wait_for(what: Callable[[], Any], pipeline: Pipeline, timeout_s: float = 90.
     while not what():
         pipeline.check_alive()
         assert time.monotonic() < deadline, pipeline.log.read_text()[-4_000:]
-        time.sleep(0.2)
+        time.sleep(0.01)  # it may be about to be killed in the midst of its work
 
 
 def caught_up(source: KafkaSource) -> Callable[[], bool]:

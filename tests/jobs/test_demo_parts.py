@@ -12,7 +12,8 @@ import pytest
 
 from jobs import demo
 from jobs.children import Child
-from jobs.demo import DemoFailed, DemoOptions, environment_of_children, pipeline_steps_s, replayed, settings_of_children
+from jobs.demo import DemoOptions, pipeline_steps_s, replayed
+from jobs.demo_parts import BrokerStart, DemoFailed, environment_of_children, settings_of_children
 from jobs.settings import load_settings, to_toml
 from streaming.importers.problem import ImportProblem
 from streaming.kafka.broker import EmbeddedBroker
@@ -98,7 +99,7 @@ class FetchingBroker(SlowBroker):
 @pytest.mark.parametrize("kind", [SlowBroker, FetchingBroker])
 def test_a_broker_that_starts_can_be_given_up_at_any_moment(tmp_path: Path, kind: type[SlowBroker]) -> None:
     broker, stopping = kind(tmp_path), threading.Event()
-    start = demo._BrokerStart(broker, lambda words: None)  # noqa: SLF001
+    start = BrokerStart(broker, lambda words: None)
     assert broker.launched.wait(20)
     stopping.set()
     assert start.wait(stopping, lambda: None) is None
@@ -111,7 +112,7 @@ def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
     broker = SlowBroker(tmp_path)
     broker.stopped.set()
     with pytest.raises(RuntimeError, match="ended while starting"):
-        demo._BrokerStart(broker, lambda words: None).wait(threading.Event(), lambda: None)  # noqa: SLF001
+        BrokerStart(broker, lambda words: None).wait(threading.Event(), lambda: None)
 
 
 def timelines(folder: Path, whole: int, cut: int) -> Path:

@@ -14,7 +14,8 @@ import pytest
 
 from jobs import demo, soak
 from jobs.commands import soak as command
-from jobs.demo import DemoFailed, Parts
+from jobs.demo import Parts
+from jobs.demo_parts import DemoFailed
 from jobs.settings import Settings
 from jobs.soak import Samples, sampling, usage
 from jobs.soak_report import NOT_JUDGED, conclusion, plot, report, rows

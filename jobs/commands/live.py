@@ -118,6 +118,8 @@ def _store(
     from jobs.store_demo.report import table
 
     found = run_store_demo(StoreDemoOptions(duration_s, report, tuple(replay)), settings, say)
+    if str(report) == "-":  # where the same is written already
+        return
     if as_json:
         emit_json(found)
     else:

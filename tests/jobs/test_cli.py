@@ -20,6 +20,7 @@ from jobs.commands.console import seconds, writable_file
 from jobs.errors import Exit, SettingsError, UsageProblem, meaning
 from jobs.files import write_text
 from jobs.settings import Settings
+from jobs.store_demo import demo as store_demo
 from models.store import ModelNotFoundError
 from serve.app import DeploymentFailed
 from serve.gateway.store.service import StoreFiles
@@ -265,6 +266,25 @@ def test_demo_hands_on_what_was_asked_for(run: Run, tmp_path: Path, monkeypatch:
     assert plain == demo.DemoOptions()
     assert (replay.replay, replay.any_map) == (Path("t.json"), True)
     assert ports == [0, 8600, 9000]
+
+
+def test_the_demo_of_a_store_hands_on_what_was_asked_for_and_writes_stdout_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[store_demo.StoreDemoOptions] = []
+
+    def note(options: store_demo.StoreDemoOptions, settings: Settings, say: object) -> dict[str, str]:
+        asked.append(options)
+        return {"source": "made-up store"}
+
+    monkeypatch.setattr(store_demo, "run_store_demo", note)
+    code, out, _ = run("demo", "--store", "--for", "60s", "--replay", "a.mp4", "--replay", "b.mp4", "--json")
+    assert (code, json.loads(out)) == (Exit.OK, {"source": "made-up store"})
+    assert "before anything was sent" in run("demo", "--store")[1]
+    assert run("demo", "--store", "--report", "-") == (Exit.OK, "", "")
+    clips, plain, _ = asked
+    assert clips == store_demo.StoreDemoOptions(60.0, None, (Path("a.mp4"), Path("b.mp4")))
+    assert plain == store_demo.StoreDemoOptions()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ WRITERS = {
 
 ALLOWED = {
     "jobs/evaluate_store.py: encode_jpeg": "drawn people, in memory",
+    "jobs/store_demo/scene.py: encode_jpeg": "drawn people, on their way to a camera of the demo",
     "jobs/stream_set/days.py: write_parquet": "training sets, of matches",
     "jobs/stream_set/partition.py: write_ipc": "training sets, of matches",
     "streaming/cameras/record.py: encode_jpeg": "a camera's frames, on their way to camera.frames",

@@ -42,7 +42,7 @@ class _Layout:
     """Where a set keeps its parts, and how its files are to be read."""
 
     parts: Mapping[str, tuple[str, ...]]  # part → folders
-    told: Callable[[str, re.Match[str]], _Told]  # of folder and matched path below it
+    told: Callable[[str, re.Match[str]], _Told | None]  # of folder and matched path below it; None: it lacks something
     pattern: str  # of the path below the folder
     example: str
 
@@ -69,9 +69,10 @@ def load_part(data: str, part: str, *, height_px: int, width_px: int) -> CropSet
         for path in _files(Path(root) / folder, layout):
             below = path.relative_to(Path(root) / folder).as_posix()
             found = re.fullmatch(layout.pattern, below)
-            if found is None:
+            about = None if found is None else layout.told(folder, found)
+            if about is None:
                 raise UsageProblem(f"{path}: not a name of {name}, such as {layout.example}")
-            told.append(layout.told(folder, found))
+            told.append(about)
             try:
                 images.append(decoded(path.read_bytes(), height_px, width_px))
             except (OSError, ValueError, SyntaxError) as error:
@@ -100,8 +101,10 @@ def _market(_: str, found: re.Match[str]) -> _Told:
     return _Told(int(found["person"]), int(found["camera"]), None)
 
 
-def _prcc(folder: str, found: re.Match[str]) -> _Told:
+def _prcc(folder: str, found: re.Match[str]) -> _Told | None:
     camera = folder[-1] if folder[-1] in "ABC" else found["camera"]  # of test images the folder says it
+    if camera is None:
+        return None
     person = int(found["person"])
     return _Told(person, "ABC".index(camera) + 1, person * _MOST_CLOTHES + (camera == "C"))
 

@@ -119,6 +119,12 @@ def test_prcc(tmp_path: Path) -> None:
     assert np.isfinite(found[CHANGED]).tolist() == [False, False, True, True]
 
 
+def test_a_picture_of_prcc_without_its_camera_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "rgb/train/001/cropped_rgb001.jpg")
+    with pytest.raises(UsageProblem, match=r"cropped_rgb001\.jpg: not a name of prcc, such as 001/A_"):
+        load_crops(f"prcc:{tmp_path}", **SIZE)
+
+
 def test_ltcc(tmp_path: Path) -> None:
     put(tmp_path, "train/000_1_c11_015891.png", "query/001_2_c1_000001.png", "test/001_3_c4_000002.png")
     parts = [labels(load_part(f"ltcc:{tmp_path}", part, **SIZE)) for part in (TRAIN, QUERY, GALLERY)]

@@ -19,6 +19,10 @@ evaluate = typer.Typer(
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Processes to train in; 0 for this very one. Default: the cores, at most 4.")
 ]
+ChartsFolder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write a page with charts and all figures as JSON here.")
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures here; - for stdout.")]
 
 
 @evaluate.command()
@@ -43,13 +47,9 @@ def win(
         ),
     ] = None,
     workers: Workers = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a page with charts and all figures as JSON here.")
-    ] = None,
+    report: ChartsFolder = None,
     card: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the model card here, as Markdown.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures here; - for stdout.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure a model on matches that it has not learned from, beside baselines on the same frames.
 
@@ -92,12 +92,8 @@ def reid(
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change the recipe. Repeatable.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a page with charts and all figures as JSON here.")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures here; - for stdout.")
-    ] = None,
+    report: ChartsFolder = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure how well people are found again who were never seen, beside colour alone and an untrained network.
 
@@ -138,9 +134,7 @@ def aifl(
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a page with pictures and all figures as JSON here.")
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures here; - for stdout.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure on paper dolls how well people are found again in other clothes, and check the gates.
 
@@ -186,12 +180,8 @@ def sessions(
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change the live recipe. Repeatable.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a page with charts and all figures as JSON here.")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures here; - for stdout.")
-    ] = None,
+    report: ChartsFolder = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure how well the next click is foretold on the last day, beside five baselines, SASRec and two towers.
 
@@ -229,9 +219,7 @@ def store(
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a page and all figures as JSON here.")
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all figures here; - for stdout.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure how well people keep their names across a made-up store, and how well they are counted.
 
@@ -278,17 +266,13 @@ def reproduce(
 
     Example: sightline evaluate reproduce --data-root shared/data --report report
     """
-    from jobs.files import write_json, write_text
     from jobs.report.reproduced import gate_lines, has_markers, reproduced_page, rewrite_readme
     from jobs.reproduce import reproduce as reproduce_all
     from jobs.trials import cores
 
     folder = made_folder(report, "--report")
     figures = reproduce_all(data_root, workers=cores() if workers is None else workers, on_step=say)
-    if folder is not None:
-        write_json(folder / "report.json", figures)
-        write_text(folder / "index.html", reproduced_page(figures))
-        say(f"wrote {folder / 'index.html'}")
+    _put_page(folder, figures, reproduced_page)
     if readme is not None and has_markers(readme):
         rewrite_readme(readme, figures)
         say(f"renewed the table in {readme}")
@@ -298,12 +282,12 @@ def reproduce(
 
 
 def _put_page(folder: Path | None, figures: dict[str, Any], page: Callable[[dict[str, Any]], str]) -> None:
-    """The page, and all figures as JSON beside it."""
+    """All figures as JSON, and the page beside it: whatever becomes of the page, the figures are kept."""
     from jobs.files import write_json, write_text
 
     if folder is not None:
-        write_text(folder / "index.html", page(figures))
         write_json(folder / "report.json", figures)
+        write_text(folder / "index.html", page(figures))
         say(f"wrote {folder / 'index.html'}")
 
 

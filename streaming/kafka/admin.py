@@ -114,20 +114,19 @@ def read_changelog(settings: KafkaSettings, pipeline: str, owners: Collection[in
     Raises as `read_all` does, also while it is read.
     """
     topic = state_topic(pipeline).name
-    source = KafkaSource(settings, topic, group="")
-    try:
-        start, end = dict(sorted(source.beginning_offsets().items())), source.written_offsets()
-    finally:
-        source.close()
+    start, end = _bounds(settings, topic, undecided=True)
     wanted = start if owners is None else lanes_of(owners, len(start))
     pieces = _drain(settings, topic, {p: start[p] for p in wanted}, {p: end[p] for p in wanted}, _STALLED_AFTER_S)
     return Lanes(len(start), pieces)
 
 
-def _bounds(settings: KafkaSettings, topic: str, since_ms: int | None = None) -> tuple[dict[int, int], dict[int, int]]:
+def _bounds(
+    settings: KafkaSettings, topic: str, since_ms: int | None = None, *, undecided: bool = False
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Where the topic begins, or was at this time, and where it ends now; `undecided`: behind open transactions too."""
     source = KafkaSource(settings, topic, group="")
     try:
-        end = source.end_offsets()
+        end = source.written_offsets() if undecided else source.end_offsets()
         start = source.beginning_offsets() if since_ms is None else source.offsets_at(since_ms)
         return dict(sorted(start.items())), end
     finally:

@@ -33,7 +33,7 @@ from streaming.runners.progress import Progress
 from streaming.runners.worker import Worker, WorkerConfig
 from streaming.simulators.match import simulate
 from streaming.state import StateTable
-from streaming.testing import MemoryLog, MemorySink, MemorySource, lanes
+from streaming.testing import MemoryLog, MemoryMember, MemorySink, MemorySource, lanes
 from streaming.topics import Topic, state_topic
 from streaming.transport import GroupSource, Sink
 from tests.delivery import Verdict, judge
@@ -103,6 +103,16 @@ class InMemory:
 
     def sink(self, transactional_id: str, group: str, topic: str) -> MemorySink:
         return MemorySink(self.log, transactional_id, group, topic)
+
+
+class JoinedSource(MemorySource):
+    """Remembers the newest member that it made."""
+
+    member: MemoryMember | None = None
+
+    def join(self) -> MemoryMember:
+        self.member = super().join()
+        return self.member
 
 
 class OnKafka:

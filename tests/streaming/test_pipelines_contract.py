@@ -17,9 +17,9 @@ from streaming.codec import PackagedRegistry
 from streaming.pipeline import Pipeline
 from streaming.records import Records
 from streaming.runners.worker import Worker, WorkerConfig
-from streaming.testing import MemoryLog, MemoryMember, MemorySource
+from streaming.testing import MemoryLog
 from streaming.topics import state_topic
-from tests.counting import InMemory
+from tests.counting import InMemory, JoinedSource
 from tests.pipeline_cases import CASES, NOW_MS, PipelineCase
 from tests.pipelines_on_log import OnLog
 
@@ -91,13 +91,13 @@ class Workforce:
         self.memory, self.pipeline, self._hired = InMemory(), case.pipeline(), 0
         self.memory.create([self.pipeline.source, self.pipeline.source.dead_letters, self.pipeline.sink])
         self.memory.create([state_topic(self.pipeline.name)])
-        self.members: dict[Worker, _Source] = {}
+        self.members: dict[Worker, JoinedSource] = {}
         self.most = 1 if self.pipeline.shared else 3
 
     def hire(self) -> None:
         name, source_topic = self.pipeline.name, self.pipeline.source.name
         self._hired += 1
-        source = _Source(self.memory.log, source_topic, name)
+        source = JoinedSource(self.memory.log, source_topic, name)
         worker = Worker(
             self.pipeline,
             source,
@@ -121,16 +121,6 @@ class Workforce:
     def is_done(self) -> bool:
         source = self.memory.source(self.pipeline.source.name, self.pipeline.name)
         return source.committed() == source.end_offsets()
-
-
-class _Source(MemorySource):
-    """Remembers the newest member that it made."""
-
-    member: MemoryMember | None = None
-
-    def join(self) -> MemoryMember:
-        self.member = super().join()
-        return self.member
 
 
 @every_case

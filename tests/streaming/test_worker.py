@@ -18,20 +18,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule
 from streaming.counting import CountingStage
 from streaming.pipeline import NewestFirst
 from streaming.runners.worker import Worker, WorkerConfig
-from streaming.testing import AFTER_COMMIT, MemoryMember, MemorySink, MemorySource
+from streaming.testing import AFTER_COMMIT, MemorySink
 from streaming.topics import MATCH_EVENTS
 from streaming.transport import Fenced
-from tests.counting import PATIENCE_S, InMemory, Stream, encoded, events
-
-
-class Source(MemorySource):
-    """Remembers the newest member that it made."""
-
-    member: MemoryMember | None = None
-
-    def join(self) -> MemoryMember:
-        self.member = super().join()
-        return self.member
+from tests.counting import PATIENCE_S, InMemory, JoinedSource, Stream, encoded, events
 
 
 class World(Stream):
@@ -40,11 +30,11 @@ class World(Stream):
     def __init__(self, partitions: int = 4, *, is_shared: bool = False) -> None:
         self.memory, self._is_shared = InMemory(), is_shared
         super().__init__(self.memory, "count", CountingStage(is_shared=is_shared), partitions=partitions)
-        self._sources: dict[Worker, Source] = {}
+        self._sources: dict[Worker, JoinedSource] = {}
 
     def worker(self, name: str, before: Callable[[], None] = lambda: None, overlap_records: int = 3) -> Worker:
         topic = self.pipeline.source.name
-        source = Source(self.memory.log, topic, self.prefix)
+        source = JoinedSource(self.memory.log, topic, self.prefix)
         worker = Worker(
             replace(self.pipeline, stages=(CountingStage(lambda rows: before(), is_shared=self._is_shared),)),
             source,

@@ -41,7 +41,8 @@ def site(scene: Scene, path: Path) -> Iterator[Site]:
 def show(page: Any, site: Site, query: str = "") -> None:
     page.goto(site.url(f"/store{query}"))
     page.wait_for_selector('[data-testid="counts"][data-points]')
-    page.wait_for_selector('[data-testid="camera-tile"][data-captured]:not([data-captured=""])')
+    for camera in ("cam-01", "cam-02"):  # each has its picture, not only the first
+        page.wait_for_selector(f'[data-camera="{camera}"][data-captured]:not([data-captured=""])')
 
 
 def at(page: Any, x_m: float, y_m: float) -> tuple[float, float]:

@@ -48,11 +48,13 @@ def fit_on_ray(
         from ray.train.torch import TorchTrainer
         from ray.util.queue import Queue
 
+        from jobs.fit_tsstn import EpochReport
+
         reports = Queue(actor_options={"num_cpus": 0})
         problems: list[CheckpointError] = []
 
-        def on_report(report: EpochReport | CheckpointError) -> None:
-            problems.append(report) if isinstance(report, CheckpointError) else on_epoch(report)
+        def on_report(report: dict[str, Any] | str) -> None:
+            problems.append(CheckpointError(report)) if isinstance(report, str) else on_epoch(EpochReport(**report))
 
         # A name of its own each time: Ray Train would take up what it finds under an old one.
         with tempfile.TemporaryDirectory(prefix="ray-", dir=folder) as scratch:
@@ -96,6 +98,12 @@ def _train_worker(config: dict[str, Any]) -> None:
     from jobs.fit_tsstn import fit
 
     split, recipe, reports = ray.get(config["split"]), config["recipe"], config["reports"]
+
+    # In plain values: to open a class of ours the queue's own process would import torch first, a second in which the
+    # first report holds the training up.
+    def tell(report: EpochReport) -> None:
+        reports.put(report._asdict())
+
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     try:
@@ -103,7 +111,7 @@ def _train_worker(config: dict[str, Any]) -> None:
             split.train,
             split.held_out,
             recipe,
-            on_epoch=reports.put if rank == 0 else lambda report: None,
+            on_epoch=tell if rank == 0 else lambda report: None,
             rank=rank,
             world=world,
             # In two stages, and with a temporal net that does not look back, some parameters get no gradient.
@@ -114,7 +122,7 @@ def _train_worker(config: dict[str, Any]) -> None:
         )
     except CheckpointError as problem:  # on all workers alike; to begin anew would not help
         if rank == 0:
-            reports.put(problem)
+            reports.put(str(problem))
         return
     metrics = {"epoch": fitted.best.epoch, **fitted.best.validation}
     if rank != 0:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from streaming.records import OffsetRange, Records
 
-TOGETHER_MS = 60_000
+TOGETHER_MS = 5_000
 """So far in record time one partition may be read ahead of the others."""
 
 
@@ -38,7 +38,8 @@ class Reader(Protocol):
         """The next records of the partition whose next record is the oldest, by record time; None on time-out.
 
         No partition is read further ahead of another that has records too than `TOGETHER_MS`: what depends on several
-        finds them at about the same time, in a backlog as well. The range starts where the last one of that partition
+        finds them at about the same time, in a backlog as well. There the others wait for one that has none at hand,
+        until the log has said that it has none, or for a second. The range starts where the last one of that partition
         ended. Raises `TransportUnavailable` while the log cannot be reached, `OffsetsExpired` when the position is no
         longer on it, and `LogCorrupt` when the bytes there are no records: this time and every time, until the position
         is set past them.

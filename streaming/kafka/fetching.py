@@ -98,13 +98,17 @@ class ColumnReader:
     def __init__(self, consumer: Any) -> None:
         self.consumer = consumer
         self.answers = 0
+        self._nothing_at: dict[int, int] = {}  # by partition: an offset at which its broker had nothing
         fetcher = consumer._fetcher
         fetcher.PartitionRecords = FetchedColumns
         handle = fetcher._handle_fetch_response
 
-        def count(*response: Any) -> None:
+        def count(node: Any, asked: dict[Any, int], sent_s: float, response: Any) -> None:
             self.answers += 1
-            handle(*response)
+            handle(node, asked, sent_s, response)
+            said = [part for topic in response.responses for part in topic.partitions]
+            other = {part.partition_index for part in said if part.records or part.error_code}
+            self._nothing_at.update((tp.partition, at) for tp, at in asked.items() if tp.partition not in other)
 
         fetcher._handle_fetch_response = count
 
@@ -118,6 +122,16 @@ class ColumnReader:
         consumer's own, without asking any broker."""
         assigned = self.consumer._subscription.assignment.get(topic_partition)
         return None if assigned is None or assigned.position is None else int(assigned.position.offset)
+
+    def may_have_more(self, topic_partition: Any) -> bool:
+        """Whether no broker has said that nothing lies at the position of this partition."""
+        position = self.position(topic_partition)
+        return position is not None and self._nothing_at.get(topic_partition.partition) != position
+
+    def seek(self, topic_partition: Any, offset: int) -> None:
+        """Go on there."""
+        self.consumer.seek(topic_partition, offset)
+        self._nothing_at.pop(topic_partition.partition, None)  # there may be records by now
 
 
 class _Unreadable(ValueError):

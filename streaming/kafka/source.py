@@ -22,12 +22,13 @@ from streaming.kafka.denied import missing_right
 from streaming.kafka.fetching import Chunk, ColumnReader
 from streaming.kafka.settings import KafkaSettings
 from streaming.records import OffsetRange, Records
-from streaming.transport import Fetched, OffsetsExpired, oldest_first
+from streaming.transport import TOGETHER_MS, Fetched, OffsetsExpired, oldest_first
 
 if TYPE_CHECKING:
     from streaming.kafka.member import KafkaMember
 
 _STEP_S = 0.25  # the longest single wait inside `poll`, so that silence is noticed
+_ON_ITS_WAY_S = 1.0  # a partition that no broker speaks of for so long holds the others back no more
 
 
 class KafkaSource:
@@ -169,11 +170,12 @@ class KafkaReader:
         self._waiting: dict[int, deque[Chunk]] = {}
         self._turn: deque[int] = deque()  # whose turn it is: whoever was served goes to the end
         self._heard, self._silent_s = 0, 0.0
+        self._held_since_s: float | None = None
         self._away_after_s = settings.unavailable_after_s + gather_s  # a broker that gathers is silent, not away
 
     def add(self, partition: int, offset: int) -> None:
         """Read this partition from the offset on."""
-        self._columns.consumer.seek(self._at(partition), offset)
+        self._columns.seek(self._at(partition), offset)
         self._waiting[partition] = deque()
         self._next[partition] = offset
         self._turn.append(partition)
@@ -198,11 +200,11 @@ class KafkaReader:
             raise ValueError(f"max_records is {max_records}, but must be at least 1")
         deadline = time.monotonic() + timeout_s
         while True:
-            if any(self._waiting.values()):
-                next_ms = {p: int(self._waiting[p][0].records.timestamps_ms[0]) for p in self._turn if self._waiting[p]}
+            next_ms = {p: int(self._waiting[p][0].records.timestamps_ms[0]) for p in self._turn if self._waiting[p]}
+            if next_ms and not self._is_held_back(min(next_ms.values())):
                 return self._serve(*oldest_first(next_ms), max_records)
             if time.monotonic() > deadline:
-                return self._skip_markers()
+                return None if next_ms else self._skip_markers()
             self._fetch(min(_STEP_S, deadline - time.monotonic()))
 
     def read(self, wanted: OffsetRange) -> Records:
@@ -236,7 +238,7 @@ class KafkaReader:
 
     def seek(self, partition: int, offset: int) -> None:
         """Let the next `poll` of this partition start at `offset`."""
-        self._columns.consumer.seek(self._at(partition), offset)
+        self._columns.seek(self._at(partition), offset)
         self._waiting[partition].clear()
         self._next[partition] = offset
 
@@ -268,6 +270,19 @@ class KafkaReader:
             if is_forbidden(self._settings, columns.consumer, self._topic):
                 raise missing_right(self._settings, "Read", f"topic {self._topic}")
         open_consumer(self._settings).close()
+
+    def _is_held_back(self, oldest_ms: int) -> bool:
+        """Whether the oldest record here may not be the oldest: in a backlog, a partition that has run dry is asked for
+        more before the others are read on."""
+        is_backlog = oldest_ms < time.time() * 1000 - TOGETHER_MS
+        dry = (self._at(partition) for partition, chunks in self._waiting.items() if not chunks)
+        if not is_backlog or not any(self._columns.may_have_more(tp) for tp in dry):
+            self._held_since_s = None
+            return False
+        now_s = time.monotonic()
+        if self._held_since_s is None:
+            self._held_since_s = now_s
+        return now_s - self._held_since_s < _ON_ITS_WAY_S
 
     def _serve(self, partition: int, until_ms: float, max_records: int) -> Fetched:
         self._turn.remove(partition)

@@ -56,8 +56,7 @@ class PipelineCase:
         return Records.of(keys, encoder.encode(rows).to_pylist(), timestamps_ms=log_ms)
 
     def waves(self, size: int = 25) -> Iterator[Records]:
-        """The records, so many at a time: as they come when they are read as they come. Partitions of a backlog may be
-        read further apart than a stage that gathers from several can wait for."""
+        """The records, so many at a time: as they come when they are read as they come."""
         records = self.records()
         for start in range(0, len(records), size):
             yield records.take(np.arange(start, min(start + size, len(records))))

@@ -49,7 +49,7 @@ class MicroBatchConfig:
     """How the stream is cut, and how much may be under way."""
 
     epoch_s: float = 120.0  # one Ray Data execution lasts this long; Ray keeps 1.5 KB a batch until its end
-    read_tasks: int = 1
+    read_tasks: int = 1  # of a pipeline that shares state between partitions always one
     cpus_per_task: float = 0.25  # logical; a read task mostly waits
     limits: ReadLimits = field(default_factory=ReadLimits)
     max_commit_records: int = 5_000  # more than this is not gathered into one transaction
@@ -123,7 +123,8 @@ class MicroBatchRunner:
         planner = remote.options(scheduling_strategy=here).remote(start, self._config.max_unanswered_records)
         committer = threading.Thread(target=self._commit_all, args=(planner,), name="committer", daemon=True)
         committer.start()
-        tasks = max(1, min(self._config.read_tasks, len(start)))
+        # Only one reader has the partitions in the order of their time, which stages that gather from several rely on.
+        tasks = 1 if self._pipeline.shared else max(1, min(self._config.read_tasks, len(start)))
         read = self._new_epoch(planner, sorted(start), tasks)
         epochs = _Epochs(read, planner, self._inbox, self._config.epoch_s, tasks)
         ticker = Ticker(self._pipeline, self._source, self._clock)

@@ -140,3 +140,15 @@ def test_workers_that_come_and_go_change_no_answer(case: PipelineCase, seed: int
     for worker in list(force.members):
         force.dismiss(worker, is_dead=False)
     assert differing(case, force.memory.all_of(force.pipeline.sink.name)) == []
+
+
+@every_case
+def test_a_backlog_is_answered_as_what_comes_bit_by_bit(case: PipelineCase) -> None:
+    force = Workforce(case)
+    force.memory.append(force.pipeline.source.name, case.records())
+    force.hire()
+    (worker,) = force.members
+    while not force.is_done:
+        worker.step()
+    force.dismiss(worker, is_dead=False)
+    assert differing(case, force.memory.all_of(force.pipeline.sink.name)) == []

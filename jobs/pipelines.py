@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from streaming.insights.narrator import Narrator
     from streaming.kafka.settings import KafkaSettings
     from streaming.pipeline import Pipeline
+    from streaming.pipelines.win_prediction import Arrays, Prediction
+
+    Matches = Following[Arrays, Prediction]
 
 WIN_PREDICTION, PERSON_SIGHTINGS = "win-prediction", "person-sightings"
 STORE_METRICS, STORE_ALERTS = "store-metrics", "store-alerts"
@@ -151,7 +154,7 @@ def outline(name: str) -> Pipeline:
     return store_alerts(empty, ()) if name == STORE_ALERTS else definition_of(name)(_never_asked, None)  # type: ignore[arg-type]
 
 
-def definition_of(name: str) -> Callable[[Following, Narrator | None], Pipeline]:
+def definition_of(name: str) -> Callable[[Matches, Narrator | None], Pipeline]:
     """Win prediction, or its shadow, given its models and its words."""
     from streaming.pipelines.win_prediction import win_prediction, win_prediction_shadow
 
@@ -190,7 +193,7 @@ def _of_store(name: str, settings: Settings) -> Pipeline:
     return store_metrics(plan) if name == STORE_METRICS else store_alerts(plan, rules)
 
 
-def _of_matches(name: str, following: Following, settings: Settings) -> Pipeline:
+def _of_matches(name: str, following: Matches, settings: Settings) -> Pipeline:
     from streaming.insights.narrator import Narrator
 
     return definition_of(name)(following, Narrator(settings.insights.wording))

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from streaming.insights.narrator import Narrator
     from streaming.kafka.settings import KafkaSettings
     from streaming.pipeline import Pipeline
+    from streaming.pipelines.win_prediction import Arrays, Prediction
+
+    Matches = Following[Arrays, Prediction]
 
 WIN_PREDICTION, PERSON_SIGHTINGS = "win-prediction", "person-sightings"
 STORE_METRICS, STORE_ALERTS = "store-metrics", "store-alerts"
-PIPELINES = (WIN_PREDICTION, PERSON_SIGHTINGS, STORE_METRICS, STORE_ALERTS)
+RECOMMENDATIONS = "recommendations"
+PIPELINES = (WIN_PREDICTION, PERSON_SIGHTINGS, STORE_METRICS, STORE_ALERTS, RECOMMENDATIONS)
 SHADOWED = (WIN_PREDICTION,)
 """Those that a candidate may answer beside."""
 
@@ -105,6 +109,18 @@ def served(name: str, settings: Settings, on_failure: Callable[[], None]) -> Ser
         embed = ServeEmbed(keeper.loading)
         return Served(sightings_with(embed, model, settings), app, keeper, embed.describe)
     from serve.releases import Following
+
+    if name == RECOMMENDATIONS:
+        from jobs.shop import by_content_of, catalogue_of, recommendations_with
+        from serve.session import ServeRecommend, SessionApp
+
+        catalogue, models = catalogue_of(settings), settings.shop.recommenders
+        content = by_content_of(settings, catalogue)
+        app = SessionApp(known, models, settings.models.store, by_content=content, replicas=scale["replicas"])
+        keeper = AppKeeper(app, on_failure=on_failure)
+        recommend = ServeRecommend(keeper.loading, max_batch=section.max_batch)
+        shop, offered = recommendations_with(recommend, catalogue, settings, _hints(kafka))
+        return Served(shop, app, keeper, recommend.describe, _all(offered.close, catalogue.close))
     from serve.win import ServePredict
     from serve.win_app import WinApp
 
@@ -128,10 +144,20 @@ def local(name: str, settings: Settings) -> Local:
         embed = LocalEmbed(store, model.exact, store_must_exist=Path(store).is_dir())
         return Local(sightings_with(embed, model, settings), embed.describe, embed.describe)
     from serve.releases import Following
+
+    hints = _hints(settings.kafka.connection())
+    if name == RECOMMENDATIONS:
+        from jobs.shop import by_content_of, catalogue_of, recommendations_with
+        from serve.session import LocalRecommend
+
+        catalogue, models = catalogue_of(settings), settings.shop.recommenders
+        content, there = by_content_of(settings, catalogue), Path(store).is_dir()
+        recommend = LocalRecommend(store, models, by_content=content, store_must_exist=there, fall_back=True)
+        shop, offered = recommendations_with(recommend, catalogue, settings, hints)
+        return Local(shop, recommend.describe, offered.describe, _all(offered.close, catalogue.close))
     from serve.win import LocalPredict
 
     predict = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir(), fall_back=True)
-    hints = _hints(settings.kafka.connection())
     following = Following(predict, settings.models.store_roots, settings.models.titles, hints=hints)
     return Local(_of_matches(name, following, settings), predict.describe, following.describe, following.close)
 
@@ -148,10 +174,15 @@ def outline(name: str) -> Pipeline:
     empty = StorePlan((Camera("any"),))
     if name == STORE_METRICS:
         return store_metrics(empty)
+    if name == RECOMMENDATIONS:
+        from streaming.pipelines.recommendations import recommendations
+        from streaming.sessions.settings import LIVE
+
+        return recommendations({LIVE: _never_asked}, None)  # type: ignore[arg-type, dict-item]
     return store_alerts(empty, ()) if name == STORE_ALERTS else definition_of(name)(_never_asked, None)  # type: ignore[arg-type]
 
 
-def definition_of(name: str) -> Callable[[Following, Narrator | None], Pipeline]:
+def definition_of(name: str) -> Callable[[Matches, Narrator | None], Pipeline]:
     """Win prediction, or its shadow, given its models and its words."""
     from streaming.pipelines.win_prediction import win_prediction, win_prediction_shadow
 
@@ -190,10 +221,18 @@ def _of_store(name: str, settings: Settings) -> Pipeline:
     return store_metrics(plan) if name == STORE_METRICS else store_alerts(plan, rules)
 
 
-def _of_matches(name: str, following: Following, settings: Settings) -> Pipeline:
+def _of_matches(name: str, following: Matches, settings: Settings) -> Pipeline:
     from streaming.insights.narrator import Narrator
 
     return definition_of(name)(following, Narrator(settings.insights.wording))
+
+
+def _all(*closes: Callable[[], None]) -> Callable[[], None]:
+    def close() -> None:
+        for each in closes:
+            each()
+
+    return close
 
 
 def _hints(kafka: KafkaSettings) -> Any:

@@ -152,7 +152,7 @@ def prepare_topics(kafka: KafkaSettings, pipeline: Pipeline, stopping: threading
     from streaming.kafka.admin import ensure_topics
     from streaming.transport import TransportUnavailable
 
-    wanted = topics.pipeline_topics(pipeline.name, pipeline.source, pipeline.sink)
+    wanted = topics.pipeline_topics(pipeline.name, pipeline.source, pipeline.sink, pipeline.looks_up)
     deadline, said = time.monotonic() + _KAFKA_PATIENCE_S, False
     while not stopping.is_set():
         try:

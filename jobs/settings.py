@@ -31,6 +31,7 @@ from jobs.schedule.definition import Schedule, check_names
 from models.store.roots import checked_url, is_url
 from serve.gateway.settings import GatewaySettings
 from streaming.features.catalogue import titles
+from streaming.sessions.settings import LIVE as LIVE_RECOMMENDER
 
 if TYPE_CHECKING:
     from streaming.codec import SchemaRegistry
@@ -316,6 +317,40 @@ class StoreSection(_Section):
         return value.expanduser().absolute() if value is not None else None  # workers run in folders of their own
 
 
+class ShopSection(_Section):
+    """What sessions of shoppers are, and what is offered in them: `sightline run recommendations`."""
+
+    recommenders: dict[str, str] = Field(
+        default_factory=lambda: {LIVE_RECOMMENDER: "session-gru4rec@live"},
+        description="Name → NAME@ALIAS or NAME@VERSION; arms of an experiment name others than live.",
+    )
+    by_content: str | None = Field(
+        default=None,
+        description="NAME@ALIAS or NAME@VERSION of two towers, for sessions of items that training has not seen; none: "
+        "what is expected of sessions at large.",
+    )
+    offer: Path | None = Field(
+        default=None, description="File of what is offered, and tried (TOML); none: the defaults of an offer."
+    )
+    gap_s: float = Field(default=1_800.0, ge=1, description="A pause longer than this ends a session.")
+    max_length_s: float = Field(default=28_800.0, ge=1, description="A visit longer than this goes on as another.")
+    max_events: int = Field(default=500, ge=1, le=1_000_000, description="The same by its events.")
+    flood_per_min: int = Field(
+        default=120, ge=1, le=1_000_000, description="Who sends more events is no shopper, and is not answered."
+    )
+    user_s: float = Field(default=7_776_000.0, ge=1, description="How long what a user bought is remembered.")
+
+    @field_validator("recommenders")
+    @classmethod
+    def _has_live(cls, value: dict[str, str]) -> dict[str, str]:
+        return {LIVE_RECOMMENDER: "session-gru4rec@live"} | value
+
+    @field_validator("offer")
+    @classmethod
+    def _without_tilde(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
+
+
 class AlertsSection(_Section):
     """Where alerts of a store are handed on to: `sightline alerts forward`."""
 
@@ -357,6 +392,7 @@ class Settings(BaseSettings):
     privacy: PrivacySection = Field(default_factory=PrivacySection)
     store: StoreSection = Field(default_factory=StoreSection)
     alerts: AlertsSection = Field(default_factory=AlertsSection)
+    shop: ShopSection = Field(default_factory=ShopSection)
     gateway: GatewaySection = Field(default_factory=lambda: GatewaySection.model_validate({}))
     schedule: dict[str, Schedule] = Field(default_factory=dict, description="Name → jobs that run by themselves.")
 
@@ -527,7 +563,7 @@ def _refuse_unknown_environment() -> None:
             raise SettingsError(f"{variable}: no such setting; {hint}")
 
 
-_TABLES = ("models.titles", "schedule")
+_TABLES = ("models.titles", "shop.recommenders", "schedule")
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

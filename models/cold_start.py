@@ -67,14 +67,23 @@ class ColdStart:
     ) -> Recommendations:
         """As `SessionRecommender.recommend`; a session's scores are of the recommender that answers it."""
         found = self._known.recommend(item, time_ms, offsets, k)
-        row = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-        heard = np.bincount(row, self._known.knows(item.tolist()), len(offsets) - 1) > 0
-        cold = np.flatnonzero(~heard)
+        cold = np.flatnonzero(self.is_cold(item, offsets))
         if not len(cold):
             return found
-        asked = np.isin(row, cold)
+        asked = np.isin(_row(offsets), cold)
         lengths = np.diff(offsets)[cold]
         answer = self._by_content.recommend(item[asked], time_ms[asked], np.append(0, np.cumsum(lengths)), k)
         for mine, theirs in zip(found, answer, strict=True):
             mine[cold] = theirs
         return found
+
+    def is_cold(self, item: npt.NDArray[np.object_], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which sessions (N,) are answered by content."""
+        knows = self._known.knows(item.tolist())
+        heard: npt.NDArray[np.bool_] = np.bincount(_row(offsets), knows, len(offsets) - 1) > 0
+        return ~heard
+
+
+def _row(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The session of every click, (T,)."""
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from concurrent.futures import Future
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,68 @@ Loading: TypeAlias = "Future[DeploymentHandle[Any]]"
 """The handle, once the models are loaded."""
 
 _LOADING_S = 0.5
+_PREPARED_S = 60.0
+_DESCRIBED_S = 5.0
+
+
+class Replicas:
+    """The replicas of one app, as who asks them sees them.
+
+    Args:
+        loading: of the app.
+        timeout_s: of a call.
+    """
+
+    def __init__(self, loading: Loading, *, timeout_s: float = 30.0) -> None:
+        self._loading, self._timeout_s = loading, timeout_s
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="calls")
+
+    def ask(self, what: str, method: str, pieces: Sequence[Sequence[Any]]) -> list[Any]:
+        """One call a piece, its arguments, fanned out over the replicas; replies in the order of the pieces.
+
+        Args:
+            what: is asked, in words.
+            method: of a replica.
+            pieces: one at least.
+
+        Raises:
+            DependencyUnavailable: the models are still being loaded, no replica answered in time, or all are gone.
+            LookupError, ValueError: as the replica has raised it.
+        """
+
+        def call(arguments: Sequence[Any]) -> Any:
+            handle = loaded(self._loading)
+            try:
+                return getattr(handle, method).remote(*arguments).result(timeout_s=self._timeout_s)
+            except Exception as away:
+                raise_own(away, LookupError, ValueError)
+                raise DependencyUnavailable(f"{what}: {first_line(away)}") from away
+
+        return [call(pieces[0])] if len(pieces) == 1 else list(self._pool.map(call, pieces))
+
+    def prepare(self, what: str, title: str, exact: str) -> None:
+        """Have every replica that runs load NAME@VERSION beside what it answers by (`prepare_beside`); returns when all
+        have. A replica that starts later loads it when it is asked for it.
+
+        Raises:
+            DependencyUnavailable: as a call; or not all replicas answered in time.
+            others: as one of them has raised it.
+        """
+        handle = loaded(self._loading)
+        try:
+            done = handle.broadcast("prepare_beside", title, exact).results(timeout_s=_PREPARED_S)
+        except Exception as away:
+            raise_own(away)
+            raise DependencyUnavailable(f"{what}: {first_line(away)}") from away
+        if not done:
+            raise DependencyUnavailable(f"{what}: no replica runs")
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The models of any replica, by its own `describe`; nothing while they are being loaded."""
+        if not self._loading.done():
+            return []
+        described: list[dict[str, Any]] = loaded(self._loading).describe.remote().result(timeout_s=_DESCRIBED_S)
+        return described
 
 
 def loaded(loading: Loading) -> DeploymentHandle[Any]:

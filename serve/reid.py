@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,8 @@ import numpy.typing as npt
 
 from models.store import SHIPPED
 from serve.app import ReplicaApp
-from serve.calls import Loading, first_line, loaded, raise_own, require_store
-from streaming.pipeline import DependencyUnavailable
+from serve.calls import Loading, Replicas, require_store
+from serve.lazily import Lazily
 from streaming.pipelines.person_sightings import CROP_PX, Embedding
 
 if TYPE_CHECKING:
@@ -117,8 +116,7 @@ class ServeEmbed:
     """
 
     def __init__(self, loading: Loading, *, max_crops: int = MAX_CROPS, timeout_s: float = 30.0) -> None:
-        self._loading, self._max_crops, self._timeout_s = loading, max_crops, timeout_s
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="embed")
+        self._replicas, self._max_crops = Replicas(loading, timeout_s=timeout_s), max_crops
 
     def __call__(self, crops: Crops) -> Embedding:
         """One embedding a crop.
@@ -127,27 +125,13 @@ class ServeEmbed:
             DependencyUnavailable: the model is still being loaded, no replica answered in time, or all are gone.
         """
         starts = range(0, max(len(crops), 1), self._max_crops)
-        pieces = [crops[start : start + self._max_crops] for start in starts]
-        replies = [self._call(pieces[0])] if len(pieces) == 1 else list(self._pool.map(self._call, pieces))
+        pieces = [(crops[start : start + self._max_crops],) for start in starts]
+        replies = self._replicas.ask("the model of people", "embed", pieces)
         return _embedding([reply["vectors"] for reply in replies], replies[0])
 
     def describe(self) -> list[dict[str, Any]]:
         """As `ReIDReplica.describe`, of any replica; nothing while the model is being loaded."""
-        if not self._loading.done():
-            return []
-        told: list[dict[str, Any]] = loaded(self._loading).describe.remote().result(timeout_s=5)
-        return told
-
-    def _call(self, crops: Crops) -> Reply:
-        handle = loaded(self._loading)
-        try:
-            return handle.embed.remote(crops).result(timeout_s=self._timeout_s)  # type: ignore[no-any-return]
-        except Exception as away:
-            raise_own(away, ValueError)
-            raise DependencyUnavailable(f"the model of people: {first_line(away)}") from away
-
-
-_Made = tuple[str, str, str, bool]
+        return self._replicas.describe()
 
 
 class LocalEmbed:
@@ -157,19 +141,11 @@ class LocalEmbed:
     """
 
     def __init__(self, store: str, exact: str, device: str = "cpu", *, store_must_exist: bool = False) -> None:
-        self.__setstate__((store, exact, device, store_must_exist))
-
-    def __getstate__(self) -> _Made:
-        return self._made
-
-    def __setstate__(self, made: _Made) -> None:
-        self._made: _Made = made
-        self._replica: ReIDReplica | None = None
-        self._loading = threading.Lock()
+        self._replica = Lazily(ReIDReplica, store, exact, device, store_must_exist=store_must_exist)
 
     def __call__(self, crops: Crops) -> Embedding:
         """One embedding a crop."""
-        reply = self._loaded().embed(crops)
+        reply = self._replica().embed(crops)
         return _embedding([reply["vectors"]], reply)
 
     def describe(self) -> list[dict[str, Any]]:
@@ -178,14 +154,7 @@ class LocalEmbed:
         Raises:
             ModelNotFoundError, BrokenModelError: the network cannot be loaded.
         """
-        return self._loaded().describe()
-
-    def _loaded(self) -> ReIDReplica:
-        with self._loading:
-            if self._replica is None:
-                store, exact, device, must_exist = self._made
-                self._replica = ReIDReplica(store, exact, device, store_must_exist=must_exist)
-            return self._replica
+        return self._replica().describe()
 
 
 def _embedding(vectors: list[npt.NDArray[np.float32]], reply: Mapping[str, Any]) -> Embedding:

@@ -12,13 +12,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from models.store import AliasState, BrokenModelError, ModelNotFoundError, ModelStore, StoreUnavailableError
 from models.store.aliases import meanings
 from models.store.names import LIVE, is_version
 from streaming.pipeline import DependencyUnavailable
-from streaming.pipelines.win_prediction import Arrays, Prediction
 from streaming.releases import Release, ReleaseLost
 
 log = logging.getLogger(__name__)
@@ -41,13 +40,17 @@ Hints = Callable[[Callable[[], None], threading.Event], None]
 """(nudge, over): call `nudge` whenever an alias may have moved, until `over` is set. Has a thread to itself."""
 
 
-class Holder(Protocol):
-    """Whatever has models loaded: `serve.win.ServePredict`, `serve.win.LocalPredict`."""
+Request = TypeVar("Request", contravariant=True)
+Reply = TypeVar("Reply", covariant=True)
 
-    def prepare(self, title: str, exact: str) -> None:
+
+class Holder(Protocol[Request, Reply]):
+    """Whatever has models loaded: `serve.win.ServePredict`, `serve.session.LocalRecommend`."""
+
+    def prepare(self, title: str, exact: str, /) -> None:
         """As `Prepare`."""
 
-    def __call__(self, title: str, request: Arrays, exact: str = "") -> Prediction:
+    def __call__(self, title: str, request: Request, exact: str = "", /) -> Reply:
         """By NAME@VERSION, loaded first if it is not.
 
         Raises:
@@ -196,10 +199,12 @@ class ReleaseWatch:
             self._wake.wait(self._period_s if is_whole else min(_SOON_S, self._period_s))
 
 
-_Made = tuple[Holder, tuple[str, ...], dict[str, str], Hints | None, float]
+_Asked = TypeVar("_Asked")
+_Given = TypeVar("_Given")
+_Made = tuple[Holder[Any, Any], tuple[str, ...], dict[str, str], Hints | None, float]
 
 
-class Following:
+class Following(Generic[_Asked, _Given]):
     """A holder's models as aliases move: `streaming.releases.ReleasedPredict`. Watches from the first use on, wherever
     that is, so that it travels light.
 
@@ -213,7 +218,7 @@ class Following:
 
     def __init__(
         self,
-        holder: Holder,
+        holder: Holder[_Asked, _Given],
         roots: Sequence[str],
         references: Mapping[str, str],
         *,
@@ -250,15 +255,16 @@ class Following:
         """Versions that were meant to take over and cannot."""
         return self._watching().alerts()
 
-    def __call__(self, title: str, request: Arrays, release: Release) -> Prediction:
-        """The holder's prediction by a release.
+    def __call__(self, title: str, request: _Asked, release: Release) -> _Given:
+        """The holder's answer by a release.
 
         Raises:
             ReleaseLost: its weights can be had no more.
             DependencyUnavailable: the holder does not answer.
         """
         try:
-            return self._made[0](title, request, release.exact)
+            answer: _Given = self._made[0](title, request, release.exact)
+            return answer
         except (ModelNotFoundError, BrokenModelError) as gone:
             raise ReleaseLost(release, str(gone)) from gone
         except StoreUnavailableError as away:

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from models.store import SHIPPED, BrokenModelError, ModelNotFoundError, ModelStore
-from serve.calls import Loading, first_line, loaded, raise_own, require_store
-from serve.releases import releases_of
+from models.store import SHIPPED, BrokenModelError, ModelStore
+from serve.calls import Loading, Replicas, require_store
+from serve.held import Held
+from serve.lazily import Lazily
 from streaming.features.catalogue import FORM
-from streaming.pipeline import DependencyUnavailable
 from streaming.pipelines.win_prediction import STATE_FLOATS, Arrays, Prediction
 
 if TYPE_CHECKING:
     from serve.predictors.win import WinPredictor
 
 Reply = dict[str, Any]
-_PREPARED_S = 60.0
-_HELD = 3  # versions of a title: the one that answers, the one before, to which a rollback leads, and one to come
 
 
 class WinReplica:
@@ -57,13 +55,10 @@ class WinReplica:
         """
         if store_must_exist:
             require_store(store)
-        self._device = device
-        self._roots = (store, str(SHIPPED))
+        roots = (store, str(SHIPPED))
         self._lock = threading.Lock()
-        # By title and NAME@VERSION, what was loaded or asked for last at the end. Replaced, never changed.
-        self._held: dict[tuple[str, str], WinPredictor] = {}
-        for title, reference in models.items():
-            self._load_first(title, reference, fall_back)
+        self._held: Held[WinPredictor] = Held(partial(_loaded, roots, device))
+        self._held.load_first(ModelStore(*roots), models, fall_back=fall_back)
 
     def prepare(self, title: str, exact: str) -> None:
         """Load NAME@VERSION beside what answers, and see that it can. What was asked for longest ago goes.
@@ -72,9 +67,7 @@ class WinReplica:
             ModelNotFoundError, BrokenModelError: it cannot be loaded, is of another title, or does not call a level
                 match even.
         """
-        predictor = self._loaded(title, exact)
-        with self._lock:
-            self._touch(title, predictor)
+        self._held.prepare(title, exact)
 
     async def prepare_beside(self, title: str, exact: str) -> None:
         """As `prepare`, while other calls are answered."""
@@ -92,14 +85,10 @@ class WinReplica:
             KeyError: there is no model for the title.
             ModelNotFoundError, BrokenModelError: as `prepare`.
         """
-        newest = self._newest()
-        if title not in newest:
-            raise KeyError(f"no model for title {title!r}; this replica serves {', '.join(sorted(newest))}")
-        predictor = self._loaded(title, exact) if exact else newest[title]
+        predictor = self._held.asked(title, exact)
         state = predictor.state_floats
         padded = request["hidden"]
         with self._lock:
-            self._touch(title, predictor)
             reply = dict(predictor.predict({**request, "hidden": padded[:, :state]}))
         hidden = np.zeros((len(padded), STATE_FLOATS), np.float32)
         hidden[:, :state] = reply["hidden"]
@@ -121,7 +110,7 @@ class WinReplica:
                 "trained_on": predictor.info.trained_on,
                 "broken": predictor.broken,
             }
-            for title, predictor in sorted(self._newest().items())
+            for title, predictor in sorted(self._held.newest().items())
         ]
 
     def check_health(self) -> None:
@@ -130,58 +119,27 @@ class WinReplica:
         Raises:
             RuntimeError: a title's model cannot answer, or does not call a level match even.
         """
-        for title, predictor in self._newest().items():
+        for title, predictor in self._held.newest().items():
             with self._lock:
                 _check_even(title, predictor)
 
-    def _load_first(self, title: str, reference: str, fall_back: bool) -> None:
-        failure: Exception | None = None
-        for release in releases_of(ModelStore(*self._roots), reference):
-            try:
-                self.prepare(title, release.exact)
-                return
-            except (ModelNotFoundError, BrokenModelError) as broken:
-                failure = failure or broken
-            if not fall_back:
-                break
-        assert failure is not None
-        raise failure
 
-    def _loaded(self, title: str, exact: str) -> WinPredictor:
-        from serve.predictors.win import load_win_predictor  # torch loads here, inside the replica
+def _loaded(roots: Sequence[str], device: str, title: str, exact: str) -> WinPredictor:
+    from serve.predictors.win import load_win_predictor  # torch loads here, inside the replica
 
-        predictor = self._held.get((title, exact))
-        if predictor is None:
-            predictor = load_win_predictor(self._roots, exact, self._device)
-            _check_serves(title, predictor)
-        return predictor
-
-    def _newest(self) -> dict[str, WinPredictor]:
-        """By title, what was loaded or asked for last."""
-        return {title: predictor for (title, _), predictor in self._held.items()}
-
-    def _touch(self, title: str, predictor: WinPredictor) -> None:
-        """Hold it as the last of its title, and no more than a few."""
-        exact = _exact(predictor)
-        others = {key: held for key, held in self._held.items() if key != (title, exact)}
-        mine = [key for key in others if key[0] == title]
-        for key in mine[: max(0, len(mine) + 1 - _HELD)]:
-            del others[key]
-        self._held = {**others, (title, exact): predictor}
-
-
-def _exact(predictor: WinPredictor) -> str:
-    return f"{predictor.info.name}@{predictor.info.version}"
+    predictor = load_win_predictor(roots, exact, device)
+    _check_serves(title, predictor)
+    return predictor
 
 
 def _check_serves(title: str, predictor: WinPredictor) -> None:
     """Raises BrokenModelError if it would not do for matches of this title."""
     if predictor.info.title != title:
-        raise BrokenModelError(f"{_exact(predictor)} is for {predictor.info.title}, not {title}: name another model")
+        raise BrokenModelError(f"{predictor.info.exact} is for {predictor.info.title}, not {title}: name another model")
     try:
         _check_even(title, predictor)
     except (RuntimeError, ValueError) as unfit:
-        raise BrokenModelError(f"{_exact(predictor)} does not answer as it must: {unfit}") from unfit
+        raise BrokenModelError(f"{predictor.info.exact} does not answer as it must: {unfit}") from unfit
 
 
 def _check_even(title: str, predictor: WinPredictor) -> None:
@@ -204,10 +162,8 @@ class ServePredict:
     """`Predict` through a Serve handle: a large batch is cut by match, fanned out over replicas and joined in order."""
 
     def __init__(self, loading: Loading, *, max_batch: int = 4_096, timeout_s: float = 30.0) -> None:
-        self._loading = loading
+        self._replicas = Replicas(loading, timeout_s=timeout_s)
         self._max_batch = max_batch
-        self._timeout_s = timeout_s
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="predict")
 
     def __call__(self, title: str, request: Arrays, exact: str = "") -> Prediction:
         """One prediction for all rows, by NAME@VERSION or by the newest.
@@ -217,46 +173,22 @@ class ServePredict:
             ModelNotFoundError, BrokenModelError: that version cannot be loaded.
         """
         pieces = cut_by_match(request, self._max_batch)
-        if len(pieces) == 1:
-            return _prediction([self._call(title, request, exact)], pieces, request)
-        replies = list(self._pool.map(lambda rows: self._call(title, _piece(request, *rows), exact), pieces))
+        asked = [dict(request)] if len(pieces) == 1 else [dict(_piece(request, *rows)) for rows in pieces]
+        by = (exact,) if exact else ()
+        replies = self._replicas.ask(_what(title), "predict", [(title, piece, *by) for piece in asked])
         return _prediction(replies, pieces, request)
 
     def prepare(self, title: str, exact: str) -> None:
-        """Have every replica that runs load NAME@VERSION beside what it answers by; returns when all have. A replica
-        that starts later loads it when it is asked for it.
-
-        Raises:
-            DependencyUnavailable: as a call; or not all replicas answered in time.
-            ModelNotFoundError, BrokenModelError: it cannot be loaded by one of them.
-        """
-        handle = loaded(self._loading)
-        try:
-            done = handle.broadcast("prepare_beside", title, exact).results(timeout_s=_PREPARED_S)
-        except Exception as away:
-            raise_own(away)
-            raise DependencyUnavailable(f"model for {title}: {first_line(away)}") from away
-        if not done:
-            raise DependencyUnavailable(f"model for {title}: no replica runs")
+        """As `WinReplica.prepare`, of every replica: `Replicas.prepare`."""
+        self._replicas.prepare(_what(title), title, exact)
 
     def describe(self) -> list[dict[str, Any]]:
         """As `WinReplica.describe`, of any replica; nothing while the models are being loaded."""
-        if not self._loading.done():
-            return []
-        described: list[dict[str, Any]] = loaded(self._loading).describe.remote().result(timeout_s=5)
-        return described
-
-    def _call(self, title: str, request: Arrays, exact: str) -> Reply:
-        handle = loaded(self._loading)
-        by = (exact,) if exact else ()
-        try:
-            return handle.predict.remote(title, dict(request), *by).result(timeout_s=self._timeout_s)  # type: ignore[no-any-return]
-        except Exception as away:
-            raise_own(away, LookupError, ValueError)
-            raise DependencyUnavailable(f"model for {title}: {first_line(away)}") from away
+        return self._replicas.describe()
 
 
-_Made = tuple[str, dict[str, str], str, bool, bool]
+def _what(title: str) -> str:
+    return f"model for {title}"
 
 
 class LocalPredict:
@@ -275,24 +207,16 @@ class LocalPredict:
         store_must_exist: bool,
         fall_back: bool = False,
     ) -> None:
-        self.__setstate__((store, dict(models), device, store_must_exist, fall_back))
-
-    def __getstate__(self) -> _Made:
-        return self._made
-
-    def __setstate__(self, made: _Made) -> None:
-        self._made: _Made = made
-        self._replica: WinReplica | None = None
-        self._loading = threading.Lock()
+        options = {"store_must_exist": store_must_exist, "fall_back": fall_back}
+        self._replica = Lazily(WinReplica, store, dict(models), device, **options)
 
     def __call__(self, title: str, request: Arrays, exact: str = "") -> Prediction:
         """One prediction for all rows, by NAME@VERSION or by the newest."""
-        reply = self._loaded().predict(title, dict(request), exact)
-        return _prediction([reply], [], request)
+        return _prediction([self._replica().predict(title, dict(request), exact)], [], request)
 
     def prepare(self, title: str, exact: str) -> None:
         """As `WinReplica.prepare`."""
-        self._loaded().prepare(title, exact)
+        self._replica().prepare(title, exact)
 
     def describe(self) -> list[dict[str, Any]]:
         """As `WinReplica.describe`.
@@ -300,14 +224,7 @@ class LocalPredict:
         Raises:
             ModelNotFoundError, BrokenModelError: a model cannot be loaded.
         """
-        return self._loaded().describe()
-
-    def _loaded(self) -> WinReplica:
-        with self._loading:  # a watch and the stage may come at once
-            if self._replica is None:
-                store, models, device, must_exist, fall_back = self._made
-                self._replica = WinReplica(store, models, device, store_must_exist=must_exist, fall_back=fall_back)
-            return self._replica
+        return self._replica().describe()
 
 
 _ARRAYS = ("logit", "scores", "weights", "contributions", "usual_gold", "hidden")

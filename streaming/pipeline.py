@@ -105,6 +105,7 @@ class Pipeline:
     former_stages: tuple[str, ...] = ()  # names of stages it had once, whose state may still lie on its changelog
     shedding: NewestFirst | None = None  # what becomes of records when more come than can be answered; None: they wait
     dead_letters: bool = True  # whether it writes down what it cannot accept; else it only counts it
+    looks_up: tuple[Topic, ...] = ()  # topics that its stages follow beside the source
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]

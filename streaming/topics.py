@@ -99,9 +99,10 @@ def is_shadow(pipeline: str) -> bool:
     return pipeline.endswith(_SHADOW)
 
 
-def pipeline_topics(name: str, source: Topic, sink: Topic) -> tuple[Topic, ...]:
+def pipeline_topics(name: str, source: Topic, sink: Topic, looks_up: tuple[Topic, ...] = ()) -> tuple[Topic, ...]:
     """All that a run of this pipeline needs to be there."""
-    return source, source.dead_letters, source.dead_letter_marks, sink, PIPELINE_STATUS, CONTROL, state_topic(name)
+    own = (source, source.dead_letters, source.dead_letter_marks, *looks_up, sink)
+    return *own, PIPELINE_STATUS, CONTROL, state_topic(name)
 
 
 TOPICS = (

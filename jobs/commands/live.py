@@ -140,7 +140,9 @@ def _loop(report: Path | None, as_json: bool, settings: Settings) -> None:
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(help="win-prediction, person-sightings, store-metrics or store-alerts.")],
+    pipeline: Annotated[
+        str, typer.Argument(help="win-prediction, person-sightings, store-metrics, store-alerts or recommendations.")
+    ],
     ray_address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; RAY_ADDRESS does as well.")] = None,
     brokers: Brokers = None,
     runner: Annotated[
@@ -159,7 +161,7 @@ def run(
     """Run a pipeline on your Kafka and Ray until SIGTERM or Ctrl-C; nothing is left half done.
 
     person-sightings makes sightings of people of camera frames; store-metrics and store-alerts count and watch by them,
-    as the file of store.plan says.
+    as the file of store.plan says. recommendations answers every view of a shopper's session with what to offer next.
 
     A shadow has its own group, state and topic: the pipeline that runs does not notice it, where machines have room for
     both. It begins at the earliest event that is still there.

@@ -42,6 +42,8 @@ SHIPPED = Path(__file__).parent.parent / "shipped"
 """Weights that come with the project, read only."""
 
 _LONGEST_VERDICT_BYTES = 4 << 20
+_OF_SESSIONS = ("session-gru4rec", "session-sasrec", "session-two-tower")
+"""Names of recipes and, by default, of their models."""
 
 
 @dataclass(frozen=True)
@@ -349,8 +351,9 @@ class ModelStore:
         if name.startswith("reid-"):
             remedy = f"sightline train reid-osnet --data CROPS --name {name} --alias live --force --reason TEXT"
         else:
+            recipe = next((each for each in _OF_SESSIONS if name.startswith(each)), "win-tsstn")
             remedy = (
-                f"sightline train win-tsstn --data PATH --name {name}; then "
+                f"sightline train {recipe} --data PATH --name {name}; then "
                 f"sightline models gate {name}@candidate --data PATH --promote lets it on air"
             )
         return ModelNotFoundError(f"no model {wanted} in {places} (there: {known}); make one with: {remedy}")

@@ -34,6 +34,11 @@ class ModelInfo:
     trained_on: str
     title: str
 
+    @property
+    def exact(self) -> str:
+        """NAME@VERSION."""
+        return f"{self.name}@{self.version}"
+
 
 class WinPredictor:
     """One loaded model. `predict` is deterministic: a row's answer does not depend on the rest of its batch.

@@ -49,13 +49,14 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
     """What each of `ROLES` needs of one pipeline, and nothing that it could do without.
 
     run: `sightline run`, where the topics are there already; to let it create them, let it do what an operator does.
-    gateway: `sightline gateway`. feed: whoever sends the events. operator: `sightline topics`, `sightline dlq`, and
-    promotions and shadows by `sightline models`.
+    gateway: `sightline gateway`. feed: whoever sends the events, and what they are about. operator: `sightline topics`,
+    `sightline dlq`, and promotions and shadows by `sightline models`.
     """
     source, letters, marks = pipeline.source, pipeline.source.dead_letters, pipeline.source.dead_letter_marks
     state, name, replay = state_topic(pipeline.name), identity(pipeline.name), transactional_id(pipeline.source)
     run = [
         Right(TOPIC, source.name, "Read", "events"),
+        *(Right(TOPIC, topic.name, "Read", "what events are about") for topic in pipeline.looks_up),
         Right(TOPIC, pipeline.sink.name, "Write", "answers"),
         *([Right(TOPIC, letters.name, "Write", "events that cannot be accepted")] * pipeline.dead_letters),
         Right(TOPIC, state.name, "Read", "state, restored at the start"),
@@ -82,15 +83,17 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
         Right(GROUP, commits_group(replay), "Read", "a note in each transaction of dlq"),
         Right(TRANSACTIONAL_ID, replay, "Write", "dlq replay, skip: once each"),
     ]
-    run += _to_look(run, [topic.name for topic in pipeline_topics(pipeline.name, source, pipeline.sink)])
+    topics = pipeline_topics(pipeline.name, source, pipeline.sink, pipeline.looks_up)
+    run += _to_look(run, [topic.name for topic in topics])
     every = [*TOPICS, state]
+    feed = [Right(TOPIC, topic.name, "Write", "what events are about") for topic in pipeline.looks_up]
     made = every if is_shadow(pipeline.name) else [*every, state_topic(shadow_of(pipeline.name))]
     operator += [Right(TOPIC, topic.name, "Create", "topics create") for topic in made]
     operator += _to_look(operator, [topic.name for topic in made])
     return {
         "run": tuple(sorted(run)),
         "gateway": tuple(sorted(gateway)),
-        "feed": (Right(TOPIC, source.name, "Write", "events"),),
+        "feed": tuple(sorted([Right(TOPIC, source.name, "Write", "events"), *feed])),
         "operator": tuple(sorted(operator)),
     }
 

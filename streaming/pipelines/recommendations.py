@@ -15,13 +15,16 @@ from streaming.sessions.catalogue import Items
 from streaming.sessions.events import validate_events
 from streaming.sessions.folding import SessionFold
 from streaming.sessions.limits import Limits
-from streaming.sessions.model import Recommend
+from streaming.sessions.model import Recommend, ReleasedRecommend
 from streaming.sessions.recommending import RecommendStage
 from streaming.sessions.settings import Offer
 
 
 def recommendations(
-    recommenders: Mapping[str, Recommend], items: Items, offer: Offer | None = None, limits: Limits | None = None
+    recommenders: Mapping[str, Recommend | ReleasedRecommend],
+    items: Items,
+    offer: Offer | None = None,
+    limits: Limits | None = None,
 ) -> Pipeline:
     """Events of sessions in, a recommendation for every view out.
 
@@ -38,4 +41,5 @@ def recommendations(
         stages=(SessionFold(limits), RecommendStage(recommenders, items, offer)),
         sink=topics.SESSION_RECOMMENDATIONS,
         counted_flags=(EXPLORED, FEW, UNKNOWN_ITEM),
+        looks_up=(topics.ITEM_CATALOGUE,),
     )

@@ -60,7 +60,7 @@ class Answered:
         self.items[rows, :k], self.scores[rows, :k] = made.items[:, :k], made.scores[:, :k]
         self.reason_event[rows, :k, :r] = made.reason_event[:, :k, :r]
         self.reason_share[rows, :k, :r] = made.reason_share[:, :k, :r]
-        self.model[rows] = (made.model_name, made.model_version, made.weight_hash)
+        self.model[rows] = made.models
 
 
 def answers(

@@ -24,7 +24,8 @@ _RETRY_S = 0.5
 
 
 class CatalogueFollower:
-    """A catalogue that follows its topic from the first record on, until `close`.
+    """A catalogue that follows its topic from the first record on, until `close`. Begins when it is first asked,
+    wherever that is, so that it travels light.
 
     Args:
         source: of the catalogue's topic, without a group.
@@ -33,13 +34,20 @@ class CatalogueFollower:
     """
 
     def __init__(self, source: Source, registry: SchemaRegistry, *, max_age_s: float = MAX_AGE_S) -> None:
-        self._source, self._max_age_s = source, max_age_s
+        self.__setstate__((source, registry, max_age_s))
+
+    def __getstate__(self) -> tuple[Source, SchemaRegistry, float]:
+        return self._made
+
+    def __setstate__(self, made: tuple[Source, SchemaRegistry, float]) -> None:
+        self._made = made
+        self._source, registry, self._max_age_s = made
         self.catalogue = Catalogue(registry)
         self._over = threading.Event()
         self._current_s: float | None = None  # by the monotonic clock: when the end was reached last
         self._failure = "it has not been read to its end yet"
-        self._thread = threading.Thread(target=self._follow, name="catalogue", daemon=True)
-        self._thread.start()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     @contextmanager
     def reading(self, position: int = 0) -> Iterator[Catalogue]:
@@ -48,6 +56,7 @@ class CatalogueFollower:
         Raises:
             DependencyUnavailable: it is not that far, or may be out of date.
         """
+        self._start()
         at_s = self._current_s
         if at_s is None or time.monotonic() - at_s > self._max_age_s:
             raise DependencyUnavailable(f"{self._source.topic} is not followed: {self._failure}")
@@ -65,7 +74,16 @@ class CatalogueFollower:
     def close(self) -> None:
         """Stop following."""
         self._over.set()
-        self._thread.join()
+        with self._starting:
+            if self._thread is not None:
+                self._thread.join()
+        self._source.close()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._over.is_set():
+                self._thread = threading.Thread(target=self._follow, name="catalogue", daemon=True)
+                self._thread.start()
 
     def _follow(self) -> None:
         while not self._over.is_set():

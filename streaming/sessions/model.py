@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from streaming.releases import Release
 
 ACTS = ("view", "cart", "purchase")
 """Kinds of events that a model is told of, in the order of `Sessions.kind`."""
@@ -62,6 +64,17 @@ class Recommended:
     model_name: str
     model_version: str
     weight_hash: str
+    another: npt.NDArray[np.object_] | None = (
+        None  # (N, 3) name, version, weight hash, where these are not all sessions'
+    )
+
+    @property
+    def models(self) -> npt.NDArray[np.object_]:
+        """(N, 3) name, version and weight hash of the model that answered each session."""
+        if self.another is not None:
+            return self.another
+        named = np.array([self.model_name, self.model_version, self.weight_hash], dtype=object)
+        return np.broadcast_to(named, (len(self.items), 3))
 
 
 class Recommend(Protocol):
@@ -75,4 +88,27 @@ class Recommend(Protocol):
 
         Raises:
             DependencyUnavailable: the model cannot be reached now.
+        """
+
+
+@runtime_checkable
+class ReleasedRecommend(Protocol):
+    """A `Recommend` that holds more than one version of its model."""
+
+    def offered(self) -> Release:
+        """The newest that can answer at once.
+
+        Raises:
+            DependencyUnavailable: none can yet.
+        """
+
+    def alerts(self) -> tuple[str, ...]:
+        """Versions that were meant to take over and cannot, a sentence each."""
+
+    def __call__(self, sessions: Sessions, top_k: int, release: Release) -> Recommended:
+        """As `Recommend`, by this release, loaded first where it is not.
+
+        Raises:
+            ReleaseLost: it can be loaded no more.
+            DependencyUnavailable: as `Recommend`.
         """

@@ -16,13 +16,15 @@ import polars as pl
 
 from streaming.features.runs import Bools, Ints
 from streaming.pipeline import Facts
+from streaming.releases import RELEASE_TEXTS
 from streaming.sessions import rules
 from streaming.sessions.answers import Answered, answers
 from streaming.sessions.catalogue import UNKNOWN, Catalogue, Codes, Items
 from streaming.sessions.chance import split
 from streaming.sessions.diversity import rerank
 from streaming.sessions.exploration import Shown, explore
-from streaming.sessions.model import Recommend, Sessions
+from streaming.sessions.model import Recommend, ReleasedRecommend, Sessions
+from streaming.sessions.released import Turns
 from streaming.sessions.rules import Candidates, Pairs, Rule, allowed
 from streaming.sessions.settings import Offer
 from streaming.state import Column, StateTable
@@ -44,7 +46,9 @@ class RecommendStage:
 
     name = "recommend"
 
-    def __init__(self, recommenders: Mapping[str, Recommend], items: Items, offer: Offer | None = None) -> None:
+    def __init__(
+        self, recommenders: Mapping[str, Recommend | ReleasedRecommend], items: Items, offer: Offer | None = None
+    ) -> None:
         self._recommenders, self._items, self._offer = dict(recommenders), items, offer or Offer()
         self._rules: tuple[Rule, ...] = (
             rules.is_scored,
@@ -57,15 +61,23 @@ class RecommendStage:
             raise ValueError(f"no recommender {missing[0]!r}; there are: {', '.join(self._recommenders)}")
 
     def new_state(self) -> StateTable:
-        """How far the catalogue was known to each partition, and what was counted."""
-        layout = {"catalogue_offset": Column(np.int64), **{f"{name}_total": Column(np.int64) for name in _TOTALS}}
+        """How far the catalogue was known to each partition, what was counted, and which release of each recommender
+        answered last (`streaming.releases.InService`)."""
+        layout = {
+            "catalogue_offset": Column(np.int64),
+            **{f"{name}_total": Column(np.int64) for name in _TOTALS},
+            **{name: Column(str) for name in RELEASE_TEXTS},
+            "moves": Column(np.int64),
+        }
         return StateTable(self.name, layout, partitioned=True)
 
     def facts(self, state: StateTable) -> Facts:
         """Views of items that the catalogue does not have, answers that are short, those by chance; and what is wrong
-        with the catalogue."""
+        with the catalogue, or with versions that were meant to take over."""
         totals = {name: int(state[f"{name}_total"].sum()) for name in _TOTALS}
-        return Facts(totals, alerts=self._items.alerts())
+        released = [each for each in self._recommenders.values() if isinstance(each, ReleasedRecommend)]
+        alerts = [*self._items.alerts(), *(alert for each in released for alert in each.alerts())]
+        return Facts(totals, alerts=tuple(dict.fromkeys(alerts)))
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """Rows of `folding.ASKED_SCHEMA` in, rows of session-recommendations.avsc out, one for one."""
@@ -74,11 +86,13 @@ class RecommendStage:
         known = int(state["catalogue_offset"][slots].max(initial=0))
         sessions = _sessions(rows)
         arm = self._arms(rows)
-        made = self._recommended(sessions, arm)
+        turns = Turns(state)
+        made = self._recommended(sessions, arm, rows["_partition"].to_numpy(), turns)
         with self._items.reading(known) as catalogue:
             shown, unknown = self._shown(rows, sessions, made, arm, catalogue)
             position = catalogue.position
             out = answers(rows, sessions, made, shown, catalogue, self._names(arm), unknown)
+        turns.note()  # only now, when nothing can fail any more
         state["catalogue_offset"][slots] = position
         few = (shown.code[:, -1] == UNKNOWN) if shown.code.shape[1] else np.zeros(rows.height, bool)
         counts = {"unknown_items": unknown, "few": few, "explored": shown.explored}
@@ -108,14 +122,17 @@ class RecommendStage:
             }
         )
 
-    def _recommended(self, sessions: Sessions, arm: Ints) -> Answered:
-        """Every session's candidates, by the recommender of its arm: one call for each."""
+    def _recommended(self, sessions: Sessions, arm: Ints, partition: Ints, turns: Turns) -> Answered:
+        """Every session's candidates, by the recommender of its arm: one call for each, and for each release of it."""
         names = np.array([a.recommender for a in self._offer.arms], dtype=object)[arm]
         made = Answered.empty(len(sessions), self._offer.candidates)
         for name in dict.fromkeys(names.tolist()):
             its = np.flatnonzero(names == name)
             asked = sessions if len(its) == len(sessions) else sessions.take(its)
-            made.take(its, self._recommenders[name](asked, self._offer.candidates), name)
+            for mine, answer in turns.ask(
+                name, self._recommenders[name], asked, partition[its], self._offer.candidates
+            ):
+                made.take(its[mine], answer, name)
         return made
 
     def _shown(

@@ -21,7 +21,7 @@ from serve.releases import Following, ReleaseWatch, alias_of, releases_of
 from serve.win import LocalPredict, ServePredict, WinReplica
 from streaming.features.catalogue import title_spec
 from streaming.pipeline import DependencyUnavailable
-from streaming.pipelines.win_prediction import STATE_FLOATS, Arrays
+from streaming.pipelines.win_prediction import STATE_FLOATS, Arrays, Prediction
 from streaming.releases import Release, ReleasedPredict, ReleaseLost
 from tests.waiting import wait_until
 
@@ -274,7 +274,7 @@ def test_a_replica_that_starts_while_the_alias_means_what_is_broken_is_there_all
 
 
 @pytest.fixture
-def following(store: ModelStore) -> Iterator[Following]:
+def following(store: ModelStore) -> Iterator[Following[Arrays, Prediction]]:
     place = str(store.own)
     local = LocalPredict(place, {"lol": LIVE}, store_must_exist=True, fall_back=True)
     following = Following(local, [place], {"lol": LIVE}, period_s=0.02)
@@ -283,7 +283,7 @@ def following(store: ModelStore) -> Iterator[Following]:
 
 
 def test_a_worker_follows_its_alias_and_answers_by_the_release_it_is_told(
-    following: Following, store: ModelStore
+    following: Following[Arrays, Prediction], store: ModelStore
 ) -> None:
     assert isinstance(following, ReleasedPredict)
     with pytest.raises(KeyError, match="no model for title 'chess'; there are: lol"):
@@ -327,7 +327,7 @@ class Hinting:
         self.ended.set()
 
 
-def is_offered(following: Following, version: int) -> bool:
+def is_offered(following: Following[Arrays, Prediction], version: int) -> bool:
     try:
         return following.offered("lol").version == version
     except DependencyUnavailable:
@@ -335,7 +335,7 @@ def is_offered(following: Following, version: int) -> bool:
 
 
 def test_a_tampered_version_leaves_a_worker_at_the_old_one_with_an_alert(
-    following: Following, store: ModelStore
+    following: Following[Arrays, Prediction], store: ModelStore
 ) -> None:
     wait_until(lambda: is_offered(following, 1))
     go(store, 2)
@@ -350,7 +350,7 @@ def test_a_tampered_version_leaves_a_worker_at_the_old_one_with_an_alert(
         following("lol", request(), Release(LIVE, 3, 3))
 
 
-def test_it_travels_without_its_models_and_its_thread(following: Following) -> None:
+def test_it_travels_without_its_models_and_its_thread(following: Following[Arrays, Prediction]) -> None:
     wait_until(lambda: is_offered(following, 1))
     here = following.offered("lol")
     packed = pickle.dumps(following)

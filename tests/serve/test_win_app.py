@@ -239,7 +239,7 @@ def test_a_large_batch_is_cut_with_the_heroes_of_its_matches(monkeypatch: pytest
     keeper = keeper_of(FakeApp(Cluster(), "win-1"))
     keeper.loading.set_result(calls)  # type: ignore[arg-type]
     predict = ServePredict(keeper.loading, max_batch=2)
-    monkeypatch.setattr(predict, "_pool", Serial())
+    monkeypatch.setattr(predict._replicas, "_pool", Serial())  # noqa: SLF001 - so that calls come in order
     answer = predict("lol", request_of(3))
     assert calls.heroes == [["a0", "b0"], ["a1", "b1"], ["a2", "b2"]]
     assert answer.hidden[:, 0].tolist() == [0.0, 1.0, 2.0]

@@ -86,6 +86,9 @@ def identity(pipeline: str) -> str:
     return f"sightline.{pipeline}"
 
 
+ALERT_WEBHOOK = "alert-webhook"
+"""Under which `sightline alerts forward` reads store.alerts; the ops page calls it so."""
+
 _SHADOW = "-shadow"
 
 

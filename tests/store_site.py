@@ -33,6 +33,8 @@ from tests.store_walks import sightings
 SEED = 5
 SECONDS = 240.0
 FPS = 5
+LATER_S = 4.0
+"""How much of the walks is left to be told."""
 
 
 def table(**changed: Any) -> dict[str, Any]:
@@ -113,32 +115,40 @@ class Scene:
         frame = frame.with_columns(pl.col(times).dt.timestamp("ms")).drop("_partition", "_offset")
         return [row | {"emit_time_ms": row["window_end_ms"]} for row in frame.iter_rows(named=True)]
 
+    @cached_property
+    def told_ms(self) -> int:
+        """Up to when `tell` says who was where."""
+        return int(self.sightings["captured_ms"].dt.timestamp("ms").max()) - round(1000 * LATER_S)
+
     def tell(self, site: Site, plan: StorePlan) -> None:
-        """Counts, the newest sightings and an alert."""
+        """Counts, sightings, a picture of each camera that is so old that it may be shown, and an alert."""
         site.tell(STORE_METRICS, *self.counted(plan))
-        newest = self.sightings.filter(pl.col("captured_ms") > pl.col("captured_ms").max() - pl.duration(seconds=1))
-        self.tell_sightings(site, newest)
+        self.tell_sightings(site, self.told_ms - 3_000, self.told_ms)
+        self.tell_frames(site, self.told_ms - 2_000)
         site.tell(STORE_ALERTS, alert(event_time_ms=self.epoch_ms + 60_000), alert(state="cleared", value=2.0))
 
-    def tell_sightings(self, site: Site, frame: pl.DataFrame) -> None:
-        """These sightings."""
-        shown = frame.with_columns(pl.col("captured_ms").dt.timestamp("ms"))
+    def seen_at(self, captured_ms: int) -> pl.DataFrame:
+        """Sightings of this moment."""
+        return self.sightings.filter(pl.col("captured_ms").dt.timestamp("ms") == captured_ms)
+
+    def tell_sightings(self, site: Site, after_ms: int, until_ms: int) -> None:
+        """Who was where in this time."""
+        shown = self.sightings.with_columns(pl.col("captured_ms").dt.timestamp("ms"))
+        shown = shown.filter(pl.col("captured_ms").is_between(after_ms, until_ms, closed="right"))
         shown = shown.select([name for name in shown.columns if not name.startswith("_")])
         site.tell(PERSON_SIGHTINGS, *shown.iter_rows(named=True))
 
-    def tell_frames(self, site: Site) -> int:
-        """A picture of each camera at the last moment; that moment."""
-        last_ms = int(self.sightings["captured_ms"].dt.timestamp("ms").max())
-        step = (last_ms - self.epoch_ms) // 100
+    def tell_frames(self, site: Site, captured_ms: int) -> None:
+        """A picture of each camera at this moment."""
+        step = (captured_ms - self.epoch_ms) // 100
         outfits = draw_outfits(len(self.walks.visits), seed=SEED)
         for camera in self.made.cameras:
             painter = FramePainter(self.made.plan, camera, self.people, outfits)
             picture = painter.draw(self.walks.positions.filter(step=step), frame=step)
             jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), 85)
             size = {"width": camera.width_px, "height": camera.height_px}
-            row = {"camera_id": camera.camera_id, "captured_ms": last_ms, "frame": step // 2, **size, "jpeg": jpeg}
+            row = {"camera_id": camera.camera_id, "captured_ms": captured_ms, "frame": step // 2, **size, "jpeg": jpeg}
             site.tell(CAMERA_FRAMES, row)
-        return last_ms
 
 
 def alert(**changed: Any) -> dict[str, Any]:

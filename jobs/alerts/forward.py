@@ -20,11 +20,9 @@ from streaming.codec import Decoder
 from streaming.kafka.dead_letters import dead_letter_output
 from streaming.records import Records
 from streaming.runners.progress import Progress
-from streaming.topics import STORE_ALERTS
+from streaming.topics import ALERT_WEBHOOK, STORE_ALERTS
 from streaming.transport import Fetched, Output, Reader, Sink, Source, TransportUnavailable
 
-NAME = "alert-webhook"
-"""Consumer group, and what the ops page calls it."""
 _AT_ONCE = 100
 _POLL_S = 0.5
 _IDS_REMEMBERED = 10_000
@@ -137,7 +135,9 @@ class Forwarder:
         letters: list[Output] = []
         if records is not None:
             one = records.take(np.array([row]))
-            letters.append(dead_letter_output(STORE_ALERTS, partition, one, [error], [why], [None], NAME, now_ms))
+            letters.append(
+                dead_letter_output(STORE_ALERTS, partition, one, [error], [why], [None], ALERT_WEBHOOK, now_ms)
+            )
         while True:
             try:
                 self._sink.commit(answers=(), dead_letters=letters, state=(), offsets={partition: end})

@@ -10,13 +10,13 @@ from contextlib import closing
 from typing import Any
 
 from jobs.alerts.delivery import Patience, Webhook
-from jobs.alerts.forward import NAME, Forwarder
+from jobs.alerts.forward import Forwarder
 from jobs.alerts.message import secret_bytes
 from jobs.errors import UsageProblem
 from jobs.settings import Settings
 from jobs.signals import signals_set
 from jobs.status import StatusReporter
-from streaming.topics import PIPELINE_STATUS, STORE_ALERTS, identity
+from streaming.topics import ALERT_WEBHOOK, PIPELINE_STATUS, STORE_ALERTS, identity
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def forward_alerts(settings: Settings, tell: Tell) -> None:
     secret = secret_bytes(wanted.secret.get_secret_value()) if wanted.secret is not None else None
     if secret is None:
         log.warning("alerts.secret is not set: the receiver cannot tell our messages from anybody else's")
-    kafka, registry, group = settings.kafka.connection(), settings.registry.open(), identity(NAME)
+    kafka, registry, group = settings.kafka.connection(), settings.registry.open(), identity(ALERT_WEBHOOK)
     ensure_topics(kafka, [STORE_ALERTS, STORE_ALERTS.dead_letters, PIPELINE_STATUS])
     source, sink = KafkaSource(kafka, STORE_ALERTS.name, group), KafkaPlainSink(kafka, group, STORE_ALERTS.name)
     stopping = threading.Event()
@@ -64,7 +64,7 @@ def forward_alerts(settings: Settings, tell: Tell) -> None:
     )
     with closing(Publisher(kafka)) as publisher, closing(webhook), signals_set(stopping):
         reporter = StatusReporter(
-            NAME,
+            ALERT_WEBHOOK,
             KafkaSource(kafka, STORE_ALERTS.name, group),
             progress,
             publisher,

@@ -26,7 +26,8 @@ _NO_ADDRESS = "HOST:PORT"
 def acls(
     pipeline: Annotated[str, typer.Argument(help="As of `sightline run`.")],
     role: Annotated[
-        list[str] | None, typer.Option(help="Only of run, gateway, feed or operator. Repeatable; default: all.")
+        list[str] | None,
+        typer.Option(help="Only run, gateway, feed, operator or webhook. Repeatable; default: all."),
     ] = None,
     principal: Annotated[
         list[str] | None,
@@ -45,8 +46,9 @@ def acls(
 ) -> None:
     """List the least rights that each role needs on Kafka, or grant them.
 
-    run is `sightline run` (with topics that exist), gateway is `sightline gateway`, feed is whoever sends events,
-    operator uses `sightline topics`, `sightline dlq` and `sightline models`.
+    run is `sightline run` (with topics that exist), gateway is `sightline gateway`, feed is whoever sends events or
+    frames, operator uses `sightline topics`, `sightline dlq`, `sightline models` and `sightline shop`, webhook is
+    `sightline alerts forward` (of store-alerts).
 
     Example: sightline topics acls win-prediction --role run --principal User:analytics --shell
     """
@@ -64,8 +66,11 @@ def acls(
         raise UsageProblem(f"--role {min(unknown)}: unknown; there are: {', '.join(ROLES)}")
     principals = _principals(principal or (), ROLES)
     settings = kafka_settings(assignments, brokers)
-    needed = rights(outline(shadow_of(pipeline) if shadow else pipeline))
-    chosen = {name: needed[name] for name in ROLES if not role or name in role}
+    defined = outline(shadow_of(pipeline) if shadow else pipeline)
+    needed = rights(defined, show_frames=settings.gateway.show_frames)
+    if idle := set(role or ()) - set(needed):
+        raise UsageProblem(f"--role {min(idle)}: has nothing to do with {pipeline}; there are: {', '.join(needed)}")
+    chosen = {name: its for name, its in needed.items() if not role or name in role}
     if apply:
         for name, its in chosen.items():
             grant(settings.kafka.connection(), principals[name], its)

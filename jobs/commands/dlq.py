@@ -29,12 +29,16 @@ if TYPE_CHECKING:
     from jobs.settings import Settings
     from streaming.codec import SchemaRegistry
     from streaming.kafka.dead_letter_queue import DeadLetter, DeadLetterQueue
+    from streaming.topics import Topic
 
 dlq = typer.Typer(no_args_is_help=True, help="Dead letters: look at them, correct and replay them, or let them be.")
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Such as 0/17; `sightline dlq ls` has them.")]
 OfError = Annotated[str | None, typer.Option("--error", metavar="NAME", help="Those with this error.")]
 Done = Annotated[bool, typer.Option("--done", help="Also those that were replayed or skipped.")]
+OfTopic = Annotated[
+    str, typer.Option("--topic", metavar="NAME", help="Whose records they were, such as person.sightings.")
+]
 Everything = Annotated[bool, typer.Option("--all", help="All that nothing was done about.")]
 
 _SHOWN_BYTES = 256
@@ -45,6 +49,7 @@ def ls(
     error: OfError = None,
     done: Done = False,
     last: Annotated[int, typer.Option(min=1, help="So many, the newest.")] = 20,
+    topic: OfTopic = "match.events",
     brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
@@ -55,7 +60,7 @@ def ls(
     """
     counts: Counter[str] = Counter()
     newest: deque[DeadLetter] = deque(maxlen=last)
-    for letter in _matching(_queue(kafka_settings(assignments, brokers)), error, done):
+    for letter in _matching(_queue(kafka_settings(assignments, brokers), topic), error, done):
         counts[letter.error] += 1
         newest.append(letter)
     if as_json:
@@ -72,6 +77,7 @@ def ls(
 @dlq.command()
 def show(
     id_: Annotated[str, typer.Argument(metavar="ID", help="Such as 0/17.")],
+    topic: OfTopic = "match.events",
     brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
@@ -81,8 +87,8 @@ def show(
     Example: sightline dlq show 0/17 --json | jq .fields > fields.json
     """
     settings = kafka_settings(assignments, brokers)
-    (letter,) = _chosen(_queue(settings), [id_], None, False, done=True)
-    shown = _told(letter) | _read(letter, *_schemas(settings))
+    (letter,) = _chosen(_queue(settings, topic), [id_], None, False, done=True)
+    shown = _told(letter) | _read(letter, *_schemas(settings, topic))
     if as_json:
         emit_json(shown)
         return
@@ -103,6 +109,7 @@ def replay(
         typer.Option(metavar="FILE", help="Replay ONE letter with these fields, as `dlq show --json` has them."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and stop.")] = False,
+    topic: OfTopic = "match.events",
     brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
@@ -115,12 +122,12 @@ def replay(
     """
     corrected: dict[str, bytes] = {}
     settings = kafka_settings(assignments, brokers)
-    queue = _queue(settings)
+    queue = _queue(settings, topic)
     letters = _chosen(queue, ids, error, everything)
     if fields is not None:
         if len(ids or ()) != 1:
             raise UsageProblem("--fields corrects one letter: name its id")
-        corrected[letters[0].id] = _written(fields, *_schemas(settings))
+        corrected[letters[0].id] = _written(fields, *_schemas(settings, topic))
     replayed = 0 if dry_run else queue.replay(letters, corrected)
     _say_done("replayed", replayed, letters, dry_run, as_json)
 
@@ -130,6 +137,7 @@ def skip(
     ids: Ids = None,
     error: OfError = None,
     everything: Everything = False,
+    topic: OfTopic = "match.events",
     brokers: Brokers = None,
     as_json: AsJson = False,
     assignments: Assignments = None,
@@ -138,7 +146,7 @@ def skip(
 
     Example: sightline dlq skip --error BadFraming
     """
-    queue = _queue(kafka_settings(assignments, brokers))
+    queue = _queue(kafka_settings(assignments, brokers), topic)
     letters = _chosen(queue, ids, error, everything)
     skipped = queue.skip(letters)
     _say_done("skipped", skipped, letters, False, as_json)
@@ -149,6 +157,7 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="One JSON object a line; - for stdout.")],
     error: OfError = None,
     done: Done = False,
+    topic: OfTopic = "match.events",
     brokers: Brokers = None,
     assignments: Assignments = None,
 ) -> None:
@@ -159,7 +168,7 @@ def export(
     from jobs.files import write_text
 
     writable_file(file, "FILE")
-    queue, count = _queue(kafka_settings(assignments, brokers)), 0
+    queue, count = _queue(kafka_settings(assignments, brokers), topic), 0
 
     def lines() -> Iterator[str]:
         nonlocal count
@@ -176,19 +185,27 @@ def export(
     say(f"{count:,} dead letters" + ("" if str(file) == "-" else f" written to {file}"))
 
 
-def _queue(settings: Settings) -> DeadLetterQueue:
+def _queue(settings: Settings, topic: str) -> DeadLetterQueue:
     from streaming.kafka.dead_letter_queue import DeadLetterQueue
-    from streaming.topics import MATCH_EVENTS
 
-    return DeadLetterQueue(settings.kafka.connection(), MATCH_EVENTS)
+    return DeadLetterQueue(settings.kafka.connection(), _known(topic))
 
 
-def _schemas(settings: Settings) -> tuple[SchemaRegistry, str]:
-    """Where the schemas of match events come from, and the name of theirs."""
-    from streaming.topics import MATCH_EVENTS
+def _known(name: str) -> Topic:
+    """Raises UsageProblem for a topic whose records nobody refuses."""
+    from streaming.topics import TOPICS
 
-    assert MATCH_EVENTS.schema is not None
-    return settings.registry.open(), MATCH_EVENTS.schema
+    refused = {topic.name: topic for topic in TOPICS if topic.dead_letters in TOPICS}
+    if name not in refused:
+        raise UsageProblem(f"--topic {name}: it has no dead letters; there are those of: {', '.join(refused)}")
+    return refused[name]
+
+
+def _schemas(settings: Settings, topic: str) -> tuple[SchemaRegistry, str]:
+    """Where the schemas of a topic come from, and the name of its own."""
+    schema = _known(topic).schema
+    assert schema is not None
+    return settings.registry.open(), schema
 
 
 def _matching(queue: DeadLetterQueue, error: str | None, done: bool) -> Iterator[DeadLetter]:

@@ -1,6 +1,7 @@
 """Frames with the persons that were cut out of them, as a row a person: what tracks and identities are made of.
 
-A row has camera_id, captured_ms, frame, and where the frame came from; `_covered`; and
+A row has camera_id, captured_ms, frame, and where the frame came from; `_covered` and `_found`, the boxes of all
+persons of the frame, List(Float32), four numbers each; and
 
     x0_px … y1_px, score      Float32, null in the one row of a frame that shows nobody
     x_m, y_m                  Float32, feet on the floor plan; null where they are not known
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from streaming.features.floor import FloorView
 from streaming.features.frame_rules import BOX
@@ -32,7 +34,7 @@ def one_per_person(rows: pl.DataFrame, views: Mapping[str, FloorView]) -> pl.Dat
     repeated = np.repeat(np.arange(rows.height), np.maximum(persons, 1))
     boxes = rows["detections"].list.explode(keep_nulls=True, empty_as_null=True).struct.unnest().select(*BOX, "score")
     crops = pl.Series("crop", _pieces(rows["crops"].to_list(), persons.tolist()), pl.Binary)
-    frames = rows.select(*kept, "width", "height", _covered="covered")[repeated]
+    frames = rows.select(*kept, "width", "height", _found(rows["detections"]), _covered="covered")[repeated]
     return _on_floor(frames.hstack([*boxes.get_columns(), crops]), views).drop("width", "height")
 
 
@@ -43,6 +45,16 @@ def _pieces(crops: list[bytes | None], persons: list[int]) -> list[bytes | None]
         size = len(joined) // count if joined and count else 0
         pieces += [joined[i * size : (i + 1) * size] if joined and size else None for i in range(max(count, 1))]
     return pieces
+
+
+def _found(detections: pl.Series) -> pl.Series:
+    """The boxes of each frame, one after another."""
+    flat = detections.list.explode(keep_nulls=False, empty_as_null=False).struct.unnest().select(BOX)
+    sides = pa.array(flat.to_numpy().astype(np.float32).ravel())
+    ends = np.cumsum([0, *detections.list.len().fill_null(0).to_list()], dtype=np.int64)
+    column = pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(4 * ends), sides))
+    assert isinstance(column, pl.Series)
+    return column.alias("_found")
 
 
 def _on_floor(rows: pl.DataFrame, views: Mapping[str, FloorView]) -> pl.DataFrame:

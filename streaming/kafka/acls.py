@@ -15,12 +15,20 @@ from streaming.kafka.dead_letter_queue import transactional_id
 from streaming.kafka.sink import commits_group
 from streaming.pipeline import Pipeline
 from streaming.topics import (
+    ALERT_WEBHOOK,
+    CAMERA_FRAMES,
     CONTROL,
     MATCH_EVENTS,
     MATCH_INSIGHTS,
     MATCH_INSIGHTS_SHADOW,
+    PERSON_SIGHTINGS,
     PIPELINE_STATUS,
+    SESSION_RECOMMENDATIONS,
+    STORE_ALERTS,
+    STORE_METRICS,
     TOPICS,
+    USER_SESSIONS,
+    Topic,
     identity,
     is_shadow,
     pipeline_topics,
@@ -28,7 +36,7 @@ from streaming.topics import (
     state_topic,
 )
 
-ROLES = ("run", "gateway", "feed", "operator")
+ROLES = ("run", "gateway", "feed", "operator", "webhook")
 TOPIC, GROUP, TRANSACTIONAL_ID = "topic", "group", "transactional-id"
 
 
@@ -45,15 +53,22 @@ class Right:
         return f"{self.operation} on {self.resource} {self.name}"
 
 
-def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
-    """What each of `ROLES` needs of one pipeline, and nothing that it could do without.
+def rights(pipeline: Pipeline, *, show_frames: bool = False) -> dict[str, tuple[Right, ...]]:
+    """What each of `ROLES` needs of one pipeline, and nothing that it could do without; a role that has nothing to do
+    with it is left out.
 
     run: `sightline run`, where the topics are there already; to let it create them, let it do what an operator does.
-    gateway: `sightline gateway`. feed: whoever sends the events, and what they are about. operator: `sightline topics`,
-    `sightline dlq`, and promotions and shadows by `sightline models`.
+    gateway: `sightline gateway`, of a store with the store's topics. feed: whoever sends the events, and what they are
+    about, `sightline camera run` among them. operator: `sightline topics`, `sightline dlq`, promotions and shadows by
+    `sightline models`, and `sightline shop`. webhook: `sightline alerts forward`. `sightline people erase` needs none:
+    its orders lie in the folder of keys.
+
+    Args:
+        pipeline: which.
+        show_frames: the gateway shows frames of cameras (`gateway.show_frames`).
     """
-    source, letters, marks = pipeline.source, pipeline.source.dead_letters, pipeline.source.dead_letter_marks
-    state, name, replay = state_topic(pipeline.name), identity(pipeline.name), transactional_id(pipeline.source)
+    source, letters = pipeline.source, pipeline.source.dead_letters
+    state, name = state_topic(pipeline.name), identity(pipeline.name)
     run = [
         Right(TOPIC, source.name, "Read", "events"),
         *(Right(TOPIC, topic.name, "Read", "what events are about") for topic in pipeline.looks_up),
@@ -67,35 +82,68 @@ def rights(pipeline: Pipeline) -> dict[str, tuple[Right, ...]]:
         Right(TRANSACTIONAL_ID, name, "Write", "all of this in one transaction"),
         Right(TRANSACTIONAL_ID, f"{name}.2", "Write", "the same in turns, by the continuous runner"),
     ]
-    gateway = [
-        Right(TOPIC, MATCH_INSIGHTS.name, "Read", "answers to show"),
-        Right(TOPIC, MATCH_EVENTS.name, "Read", "the event log beside them"),
-        Right(TOPIC, PIPELINE_STATUS.name, "Read", "the ops page"),
-    ]
-    operator = [
-        Right(TOPIC, letters.name, "Read", "dlq ls, show"),
-        Right(TOPIC, marks.name, "Read", "what was done about letters"),
-        Right(TOPIC, marks.name, "Write", "dlq replay, skip"),
-        Right(TOPIC, source.name, "Write", "dlq replay"),
-        Right(TOPIC, CONTROL.name, "Write", "models promote, rollback"),
-        Right(TOPIC, MATCH_INSIGHTS.name, "Read", "models shadow"),
-        Right(TOPIC, MATCH_INSIGHTS_SHADOW.name, "Read", "models shadow"),
-        Right(GROUP, commits_group(replay), "Read", "a note in each transaction of dlq"),
-        Right(TRANSACTIONAL_ID, replay, "Write", "dlq replay, skip: once each"),
-    ]
     topics = pipeline_topics(pipeline.name, source, pipeline.sink, pipeline.looks_up)
     run += _to_look(run, [topic.name for topic in topics])
+    operator = [
+        *(_of_letters(source) if pipeline.dead_letters else ()),
+        Right(TOPIC, CONTROL.name, "Write", "models promote, rollback"),
+    ]
+    if source == MATCH_EVENTS:
+        compared = (MATCH_INSIGHTS, MATCH_INSIGHTS_SHADOW)
+        operator += [Right(TOPIC, topic.name, "Read", "models shadow") for topic in compared]
+    if source == USER_SESSIONS:
+        judged = (USER_SESSIONS, SESSION_RECOMMENDATIONS)
+        operator += [Right(TOPIC, topic.name, "Read", "shop report") for topic in judged]
+    if pipeline.sink == STORE_ALERTS:
+        operator += _of_letters(STORE_ALERTS)
     every = [*TOPICS, state]
     feed = [Right(TOPIC, topic.name, "Write", "what events are about") for topic in pipeline.looks_up]
     made = every if is_shadow(pipeline.name) else [*every, state_topic(shadow_of(pipeline.name))]
     operator += [Right(TOPIC, topic.name, "Create", "topics create") for topic in made]
     operator += _to_look(operator, [topic.name for topic in made])
-    return {
-        "run": tuple(sorted(run)),
-        "gateway": tuple(sorted(gateway)),
-        "feed": tuple(sorted([Right(TOPIC, source.name, "Write", "events"), *feed])),
-        "operator": tuple(sorted(operator)),
+    webhook = _of_webhook() if pipeline.sink == STORE_ALERTS else []
+    roles = {
+        "run": run,
+        "gateway": _of_gateway(pipeline, show_frames=show_frames),
+        "feed": [Right(TOPIC, source.name, "Write", "events"), *feed],
+        "operator": operator,
+        "webhook": webhook,
     }
+    return {role: tuple(sorted(its)) for role, its in roles.items() if its}
+
+
+def _of_gateway(pipeline: Pipeline, *, show_frames: bool) -> list[Right]:
+    of_store = pipeline.source in (CAMERA_FRAMES, PERSON_SIGHTINGS)
+    shown = {
+        MATCH_INSIGHTS: "answers to show",
+        MATCH_EVENTS: "the event log beside them",
+        PIPELINE_STATUS: "the ops page",
+        **({STORE_METRICS: "counts", STORE_ALERTS: "alerts", PERSON_SIGHTINGS: "who is where"} if of_store else {}),
+        **({CAMERA_FRAMES: "frames, heads blurred"} if of_store and show_frames else {}),
+    }
+    return [Right(TOPIC, topic.name, "Read", why) for topic, why in shown.items()]
+
+
+def _of_letters(topic: Topic) -> list[Right]:
+    """Of `sightline dlq`, for records of this topic."""
+    replay = transactional_id(topic)
+    return [
+        Right(TOPIC, topic.dead_letters.name, "Read", "dlq ls, show"),
+        Right(TOPIC, topic.dead_letter_marks.name, "Read", "what was done about letters"),
+        Right(TOPIC, topic.dead_letter_marks.name, "Write", "dlq replay, skip"),
+        Right(TOPIC, topic.name, "Write", "dlq replay; shop forget" if topic == USER_SESSIONS else "dlq replay"),
+        Right(GROUP, commits_group(replay), "Read", "a note in each transaction of dlq"),
+        Right(TRANSACTIONAL_ID, replay, "Write", "dlq replay, skip: once each"),
+    ]
+
+
+def _of_webhook() -> list[Right]:
+    return [
+        Right(TOPIC, STORE_ALERTS.name, "Read", "alerts to hand on"),
+        Right(TOPIC, STORE_ALERTS.dead_letters.name, "Write", "those that are given up"),
+        Right(TOPIC, PIPELINE_STATUS.name, "Write", "how it is, once a second"),
+        Right(GROUP, identity(ALERT_WEBHOOK), "Read", "where to go on"),
+    ]
 
 
 def _to_look(given: Sequence[Right], topics: Iterable[str]) -> list[Right]:

@@ -5,6 +5,8 @@
     queue.replay(letters, {letters[0].id: corrected})     # back to match.events, and marked, in one transaction
     queue.skip(letters[1:])
 
+Of a record that several pipelines refused there are several letters; it goes back once, for all of them.
+
 A letter stays where it is until its topic's retention ends. What was done about it lies in a compacted topic of marks,
 key `PARTITION/OFFSET` of the letter; the mark and the replayed record are one transaction, and a second replay at the
 same time is fenced, so that no record goes back twice.
@@ -83,13 +85,14 @@ class DeadLetterQueue:
                 yield replace(letter, done=done.get(letter.id))
 
     def replay(self, letters: Sequence[DeadLetter], corrected: Mapping[str, bytes] | None = None) -> int:
-        """Send letters back to where they came from, and mark them; those done already are left out.
+        """Send letters back to where they came from, and mark them; those done already are left out, and those whose
+        record another pipeline's letter has brought back are marked alone.
 
         Args:
             letters: of this queue.
             corrected: values to send in place of the letters' own, by id.
 
-        Returns how many went back.
+        Returns how many letters are marked now that were not before.
 
         Raises:
             Unreplayable: a letter without a corrected value is not whole, or came from another topic; nothing was sent.
@@ -118,10 +121,11 @@ class DeadLetterQueue:
             sink.open()  # ends what another one left unfinished, so that the marks below are all there are
             done = self._marks()
             open_ = [letter for letter in letters if letter.id not in done]
+            goes = self._going(open_, corrected) if mark == REPLAYED else frozenset()
             for start in range(0, len(open_), _COMMIT_LETTERS):
                 part = open_[start : start + _COMMIT_LETTERS]
                 sink.commit(
-                    answers=_originals(self._topic.name, part, corrected) if mark == REPLAYED else [],
+                    answers=_originals(self._topic.name, [x for x in part if x.id in goes], corrected),
                     dead_letters=[],
                     state=[Output(self._topic.dead_letter_marks.name, _marks(part, mark))],
                     offsets={},
@@ -132,6 +136,15 @@ class DeadLetterQueue:
         finally:
             sink.close()
         return finished
+
+    def _going(self, letters: Sequence[DeadLetter], corrected: Mapping[str, bytes]) -> frozenset[str]:
+        """Ids of letters, one a record that has not gone back yet: a corrected one where there is one."""
+        gone = {_record(letter) for letter in self.letters() if letter.done == REPLAYED}
+        first: dict[_Record, str] = {}
+        for letter in sorted(letters, key=lambda letter: letter.id not in corrected):
+            if _record(letter) not in gone:
+                first.setdefault(_record(letter), letter.id)
+        return frozenset(first.values())
 
     def _marks(self) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -161,6 +174,14 @@ class DeadLetterQueue:
                         yield partition, fetched.records
             finally:
                 reader.close()
+
+
+_Record = tuple[int, int, bytes | None, bytes | None]
+
+
+def _record(letter: DeadLetter) -> _Record:
+    """What a letter is about; with the bytes, because other programs' letters may not say which offset."""
+    return letter.partition, letter.offset, letter.key, letter.value
 
 
 def _letter(partition: int, records: Records, row: int, headers: Mapping[str, bytes]) -> DeadLetter:

@@ -137,9 +137,11 @@ class Sightings:
         """Rows of `IdentityStage` to rows of the topic."""
         # A correction stands behind the row that led to it, and is of the same model.
         model = {name: pl.col(f"_{name}").forward_fill() for name in ("model_name", "model_version", "weight_hash")}
+        begins_frame = pl.struct("_partition", "_offset").is_first_distinct()
         return rows.with_columns(
             pl.col("captured_ms").cast(_TIME),
             covered=pl.col("_covered").fill_null(False),
+            found_px=pl.when(begins_frame).then("_found"),
             **model,
             ingest_time_ms=pl.col("_ingest_time_ms").cast(_TIME),
             source_partition="_partition",

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.alerts.forward import NAME
 from serve.gateway.testing import encoded
 from streaming.codec import Decoder, PackagedRegistry
 from streaming.kafka.admin import ensure_topics, read_all
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.source import KafkaSource
-from streaming.topics import PIPELINE_STATUS, STORE_ALERTS, identity
+from streaming.topics import ALERT_WEBHOOK, PIPELINE_STATUS, STORE_ALERTS, identity
 from tests.jobs.test_alerts_webhook import Receiver, receiver, subjects  # noqa: F401 - a fixture
 from tests.store_site import alert
 from tests.waiting import wait_until
@@ -60,7 +59,7 @@ def test_alerts_are_handed_on_once_across_runs_and_given_up_ones_are_dead(
 ) -> None:
     settings = KafkaSettings(kafka)
     ensure_topics(settings, [STORE_ALERTS, STORE_ALERTS.dead_letters, PIPELINE_STATUS])
-    source = KafkaSource(settings, STORE_ALERTS.name, identity(NAME))
+    source = KafkaSource(settings, STORE_ALERTS.name, identity(ALERT_WEBHOOK))
     now_ms = time.time_ns() // 1_000_000
 
     def tell(*names: str) -> None:
@@ -87,5 +86,5 @@ def test_alerts_are_handed_on_once_across_runs_and_given_up_ones_are_dead(
     assert reasons == [b"the webhook answers 500, 2 times"]
     decoder = Decoder(PIPELINE_STATUS.schema or "", PackagedRegistry())
     said = [decoder.decode(records).frame for records in read_all(settings, PIPELINE_STATUS.name).values()]
-    own = said[0].filter(pipeline=NAME)
+    own = said[0].filter(pipeline=ALERT_WEBHOOK)
     assert own["state"][-1] == "stopped" and own["dead_letters_total"][-1] == 1

@@ -44,6 +44,10 @@ class Place:
         ensure_topics(self.settings, [self.topic, self.topic.dead_letters, self.topic.dead_letter_marks])
         self.now_ms = time.time_ns() // 1_000_000
         self.queue = DeadLetterQueue(self.settings, self.topic)
+        self.refuse("p")
+
+    def refuse(self, pipeline: str) -> None:
+        """The letters as a pipeline writes them."""
         letters = dead_letter_output(
             self.topic,
             1,
@@ -51,10 +55,11 @@ class Place:
             ["CorruptRecord", "BadFraming", "CorruptRecord"],
             ["ends in the middle of a field", "no magic byte", "too large"],
             [10, None, None],
-            "p",
+            pipeline,
             self.now_ms,
         )
-        sink = KafkaSink(self.settings, f"{prefix}.feed", f"{prefix}.feed", self.topic.name)
+        name = f"{self.topic.name}.{pipeline}"
+        sink = KafkaSink(self.settings, name, name, self.topic.name)
         sink.open()
         sink.commit(answers=[], dead_letters=[letters], state=[], offsets={})
         sink.open()  # waits until the commit can be seen
@@ -102,6 +107,16 @@ def test_a_replay_goes_back_once_to_its_own_partition(place: Place) -> None:
     assert [letter.done for letter in place.queue.letters()] == [REPLAYED, REPLAYED, None]
 
 
+def test_a_record_that_two_pipelines_refused_goes_back_once(place: Place) -> None:
+    place.refuse("q")
+    cut, unframed, _, same_cut, same_unframed, _ = place.queue.letters()
+    assert place.queue.replay([cut, same_cut], {same_cut.id: GOOD}) == 2
+    assert place.events() == [(1, b"m", GOOD)]
+    assert place.queue.replay([unframed]) == place.queue.replay([same_unframed]) == 1  # the second time it is marked
+    assert place.events() == [(1, b"m", GOOD), (1, None, b"what")]
+    assert [letter.done for letter in place.queue.letters()] == [REPLAYED, REPLAYED, None] * 2
+
+
 def test_what_is_not_whole_needs_a_value_and_nothing_is_sent_before(place: Place) -> None:
     letters = list(place.queue.letters())
     with pytest.raises(Unreplayable, match="was cut from 90000 bytes: give it a value, or skip it"):
@@ -140,11 +155,11 @@ def sightline(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("streaming.topics.MATCH_EVENTS", place.topic)
-    brokers = f"kafka.bootstrap_servers={place.settings.bootstrap_servers}"
+    monkeypatch.setattr("streaming.topics.TOPICS", (place.topic, place.topic.dead_letters))
+    where = "--topic", place.topic.name, "--set", f"kafka.bootstrap_servers={place.settings.bootstrap_servers}"
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        code = cli.main(["dlq", *arguments, *([] if "--help" in arguments else ["--set", brokers])])
+        code = cli.main(["dlq", arguments[0], *where, *arguments[1:]])
         told = capsys.readouterr()
         return code, told.out, told.err
 
@@ -192,6 +207,7 @@ def test_what_makes_no_sense_is_one_line_and_sends_nothing(
 ) -> None:
     for arguments, said in [
         (["replay"], "name ids, or --error NAME, or --all"),
+        (["ls", "--topic", "store.metrics"], "--topic store.metrics: it has no dead letters; there are those of: "),
         (["replay", "0/0", "--all"], "name ids, or --error NAME, or --all"),
         (["replay", "0/99"], "no dead letter '0/99'"),
         (["show", "nothing"], "no dead letter 'nothing'"),

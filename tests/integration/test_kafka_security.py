@@ -25,6 +25,7 @@ from streaming.kafka.clients import open_admin
 from streaming.kafka.dead_letter_queue import DeadLetterQueue
 from streaming.kafka.dead_letters import STREAMS
 from streaming.kafka.granting import NotGranted, grant
+from streaming.kafka.plain_sink import KafkaPlainSink
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
@@ -32,11 +33,16 @@ from streaming.kafka.source import KafkaSource
 from streaming.pipeline import Pipeline
 from streaming.records import Header, Records
 from streaming.topics import (
+    ALERT_WEBHOOK,
+    CAMERA_FRAMES,
     CONTROL,
     MATCH_EVENTS,
     MATCH_INSIGHTS,
     MATCH_INSIGHTS_SHADOW,
+    PERSON_SIGHTINGS,
     PIPELINE_STATUS,
+    STORE_ALERTS,
+    STORE_METRICS,
     TOPICS,
     Topic,
     identity,
@@ -162,6 +168,41 @@ WORK: dict[str, Callable[[KafkaSettings], None]] = {
     "feed": feeds,
     "operator": operates,
 }
+ALERTS = Pipeline("store-alerts", source=PERSON_SIGHTINGS, transforms=(), stages=(), sink=STORE_ALERTS)
+OF_STORE = rights(ALERTS, show_frames=True)
+
+
+def shows_a_store(settings: KafkaSettings) -> None:
+    """What `sightline gateway` does with a store whose cameras are shown."""
+    reads(settings, STORE_METRICS, STORE_ALERTS, PERSON_SIGHTINGS, CAMERA_FRAMES)
+    shows(settings)
+
+
+def hands_on(settings: KafkaSettings) -> None:
+    """What `sightline alerts forward` does with Kafka."""
+    ensure_topics(settings, [STORE_ALERTS, STORE_ALERTS.dead_letters, PIPELINE_STATUS])
+    group = identity(ALERT_WEBHOOK)
+    source, sink = KafkaSource(settings, STORE_ALERTS.name, group), KafkaPlainSink(settings, group, STORE_ALERTS.name)
+    with closing(source), closing(sink):
+        sink.open()
+        with closing(source.open(source.committed())) as reader:
+            fetched = reader.poll(POLL_S, 1)
+        assert fetched is not None
+        letters = [Output(STORE_ALERTS.dead_letters.name, records(1))]
+        offsets = {fetched.range.partition: fetched.range.end}
+        sink.commit(answers=[], dead_letters=letters, state=[], offsets=offsets)
+        assert source.committed()[fetched.range.partition] == fetched.range.end
+    publishes(settings, PIPELINE_STATUS.name)
+
+
+def sends_back(settings: KafkaSettings) -> None:
+    """What `sightline dlq --topic store.alerts` does."""
+    queue = DeadLetterQueue(settings, STORE_ALERTS)
+    (letter, *_) = (x for x in queue.letters() if x.done is None and x.topic == STORE_ALERTS.name)
+    assert queue.replay([letter]) == 1
+
+
+STORE_WORK = {"gateway": shows_a_store, "webhook": hands_on, "operator": sends_back}
 TO_WORK = [(role, right) for role, its in RIGHTS.items() for right in its if right.operation != "Create"]
 
 
@@ -170,6 +211,26 @@ def test_every_role_works_with_exactly_the_rights_that_are_listed(broker: Secure
     seed(broker)
     for role, work in WORK.items():
         work(broker.over(listener, f"sightline-{role}"))
+
+
+def test_the_roles_of_a_store_work_with_exactly_the_rights_that_are_listed(broker: SecuredBroker) -> None:
+    headers: list[list[Header]] = [[(f"{STREAMS}topic", STORE_ALERTS.name.encode())]]
+    seed(broker)
+    with closing(KafkaSink(broker.super_user, "seed-store", "seed-store", STORE_ALERTS.name)) as sink:
+        sink.open()
+        shown = (STORE_METRICS, STORE_ALERTS, PERSON_SIGHTINGS, CAMERA_FRAMES)
+        sink.commit(
+            answers=[Output(topic.name, records(1), partition=0) for topic in shown],
+            dead_letters=[Output(STORE_ALERTS.dead_letters.name, Records.of([b"k"], [b"v"], headers=headers))],
+            state=[],
+            offsets={},
+        )
+        sink.open()
+    broker.add(*(f"store-{role}" for role in STORE_WORK))
+    for role, work in STORE_WORK.items():
+        who = principal(SCRAM, f"store-{role}")
+        grant(broker.super_user, who, OF_STORE[role])
+        work(broker.over(SCRAM, f"store-{role}"))
 
 
 @pytest.mark.parametrize(("role", "right"), TO_WORK, ids=[f"{role}: {right}" for role, right in TO_WORK])

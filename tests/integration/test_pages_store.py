@@ -34,7 +34,6 @@ def site(scene: Scene, path: Path) -> Iterator[Site]:
     files = StoreFiles(path, configured)
     with Site(files, audit=path.with_name("audit.jsonl"), show_frames=True, store_origin="simulated", **quiet) as made:
         scene.tell(made, read_plan(path).plan)
-        scene.tell_frames(made)
         yield made
 
 
@@ -166,13 +165,18 @@ def test_people_counts_and_alerts_move_by_themselves_and_survive_a_restart(
 
 def test_boxes_and_ids_lie_over_a_picture_without_heads(site: Site, scene: Scene, page: Any) -> None:
     show(page, site)
-    newest = scene.sightings.filter(pl.col("captured_ms") == pl.col("captured_ms").max())
-    scene.tell_sightings(site, newest)
-    there = newest.filter((pl.col("camera_id") == "cam-02") & pl.col("track_id").is_not_null())
-    page.wait_for_selector(f'[data-camera="cam-02"][data-people="{there.height}"]')
-    told = page.inner_text('[data-camera="cam-02"] [data-testid="tile-who"]')
+    moment_ms = scene.told_ms + 2_000
+    scene.tell_sightings(site, scene.told_ms, moment_ms)
+    tile = '[data-camera="cam-02"]'
+    page.wait_for_selector(f'{tile}[data-seen="{moment_ms}"]')
+    there = scene.seen_at(moment_ms).filter((pl.col("camera_id") == "cam-02") & pl.col("track_id").is_not_null())
+    assert there.height and page.get_attribute(tile, "data-people") == str(there.height)
+    told = page.inner_text(f'{tile} [data-testid="tile-who"]')
     assert set(there["person_id"]) <= set(re.findall(r"p\d+", told))
-    canvas = pixels(page.locator('[data-camera="cam-02"] canvas'))
+    scene.tell_frames(site, moment_ms)  # not shown yet
+    scene.tell_sightings(site, moment_ms, moment_ms + 2_000)
+    page.wait_for_selector(f'{tile}[data-captured="{moment_ms}"]')
+    canvas = pixels(page.locator(f"{tile} canvas"))
     green = (abs(canvas[..., :3].astype(int) - (63, 182, 139)).max(axis=-1) < 40).sum()
     assert green > 100 and painted(canvas[..., :3].reshape(-1, 3).astype(int)) > 0.5
 

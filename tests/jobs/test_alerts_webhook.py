@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from jobs.alerts.delivery import Outcome, Patience, Webhook
-from jobs.alerts.forward import NAME, Forwarder
+from jobs.alerts.forward import Forwarder
 from jobs.alerts.message import BadSecret, Message, headers_of, message_of, secret_bytes
 from jobs.alerts.run import forward_alerts
 from jobs.errors import UsageProblem
@@ -30,7 +30,7 @@ from streaming.codec import Decoder, PackagedRegistry
 from streaming.records import Records
 from streaming.runners.progress import Progress
 from streaming.testing import MemoryLog, MemorySink, MemorySource
-from streaming.topics import STORE_ALERTS
+from streaming.topics import ALERT_WEBHOOK, STORE_ALERTS
 from streaming.transport import TransportUnavailable
 from tests.store_site import alert
 from tests.waiting import wait_until
@@ -97,7 +97,7 @@ class Lab:
         self.log = MemoryLog()
         self.log.create(STORE_ALERTS.name, 1)
         self.log.create(STORE_ALERTS.dead_letters.name, 1)
-        self.source = MemorySource(self.log, STORE_ALERTS.name, NAME)
+        self.source = MemorySource(self.log, STORE_ALERTS.name, ALERT_WEBHOOK)
         self.waits: list[str] = []
 
     def append(self, *values: bytes) -> None:
@@ -111,7 +111,7 @@ class Lab:
         """Forward until this offset is committed; the counters."""
         stopping, progress = threading.Event(), Progress(T0_MS)
         webhook = Webhook(self.url, SECRET, self.patience, stopping, self.waits.append)
-        sink = MemorySink(self.log, NAME, NAME, STORE_ALERTS.name)
+        sink = MemorySink(self.log, ALERT_WEBHOOK, ALERT_WEBHOOK, STORE_ALERTS.name)
         decoder = Decoder(STORE_ALERTS.schema, PackagedRegistry())
         thread = threading.Thread(target=Forwarder(self.source, decoder, sink, webhook, progress, stopping).run)
         thread.start()
@@ -173,7 +173,7 @@ def test_after_so_many_tries_an_alert_is_dead_and_the_next_goes_on(receiver: Rec
     assert (report["answers_total"], report["dead_letters_total"]) == (1, 1)
     (letter,) = lab.dead()
     assert letter["__streams.errors.message"] == "the webhook answers 404, 3 times"
-    assert (letter["__streams.errors.offset"], letter["sightline.pipeline"]) == ("0", NAME)
+    assert (letter["__streams.errors.offset"], letter["sightline.pipeline"]) == ("0", ALERT_WEBHOOK)
 
 
 def test_nobody_listening_is_a_failure_like_any_other() -> None:
@@ -228,7 +228,7 @@ def test_a_run_that_ends_in_mid_delivery_leaves_the_alert_for_the_next(receiver:
     receiver.answers = [500]
     stopping, progress = threading.Event(), Progress(T0_MS)
     webhook = Webhook(lab.url, SECRET, lab.patience, stopping, lab.waits.append)
-    sink = MemorySink(lab.log, NAME, NAME, STORE_ALERTS.name)
+    sink = MemorySink(lab.log, ALERT_WEBHOOK, ALERT_WEBHOOK, STORE_ALERTS.name)
     decoder = Decoder(STORE_ALERTS.schema, PackagedRegistry())
     thread = threading.Thread(target=Forwarder(lab.source, decoder, sink, webhook, progress, stopping).run)
     thread.start()
@@ -266,7 +266,7 @@ def test_a_broker_that_goes_away_after_a_delivery_does_not_send_it_again(receive
             super().commit(**what)
 
     stopping, progress, once = threading.Event(), Progress(T0_MS), Once()
-    sink = Flaky(lab.log, NAME, NAME, STORE_ALERTS.name)
+    sink = Flaky(lab.log, ALERT_WEBHOOK, ALERT_WEBHOOK, STORE_ALERTS.name)
     decoder = Decoder(STORE_ALERTS.schema, PackagedRegistry())
     lab.alerts("queue-1")
     thread = threading.Thread(target=Forwarder(lab.source, decoder, sink, once, progress, stopping).run)

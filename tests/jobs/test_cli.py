@@ -109,6 +109,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["topics", "acls", "win-predicton"], "did you mean win-prediction?"),
         (["topics", "acls", "win-prediction", "--apply"], "sightline kafka start"),
         (["topics", "acls", "win-prediction", "--role", "king"], "--role king: unknown; there are: run, gateway"),
+        (["topics", "acls", "win-prediction", "--role", "webhook"], "--role webhook: has nothing to do with win-pred"),
         (["topics", "acls", "win-prediction", "--principal", "me"], "--principal me: write User:NAME"),
         (["topics", "acls", "win-prediction", "--principal", "run=me"], "--principal run=me: write User:NAME"),
         (["topics", "acls", "win-prediction", "--json", "--shell"], "--shell and --json"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -49,10 +50,14 @@ class Lab:
         }
         self.site.tell(CAMERA_FRAMES, row | {"jpeg": jpeg})
 
-    def sighting(self, captured_ms: int) -> None:
+    def sighting(self, captured_ms: int, **changed: Any) -> None:
         box = dict(zip(("x0_px", "y0_px", "x1_px", "y1_px"), BOX, strict=True))
         row = {"camera_id": "cam-01", "captured_ms": captured_ms, "frame": captured_ms, "track_id": 1, **box}
-        self.site.tell(PERSON_SIGHTINGS, row)
+        self.site.tell(PERSON_SIGHTINGS, row | changed)
+
+    def nobody(self, captured_ms: int, **changed: Any) -> None:
+        """The frame shows no confirmed track."""
+        self.sighting(captured_ms, track_id=None, x0_px=None, y0_px=None, x1_px=None, y1_px=None, **changed)
 
     def ask(self, camera: str = "cam-01", after_ms: int = 0) -> httpx.Response:
         url = self.site.url(f"/api/v1/store/cameras/{camera}/frame")
@@ -66,30 +71,67 @@ def lab(tmp_path: Path):
         yield Lab(site)
 
 
-def test_a_frame_is_shown_once_it_is_known_who_is_in_it_and_each_look_is_written_down(lab: Lab, tmp_path: Path) -> None:
+def head_is_gone(shown: httpx.Response) -> bool:
+    image = decode_jpeg(shown.content).astype(int)
+    return bool(np.abs(image[25:40, 45:75] - picture()[25:40, 45:75].astype(int)).mean() > 20)
+
+
+def test_a_frame_is_shown_once_it_is_known_who_was_there_until_a_moment_later_and_each_look_is_written_down(
+    lab: Lab, tmp_path: Path
+) -> None:
     lab.frame(1_000)
-    assert lab.ask().status_code == 204
     lab.sighting(1_000)
-    lab.frame(2_000)  # nobody knows yet who is in this one
+    lab.frame(3_000)
+    lab.sighting(2_499)
+    assert lab.ask().status_code == 204
+    lab.sighting(2_500)
+    lab.sighting(3_000)
     wait_until(lambda: lab.ask().status_code == 200)
     shown = lab.ask()
     assert shown.headers["sightline-captured-ms"] == "1000" and shown.headers["cache-control"] == "no-store"
-    image = decode_jpeg(shown.content).astype(int)
-    assert np.abs(image[25:40, 45:75] - picture()[25:40, 45:75].astype(int)).mean() > 20
+    assert head_is_gone(shown)
     assert lab.ask(after_ms=1_000).status_code == 204
-    lab.sighting(2_000)
-    wait_until(lambda: lab.ask(after_ms=1_000).headers.get("sightline-captured-ms") == "2000")
+    lab.sighting(5_000)
+    wait_until(lambda: lab.ask(after_ms=1_000).headers.get("sightline-captured-ms") == "3000")
     looks = [json.loads(line)["what"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert looks == ["camera cam-01"]
 
 
+def test_who_is_confirmed_a_second_after_the_first_frame_has_no_head_in_it(lab: Lab) -> None:
+    lab.frame(1_000)
+    for captured_ms in range(1_000, 2_000, 200):
+        lab.nobody(captured_ms)
+    for captured_ms in range(2_000, 2_600, 200):
+        lab.sighting(captured_ms)
+    lab.nobody(2_600)
+    wait_until(lambda: lab.ask().status_code == 200)
+    assert head_is_gone(lab.ask())
+
+
+def test_who_is_found_but_never_confirmed_has_no_head_either(lab: Lab) -> None:
+    lab.frame(1_000)
+    lab.nobody(1_000, found_px=list(BOX))
+    lab.nobody(2_500)
+    wait_until(lambda: lab.ask().status_code == 200)
+    assert head_is_gone(lab.ask())
+
+
 def test_a_frame_that_cannot_be_decoded_shows_nothing_and_the_next_is_shown(lab: Lab) -> None:
-    lab.sighting(1_000)
     lab.frame(1_000, b"no picture at all")
+    lab.sighting(1_000)
+    lab.sighting(2_500)
     assert lab.ask().status_code == 204
-    lab.sighting(2_000)
-    lab.frame(2_000)
-    wait_until(lambda: lab.ask().headers.get("sightline-captured-ms") == "2000")
+    lab.frame(2_500)
+    lab.sighting(4_000)
+    wait_until(lambda: lab.ask().headers.get("sightline-captured-ms") == "2500")
+
+
+def test_a_camera_of_many_frames_a_second_is_kept_for_as_long_as_one_of_few(lab: Lab) -> None:
+    for captured_ms in range(1_000, 7_000, 10):
+        lab.frame(captured_ms, b"not looked at" if captured_ms > 1_000 else None)
+    lab.sighting(1_000)
+    lab.sighting(7_000)
+    wait_until(lambda: lab.ask().headers.get("sightline-captured-ms") == "1000")
 
 
 def test_a_camera_without_a_purpose_is_not_looked_at(lab: Lab, tmp_path: Path) -> None:

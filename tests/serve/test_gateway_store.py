@@ -236,6 +236,13 @@ def test_sightings_that_cannot_be_are_nobody() -> None:
     assert isinstance(told_seen, Seen) and len(told_seen.people) == 1
 
 
+def test_boxes_that_cannot_be_are_none_and_stand_with_their_frame_whoever_was_confirmed_in_it() -> None:
+    good, flat, nowhere = [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 1.0, 4.0], [1.0, 2.0, float("nan"), 4.0]
+    first = SIGHTING | {"found_px": [*good, *flat, *nowhere, 5.0]}
+    (told_seen,) = sightings_of(first, SIGHTING | {"track_id": 2, "found_px": None})
+    assert isinstance(told_seen, Seen) and told_seen.found == (tuple(good),) and len(told_seen.people) == 2
+
+
 def test_a_correction_moves_a_person_or_a_track_and_may_be_about_nobody() -> None:
     nobody = {"track_id": None, "corrects_from_ms": None}
     merge = SIGHTING | nobody | {"corrects_person_id": "p1", "person_id": "p2"}

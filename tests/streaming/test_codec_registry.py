@@ -62,7 +62,8 @@ def test_ids_once_given_stay() -> None:
         11: "user-sessions",
         12: "item-catalogue",
         13: "session-recommendations",
-        14: "person-sightings",
+        14: "past/person-sightings-14",
+        15: "person-sightings",
     }
 
 

@@ -9,7 +9,16 @@ from typing import NoReturn
 from streaming.kafka.acls import GROUP, ROLES, TOPIC, TRANSACTIONAL_ID, Right, commands, rights
 from streaming.pipeline import Pipeline
 from streaming.pipelines.win_prediction import win_prediction, win_prediction_shadow
-from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, Topic
+from streaming.topics import (
+    CAMERA_FRAMES,
+    MATCH_EVENTS,
+    MATCH_INSIGHTS,
+    PERSON_SIGHTINGS,
+    SESSION_RECOMMENDATIONS,
+    STORE_ALERTS,
+    USER_SESSIONS,
+    Topic,
+)
 
 WIN = Pipeline("win-prediction", source=MATCH_EVENTS, transforms=(), stages=(), sink=MATCH_INSIGHTS)
 STORE = Pipeline(
@@ -63,8 +72,49 @@ def test_who_shows_only_reads_and_who_feeds_only_writes() -> None:
     assert said(rights(WIN)["feed"]) == {"Write on topic match.events"}
 
 
+ALERTS = Pipeline("store-alerts", source=PERSON_SIGHTINGS, transforms=(), stages=(), sink=STORE_ALERTS)
+FRAMES = Pipeline(
+    "person-sightings", CAMERA_FRAMES, transforms=(), stages=(), sink=PERSON_SIGHTINGS, dead_letters=False
+)
+EVERY = (WIN, STORE, ALERTS, FRAMES)
+
+
+def test_the_gateway_of_a_store_reads_its_topics_and_frames_only_where_they_are_shown() -> None:
+    of_store = {f"Read on topic {name}" for name in ("store.metrics", "store.alerts", "person.sightings")}
+    for pipeline in (ALERTS, FRAMES):
+        shown = said(rights(pipeline)["gateway"])
+        assert shown == said(rights(WIN)["gateway"]) | of_store
+        assert said(rights(pipeline, show_frames=True)["gateway"]) - shown == {"Read on topic camera.frames"}
+    assert rights(WIN, show_frames=True) == rights(WIN)
+
+
+def test_the_webhook_reads_alerts_and_writes_what_it_gives_up_and_the_operator_sends_those_back() -> None:
+    assert said(rights(ALERTS)["webhook"]) == {
+        "Read on topic store.alerts",
+        "Write on topic store.alerts.dead-letters",
+        "Write on topic sightline.status",
+        "Read on group sightline.alert-webhook",
+    }
+    letters = {f"Read on topic {name}.dead-letters" for name in ("store.alerts", "person.sightings")}
+    assert letters <= said(rights(ALERTS)["operator"])
+    assert not any("webhook" in rights(pipeline) for pipeline in EVERY if pipeline is not ALERTS)
+
+
+def test_where_no_letters_are_kept_nobody_has_a_right_to_any() -> None:
+    its = [right for role in rights(FRAMES).values() for right in role if "dead-letters" in right.name]
+    assert {right.operation for right in its} == {"Create", "Describe"}  # for whoever makes all topics
+    assert "Write on transactional-id sightline.dlq.camera.frames" not in said(rights(FRAMES)["operator"])
+
+
+def test_who_runs_a_shop_may_forget_users_and_judge_answers() -> None:
+    shop = Pipeline("recommendations", USER_SESSIONS, transforms=(), stages=(), sink=SESSION_RECOMMENDATIONS)
+    judged = {f"Read on topic {topic.name}" for topic in (USER_SESSIONS, SESSION_RECOMMENDATIONS)}
+    assert judged | {"Write on topic user.sessions"} <= said(rights(shop)["operator"])
+    assert not judged & said(rights(WIN)["operator"])
+
+
 def test_no_role_is_given_what_includes_what_it_has_already() -> None:
-    for its in rights(WIN).values():
+    for its in (its for pipeline in EVERY for its in rights(pipeline).values()):
         assert len(said(its)) == len(its)
         seen = {right.name for right in its if right.operation in ("Read", "Write")}
         assert not seen & {right.name for right in its if right.operation == "Describe"}

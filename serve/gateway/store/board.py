@@ -14,7 +14,8 @@ from serve.gateway.broker import BrokerHealth
 from serve.gateway.match import Message
 from serve.gateway.position import Mark, StorePosition
 from serve.gateway.settings import GatewaySettings
-from serve.gateway.store.rows import Correction, MetricRow, Seen
+from serve.gateway.store.covering import boxes_at
+from serve.gateway.store.rows import Box, Correction, MetricRow, Seen
 from serve.gateway.store.schemas import AlertEntry, CameraView, Metric
 from streaming.store.plan import MAX_THINGS
 from streaming.topics import PERSON_SIGHTINGS, STORE_ALERTS, STORE_METRICS
@@ -22,7 +23,7 @@ from streaming.topics import PERSON_SIGHTINGS, STORE_ALERTS, STORE_METRICS
 TOPICS = (STORE_METRICS.name, STORE_ALERTS.name, PERSON_SIGHTINGS.name)
 CHANGED = "\x00store"
 """The bell of the store; no match has this id."""
-_FRAMES_KNOWN = 64  # of a camera, whose people are known: ten seconds
+_FRAMES_KNOWN = 128  # of a camera, whose people are known: four seconds at 30 a second
 
 
 class StoreBoard:
@@ -121,18 +122,16 @@ class StoreBoard:
                     break
                 self._drop(row)
 
-    def frame_known(self, camera_id: str, captured_ms: int) -> bool:
-        """Whether it was said who is in this frame."""
-        return any(seen.captured_ms == captured_ms for seen in self._known.get(camera_id, ()))
-
-    def boxes_around(self, camera_id: str, captured_ms: int, span_ms: int) -> list[tuple[float, float, float, float]]:
-        """Boxes of all who were in a camera's frames about this moment: a track is confirmed late, and lost early."""
-        return [
-            person.box
-            for seen in self._known.get(camera_id, ())
-            if abs(seen.captured_ms - captured_ms) <= span_ms
-            for person in seen.people
-        ]
+    def boxes_around(self, camera_id: str, captured_ms: int, frame: int, span_ms: int) -> list[Box] | None:
+        """Where heads may be in a frame, by what was told of so long before and after it; None while not all of that
+        has been told."""
+        known = self._known.get(camera_id, ())
+        told = False
+        for seen in known:  # as they were told: a clock that was set back shows no frame early
+            told = told or (seen.captured_ms, seen.frame) == (captured_ms, frame)
+            if told and seen.captured_ms >= captured_ms + span_ms:
+                return boxes_at(known, captured_ms, span_ms)
+        return None
 
     def newest(self, zone_ids: Iterable[str]) -> list[Metric]:
         """The newest window of each of these places that has one."""

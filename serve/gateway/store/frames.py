@@ -1,6 +1,7 @@
 """Frames of cameras, for as long as somebody looks: read from Kafka on demand, shown blurred, kept nowhere else.
 
-A frame is shown once it was said who is in it: before that nobody knows which heads are to be covered.
+A frame is shown once it was said who is in it, and in all frames up to `_SPAN_MS` later: a track is confirmed late, and
+before that nobody knows which heads are to be covered. So pictures are that much behind.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from starlette.concurrency import run_in_threadpool
 from serve.gateway.broker import BrokerHealth
 from serve.gateway.reader import Feed, Follower
 from serve.gateway.store.board import StoreBoard
+from serve.gateway.store.rows import Box
 from serve.gateway.streams import now_ms
 from streaming.features.blurring import blurred_jpeg
 from streaming.features.jpeg import BadJpeg
 from streaming.store.plan import MAX_THINGS
 
 _IDLE_S = 10.0  # nobody asked for so long: stop reading
-_BACK_S = 3.0  # where reading begins
-_FRAMES_KEPT = 48  # of a camera that is looked at, until it is known who is in them
-_AROUND_MS = 1_500
+_BACK_S = 5.0  # where reading begins
+_SPAN_MS = 1_500  # a track on trial is confirmed or given up in a second
+_APART_MS = 150  # of the frames of a camera that sends more often the others are passed over
+_FRAMES_KEPT = 48  # of a camera that is looked at, until it is known who is in them: seven seconds at least
+_UNSEEN = (1_000, 4)  # both, of a camera that nobody looks at: enough to begin with
 _CHECK_S = 0.05
 
 
@@ -34,8 +38,9 @@ class Frame(NamedTuple):
 
     camera_id: str
     captured_ms: int
+    number: int
     jpeg: bytes
-    boxes: tuple[tuple[float, float, float, float], ...]  # that a smart camera sent with it
+    boxes: tuple[Box, ...]  # that a smart camera sent with it
 
 
 class Shown(NamedTuple):
@@ -66,19 +71,20 @@ class FrameWindow:
         """The newest frame of a camera whose people are known, taken after a moment; None if there is none in time."""
         loop = asyncio.get_running_loop()
         self._asked_s[camera_id] = loop.time()
-        self._frames.setdefault(camera_id, deque(maxlen=_FRAMES_KEPT))
+        self._frames.setdefault(camera_id, deque())
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())
         deadline_s = loop.time() + wait_s
-        while (frame := self._known(camera_id, after_ms)) is None:
+        while (known := self._known(camera_id, after_ms)) is None:
             if loop.time() >= deadline_s:
                 return None
             await asyncio.sleep(_CHECK_S)
+        frame, around = known
         held = self._shown.get(camera_id)
         if held is None or held.captured_ms != frame.captured_ms:
-            boxes = [*frame.boxes, *self._board.boxes_around(camera_id, frame.captured_ms, _AROUND_MS)]
             try:
-                held = Shown(frame.captured_ms, await run_in_threadpool(blurred_jpeg, frame.jpeg, boxes))
+                jpeg = await run_in_threadpool(blurred_jpeg, frame.jpeg, [*frame.boxes, *around])
+                held = Shown(frame.captured_ms, jpeg)
             except BadJpeg:
                 self.bad_records += 1
                 with contextlib.suppress(ValueError):
@@ -92,12 +98,13 @@ class FrameWindow:
         if self._reading is not None:
             self._reading.cancel()
 
-    def _known(self, camera_id: str, after_ms: int) -> Frame | None:
+    def _known(self, camera_id: str, after_ms: int) -> tuple[Frame, list[Box]] | None:
         for frame in reversed(self._frames.get(camera_id, ())):
             if frame.captured_ms <= after_ms:
                 return None
-            if self._board.frame_known(camera_id, frame.captured_ms):
-                return frame
+            boxes = self._board.boxes_around(camera_id, frame.captured_ms, frame.number, _SPAN_MS)
+            if boxes is not None:
+                return frame, boxes
         return None
 
     async def _read(self) -> None:
@@ -122,10 +129,12 @@ class FrameWindow:
         for row in rows:
             if row.camera_id not in self._frames and len(self._frames) >= MAX_THINGS:
                 continue
-            held = self._frames.setdefault(row.camera_id, deque(maxlen=_FRAMES_KEPT))
-            if row.camera_id not in self._asked_s:
-                held.clear()  # of those that nobody looks at the newest is enough
-            held.append(row)
+            held = self._frames.setdefault(row.camera_id, deque())
+            apart_ms, kept = (_APART_MS, _FRAMES_KEPT) if row.camera_id in self._asked_s else _UNSEEN
+            if not held or not 0 <= row.captured_ms - held[-1].captured_ms < apart_ms:
+                held.append(row)
+            while len(held) > kept:
+                held.popleft()
         return set()
 
 
@@ -138,6 +147,7 @@ def frame_rows(frame: pl.DataFrame) -> list[Frame]:
         Frame(
             row["camera_id"],
             row["captured_ms"],
+            row["frame"],
             row["jpeg"],
             tuple((one["x0_px"], one["y0_px"], one["x1_px"], one["y1_px"]) for one in row["detections"] or ()),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,12 @@ FIGURES = (
     "people", "occupancy_mean", "occupancy_max", "occupancy_end", "entered", "left", "dwell_mean_s", "dwell_max_s",
     "longest_s", "crossed_in", "crossed_out",
 )  # fmt: skip
+
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in the camera's own pixels."""
+MAX_FOUND = 1_024
+"""Boxes of one frame; further ones are passed over."""
 
 
 class MetricRow(NamedTuple):
@@ -58,6 +65,7 @@ class Seen(NamedTuple):
     covered: bool
     people: tuple[SeenPerson, ...]
     embedding: str = ""  # the weights that tell people apart; empty where sightings do not say
+    found: tuple[Box, ...] = ()  # of all persons, of confirmed tracks or not; empty where sightings do not say
 
 
 class Correction(NamedTuple):
@@ -117,7 +125,8 @@ def sighting_rows(frame: pl.DataFrame) -> list[Seen | Correction]:
         key = (row["camera_id"], row["captured_ms"], row["frame"])
         if key not in frames:
             frames[key] = len(told)
-            told.append(Seen(*key, covered=row["covered"], people=(), embedding=_embedding(row)))
+            found = _boxes(row.get("found_px") or ())
+            told.append(Seen(*key, covered=row["covered"], people=(), embedding=_embedding(row), found=found))
         if (person := _person(row)) is not None:
             seen = told[frames[key]]
             assert isinstance(seen, Seen)
@@ -127,6 +136,14 @@ def sighting_rows(frame: pl.DataFrame) -> list[Seen | Correction]:
 
 def _embedding(row: dict[str, Any]) -> str:
     return " ".join(filter(None, (row.get("model_name"), row.get("model_version"))))
+
+
+def _boxes(sides: Sequence[float]) -> tuple[Box, ...]:
+    """Those of some boxes, four numbers each, that are any."""
+    whole = min(len(sides) // 4, MAX_FOUND)
+    fours = np.asarray(sides[: 4 * whole], np.float64).reshape(-1, 4)
+    good = (np.abs(fours) <= MAX_POSITION).all(axis=1) & (fours[:, 2:] > fours[:, :2]).all(axis=1)
+    return tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in fours[good].tolist())
 
 
 def _person(row: dict[str, Any]) -> SeenPerson | None:

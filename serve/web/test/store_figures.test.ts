@@ -45,10 +45,11 @@ test("who is seen by two cameras stands on the floor once, where seen last; who 
   );
 });
 
-test("boxes over a picture are those of its frame, as told last", () => {
+test("boxes over a picture are those of its frame, as told last, or of the frame nearest to it", () => {
   const view = (captured_ms: number, frame: number): CameraView => ({ captured_ms, frame }) as CameraView;
   assert.equal(viewAt([view(1, 1), view(2, 2), view(2, 3), view(4, 4)], 2)?.frame, 3);
-  assert.equal(viewAt([view(1, 1)], 2), null);
+  assert.equal(viewAt([view(1000, 1), view(1400, 2), view(1800, 3)], 1500)?.frame, 2);
+  assert.equal(viewAt([view(1000, 1)], 1301), null);
 });
 
 test("cells stand where the grid has them, the fullest at full strength", () => {

@@ -9,9 +9,20 @@ export function shortId(person: { person_id: string | null; track_id: number }):
   return id.length <= 6 ? id : id.slice(-4);
 }
 
-/** Who was in the frame of a moment, by the view told of it last; null where none was. */
-export const viewAt = (views: readonly CameraView[], captured_ms: number): CameraView | null =>
-  views.findLast((view) => view.captured_ms === captured_ms) ?? null;
+/** Views and pictures of one camera this far apart go together: not every frame is told. */
+const NEAR_MS = 300;
+
+/** Who was in the frame of a moment, by the view nearest to it, of equals the one told last; null where none is near. */
+export function viewAt(views: readonly CameraView[], captured_ms: number): CameraView | null {
+  let best: CameraView | null = null;
+  let least_ms = NEAR_MS;
+  for (const view of views) {
+    const apart_ms = Math.abs(view.captured_ms - captured_ms);
+    if (apart_ms > least_ms) continue;
+    [best, least_ms] = [view, apart_ms];
+  }
+  return best;
+}
 
 /** The newest of two rows of one place: a later window, or the same one corrected. */
 export function newer(known: Metric | undefined, next: Metric): Metric {

@@ -12,8 +12,8 @@ import { faded, palette, rimmedText } from "../charts/paint.ts";
 
 /** Between two frames of one camera, where all can be shown that often. */
 const FRAME_MS = 500;
-/** Views that wait for their picture: six seconds at five a second. */
-const RECENT = 30;
+/** Views that wait for their picture, which comes two seconds later or three: eight seconds at five a second. */
+const RECENT = 40;
 /** A camera of which nothing was heard for so long says so. */
 const SILENT_MS = 5000;
 
@@ -154,6 +154,7 @@ function cameraTile(first: StoreCamera): Tile {
       const people = fresh ? view.people : [];
       setText(who, [words.storePage.seenNow(people.length), people.map(shortId).join(" ")].filter(Boolean).join(": "));
       element.dataset["people"] = String(people.length);
+      element.dataset["seen"] = String(view?.captured_ms ?? "");
       element.dataset["captured"] = String(picture?.captured_ms ?? "");
       element.title = camera.purpose && words.storePage.purpose(camera.purpose, camera.retention_days ?? 0);
       const missing = camera.shown ? tile.why || words.storePage.waitsForPicture : words.storePage.noPicture;
@@ -170,7 +171,7 @@ const silent = (span_ms: number): string =>
 
 function paint(canvas: HTMLCanvasElement, tile: Tile, fresh: boolean, plan: PlanTable): void {
   const { camera, picture } = tile;
-  const view = picture ? (viewAt(tile.recent, picture.captured_ms) ?? tile.view) : tile.view;
+  const view = picture ? viewAt(tile.recent, picture.captured_ms) : tile.view;
   const boxes = fresh && view ? view.people : [];
   const [width, height] = camera.size ?? (picture ? [picture.bitmap.width, picture.bitmap.height] : [1280, 720]);
   // Boxes are in the camera's pixels; the canvas has those of the screen.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from streaming.cameras.definition import Camera
 
 log = logging.getLogger(__name__)
+
+_CONNECT_S = 2.0  # a shopper waits for it
 
 
 def demo(
@@ -201,19 +204,24 @@ def gateway(
     from jobs.camera_book import BadCameraFile, read_cameras
     from jobs.logs import log_as_json
     from jobs.store import camera_file
-    from serve.gateway.reader import Feed, Feeds, StoreFeeds
+    from serve.gateway.reader import Feed, Feeds, ShopFeeds, StoreFeeds
     from serve.gateway.run import serve_gateway
     from serve.gateway.store.service import StoreFiles
     from streaming.codec import Decoder
+    from streaming.kafka.publisher import Publisher
     from streaming.kafka.source import KafkaSource
+    from streaming.sessions.publishing import KafkaEvents
     from streaming.topics import (
         CAMERA_FRAMES,
+        ITEM_CATALOGUE,
         MATCH_EVENTS,
         MATCH_INSIGHTS,
         PERSON_SIGHTINGS,
         PIPELINE_STATUS,
+        SESSION_RECOMMENDATIONS,
         STORE_ALERTS,
         STORE_METRICS,
+        USER_SESSIONS,
         Topic,
     )
 
@@ -252,5 +260,12 @@ def gateway(
                 return ()
 
         files = StoreFiles(settings.store.plan, cameras)
-    feeds = Feeds(feed(MATCH_INSIGHTS), feed(MATCH_EVENTS), feed(PIPELINE_STATUS), store)
-    serve_gateway(feeds, settings.gateway, ready, files)
+    with ExitStack() as undo:
+        shop = None
+        if settings.gateway.shop:
+            publisher = undo.enter_context(closing(Publisher(kafka, max_block_s=_CONNECT_S)))
+            catalogue = KafkaSource(kafka, ITEM_CATALOGUE.name, "")
+            answers, shoppers = feed(SESSION_RECOMMENDATIONS), feed(USER_SESSIONS)
+            shop = ShopFeeds(catalogue, answers, shoppers, registry, KafkaEvents(publisher))
+        feeds = Feeds(feed(MATCH_INSIGHTS), feed(MATCH_EVENTS), feed(PIPELINE_STATUS), store, shop)
+        serve_gateway(feeds, settings.gateway, ready, files)

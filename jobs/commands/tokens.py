@@ -27,7 +27,8 @@ def create(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="matches:read, stores:read, stores:admin, ops:read, ops:admin. Repeatable. Default: matches:read."
+            help="matches:read, stores:read, stores:admin, shops:read, shops:write, ops:read, ops:admin. Repeatable. "
+            "Default: matches:read."
         ),
     ] = None,
     match: Annotated[

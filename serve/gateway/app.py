@@ -29,6 +29,9 @@ from serve.gateway.position import Position
 from serve.gateway.rate_limit import RateLimit
 from serve.gateway.schemas import Health, MatchDetail, MatchList, Ops, Status
 from serve.gateway.settings import GatewaySettings
+from serve.gateway.shop import schemas as shop_schemas
+from serve.gateway.shop.routes import add_shop
+from serve.gateway.shop.service import ShopService
 from serve.gateway.sign_in import MAX_FORM_FIELDS, SESSION_PATH, local_address, set_cookie, sign_in_page
 from serve.gateway.store import schemas as store_schemas
 from serve.gateway.store.routes import add_store
@@ -55,7 +58,13 @@ OpsReader = Annotated[Visitor, needs("ops:read")]
 _PAGE: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "The page."}
 
 
-def create_app(board: Board, hub: Hub, settings: GatewaySettings, store: StoreService | None = None) -> FastAPI:
+def create_app(
+    board: Board,
+    hub: Hub,
+    settings: GatewaySettings,
+    store: StoreService | None = None,
+    shop: ShopService | None = None,
+) -> FastAPI:
     """The application over boards that someone else fills (`serve.gateway.reader`).
 
     Raises:
@@ -65,7 +74,7 @@ def create_app(board: Board, hub: Hub, settings: GatewaySettings, store: StoreSe
     app = _Gateway(
         title="Sightline gateway",
         summary="Win probability of live matches, with the reasons.",
-        description=f"{schemas.__doc__}\n{store_schemas.__doc__}",
+        description=f"{schemas.__doc__}\n{store_schemas.__doc__}\n{shop_schemas.__doc__}",
         version="1",
         openapi_url="/api/openapi.json",
         docs_url=None,  # FastAPI's pages load scripts from elsewhere; ours is `/docs` in serve/web
@@ -89,6 +98,7 @@ def create_app(board: Board, hub: Hub, settings: GatewaySettings, store: StoreSe
     _add_ops(app, door)
     pages = Pages(settings.pages)
     add_store(app, door, pages, store)
+    add_shop(app, door, pages, shop)
     _add_pages(app, door, pages)
     return app
 
@@ -108,8 +118,9 @@ class _Gateway(FastAPI):
         for name in ("HTTPValidationError", "ValidationError"):
             known.pop(name, None)
         # Streams are text to OpenAPI: what their messages look like has to be added.
+        streamed = (*schemas.STREAMED, *store_schemas.STREAMED, *shop_schemas.STREAMED)
         _, messages = models_json_schema(
-            [(model, "serialization") for model in (*schemas.STREAMED, *store_schemas.STREAMED)],
+            [(model, "serialization") for model in streamed],
             ref_template="#/components/schemas/{model}",
         )
         schema["components"]["schemas"] = dict(sorted((messages["$defs"] | known).items()))

@@ -107,6 +107,8 @@ def needs(*scopes: TokenScope) -> Any:
 
 def _admin_of(path: str) -> TokenScope:
     """The scope that changing something at this address needs."""
+    if path.startswith("/api/v1/shop/"):
+        return "shops:write"
     return "stores:admin" if path.startswith("/api/v1/store/") else "ops:admin"
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from serve.gateway.freshness import UNJUDGED, Freshness
-from serve.gateway.position import Mark, Position, StorePosition
+from serve.gateway.position import Mark, Position, ShopPosition, StorePosition
 from serve.gateway.rows import Answer, AnswerRow, Event, Heading, Weights
 from serve.gateway.schemas import (
     BrokerState,
@@ -43,7 +43,7 @@ class Message(NamedTuple):
 
     event: str
     data: BaseModel
-    position: Position | StorePosition | None = None
+    position: Position | StorePosition | ShopPosition | None = None
 
 
 @dataclass(slots=True)

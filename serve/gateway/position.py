@@ -136,3 +136,27 @@ def _of(marks: tuple[Mark, ...], partition: int) -> int:
 def _with(marks: tuple[Mark, ...], mark: Mark) -> tuple[Mark, ...]:
     others = (other for other in marks if other.partition != mark.partition)
     return tuple(sorted((*others, Mark(mark.partition, max(mark.offset, _of(marks, mark.partition))))))
+
+
+SHOP_PATTERN = r"^([0-9]{1,19})?$"
+
+
+class ShopPosition(NamedTuple):
+    """Where a client is in the stream of the shop: every change of the catalogue before this offset was seen. The
+    catalogue has one partition, and of each item only the newest record counts, so nothing is ever too old."""
+
+    offset: int
+
+    @classmethod
+    def parse(cls, written: str) -> ShopPosition:
+        """Read what `str` wrote.
+
+        Raises:
+            ValueError: the text is none, in one line fit to be shown.
+        """
+        if not re.fullmatch(r"\d{1,19}", written, re.ASCII):
+            raise ValueError(f"last id {written[:20]!r} is not a position such as 5021")
+        return cls(int(written))
+
+    def __str__(self) -> str:
+        return str(self.offset)

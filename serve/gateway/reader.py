@@ -21,6 +21,7 @@ from serve.gateway.broker import BrokerHealth
 from serve.gateway.hub import Hub
 from serve.gateway.rows import Offsets, answer_rows, event_rows, report_rows
 from serve.gateway.streams import now_ms
+from streaming.codec import SchemaRegistry
 from streaming.records import OffsetRange, Records
 from streaming.transport import LogCorrupt, OffsetsExpired, Reader, Source, TransportUnavailable
 
@@ -63,12 +64,13 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """The topics that a gateway reads: of matches, what pipelines say of themselves, and those of a store."""
+    """The topics that a gateway reads: of matches, what pipelines say of themselves, those of a store, of a shop."""
 
     insights: Feed
     events: Feed
     status: Feed
     store: StoreFeeds | None = None
+    shop: ShopFeeds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,17 @@ class StoreFeeds:
     alerts: Feed
     sightings: Feed
     frames: Feed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShopFeeds:
+    """The topics of a shop, and the way onto user.sessions: keys and values in, whether all of them lie there out."""
+
+    catalogue: Source
+    answers: Feed
+    events: Feed
+    registry: SchemaRegistry
+    write: Callable[[Sequence[bytes], Sequence[bytes]], bool]
 
 
 class _Batch(NamedTuple):

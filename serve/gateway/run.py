@@ -21,6 +21,8 @@ from serve.gateway.hub import Hub
 from serve.gateway.origins import is_loopback
 from serve.gateway.reader import Feeds, followers
 from serve.gateway.settings import GatewaySettings
+from serve.gateway.shop.service import ShopService
+from serve.gateway.shop.streams import shop_followers, shop_ticks
 from serve.gateway.store.service import StoreFiles, StoreService
 from serve.gateway.store.streams import store_followers, store_ticks
 from serve.gateway.streams import now_ms
@@ -79,9 +81,9 @@ class Gateway:
     async def _serve(self, listener: socket.socket) -> None:
         board = Board(self._settings, now_ms())
         hub = Hub(self._settings.max_streams, self._settings.max_streams_per_client)
-        store = self._store(board)
+        store, shop = self._store(board), self._shop(board)
         config = uvicorn.Config(
-            create_app(board, hub, self._settings, store),
+            create_app(board, hub, self._settings, store, shop),
             http=BoundedHeads,
             ssl_context_factory=_tls(self._settings),
             proxy_headers=self._settings.trusted_proxies is not None,
@@ -104,6 +106,10 @@ class Gateway:
                     reading = store_followers(self._feeds.store, store, hub)
                     tasks += [group.create_task(follower.run()) for follower in reading]
                     tasks.append(group.create_task(store_ticks(store)))
+                if shop is not None and self._feeds.shop is not None:
+                    reading = shop_followers(self._feeds.shop, shop, hub)
+                    tasks += [group.create_task(follower.run()) for follower in reading]
+                    tasks.append(group.create_task(shop_ticks(shop)))
                 await server.serve(sockets=[listener])
                 for task in tasks:
                     task.cancel()
@@ -112,6 +118,11 @@ class Gateway:
         if self._feeds.store is None or self._files is None:
             return None
         return StoreService(self._settings, self._files, board.pipelines, self._feeds.store.frames, now_ms())
+
+    def _shop(self, board: Board) -> ShopService | None:
+        if self._feeds.shop is None or not self._settings.shop:
+            return None
+        return ShopService(self._settings, self._feeds.shop, board.pipelines, now_ms())
 
     def _listening(self, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]

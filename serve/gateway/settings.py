@@ -44,6 +44,16 @@ class GatewaySettings(BaseModel):
     people_interval_s: float = Field(0.2, gt=0, description="Who is where is told this often at most.")
     show_frames: bool = Field(False, description="Show frames of cameras that state a purpose, faces blurred.")
 
+    shop: bool = Field(False, description="Show the shop: its catalogue, offers and what they are worth.")
+    shop_origin: Literal["live", "replay", "simulated"] = Field("live", description="Who the shop's shoppers are.")
+    shop_history_s: float = Field(3600, gt=0, description="How far back answers and events of the shop are kept.")
+    max_shop_answers: int = Field(20_000, gt=0, description="Kept for figures; about 0.5 KB each.")
+    max_shop_events: int = Field(50_000, gt=0, description="Impressions and clicks kept for figures; 0.3 KB each.")
+    max_shop_sessions: int = Field(1_000, gt=0, description="Sessions looked at whose newest answer is kept.")
+    shop_session_s: float = Field(1800, gt=0, description="A session nobody looks at for so long is forgotten.")
+    shop_events_per_s: float = Field(5.0, gt=0, description="Shoppers' events a client may send; the next gets 429.")
+    shop_events_burst: int = Field(60, ge=1, description="So many at once, after a pause.")
+
     max_streams: int = Field(1_000, gt=0, description="SSE and WebSocket streams at a time; the next gets 503.")
     max_streams_per_client: int = Field(200, gt=0, description="Of a token, or address without one; then 429.")
     send_timeout_s: float = Field(30.0, gt=0, description="A client that takes nothing for so long is let go.")

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from serve.gateway.board import TOPICS, Board
-from serve.gateway.reader import Feed, Feeds, StoreFeeds
+from serve.gateway.reader import Feed, Feeds, ShopFeeds, StoreFeeds
 from serve.gateway.rows import FAMILIES, Offsets, answer_rows, event_rows
 from serve.gateway.run import Gateway
 from serve.gateway.settings import GatewaySettings
@@ -34,12 +34,15 @@ from streaming.features.match import EVENT_SCHEMA
 from streaming.records import OffsetRange, Records
 from streaming.topics import (
     CAMERA_FRAMES,
+    ITEM_CATALOGUE,
     MATCH_EVENTS,
     MATCH_INSIGHTS,
     PERSON_SIGHTINGS,
     PIPELINE_STATUS,
+    SESSION_RECOMMENDATIONS,
     STORE_ALERTS,
     STORE_METRICS,
+    USER_SESSIONS,
     Topic,
 )
 from streaming.transport import Fetched, TransportUnavailable
@@ -176,25 +179,46 @@ class RowLog:
     def __init__(self) -> None:
         self.away: str | None = None
         self._lock = threading.Condition()
-        self._values: dict[tuple[str, int], list[tuple[bytes, int]]] = {}
+        self._values: dict[tuple[str, int], list[tuple[bytes | None, bytes | None, int]]] = {}
 
     def append(self, topic: str, *rows: Row | bytes, partition: int = 0, time_ms: int | None = None) -> int:
         """Write rows (or raw bytes) at a record time, now unless given; returns the offset of the last."""
         stamp_ms = time.time_ns() // 1_000_000 if time_ms is None else time_ms
         with self._lock:
             values = self._values.setdefault((topic, partition), [])
-            values += [(row if isinstance(row, bytes) else json.dumps(row).encode(), stamp_ms) for row in rows]
+            values += [(None, row if isinstance(row, bytes) else json.dumps(row).encode(), stamp_ms) for row in rows]
             self._lock.notify_all()
             return len(values) - 1
 
+    def append_keyed(self, topic: str, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        """Write raw records with their keys now; one without a value deletes what its key has."""
+        stamp_ms = time.time_ns() // 1_000_000
+        with self._lock:
+            kept = self._values.setdefault((topic, 0), [])
+            kept += [(key, value, stamp_ms) for key, value in zip(keys, values, strict=True)]
+            self._lock.notify_all()
+
+    def write_events(self, keys: Sequence[bytes], values: Sequence[bytes]) -> bool:
+        """As `streaming.sessions.publishing.KafkaEvents` does."""
+        if self.away is not None:
+            return False
+        self.append_keyed(USER_SESSIONS.name, keys, values)
+        return True
+
     def feeds(self) -> Feeds:
-        """The topics, each of two partitions; those of the store hold what the codec writes (`Site.tell`)."""
+        """The topics, each of two partitions; those of store and shop hold what the codec writes (`Site.tell`)."""
         insights, events, status = (
             Feed(RowSource(self, topic.name), decode_rows) for topic in (MATCH_INSIGHTS, MATCH_EVENTS, PIPELINE_STATUS)
         )
         topics = (STORE_METRICS, STORE_ALERTS, PERSON_SIGHTINGS, CAMERA_FRAMES)
         store = StoreFeeds(*(Feed(RowSource(self, topic.name), _decoder(topic).decode) for topic in topics))
-        return Feeds(insights, events, status, store)
+        answers, shoppers = (
+            Feed(RowSource(self, topic.name), _decoder(topic).decode)
+            for topic in (SESSION_RECOMMENDATIONS, USER_SESSIONS)
+        )
+        catalogue = RowSource(self, ITEM_CATALOGUE.name)
+        shop = ShopFeeds(catalogue, answers, shoppers, PackagedRegistry(), self.write_events)
+        return Feeds(insights, events, status, store, shop)
 
     def check(self) -> None:
         """Raise what the broker's absence raises."""
@@ -210,10 +234,10 @@ class RowLog:
         with self._lock:
             found = self._values.get((topic, wanted.partition), [])[wanted.start : wanted.end]
         return Records.of(
-            keys=[None] * len(found),
-            values=[value for value, _ in found],
+            keys=[key for key, _, _ in found],
+            values=[value for _, value, _ in found],
             offsets=range(wanted.start, wanted.start + len(found)),
-            timestamps_ms=[stamp for _, stamp in found],
+            timestamps_ms=[stamp for _, _, stamp in found],
         )
 
     def wait(self, timeout_s: float) -> None:

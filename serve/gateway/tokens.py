@@ -17,9 +17,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-Scope = Literal["matches:read", "stores:read", "stores:admin", "ops:read", "ops:admin"]
+Scope = Literal["matches:read", "stores:read", "stores:admin", "shops:read", "shops:write", "ops:read", "ops:admin"]
 """What a token opens. `matches:read`: matches, their pages and overlays; `stores:read`: the same for stores;
-`stores:admin`: changes the plan of a store; `ops:read`: /ops, /metrics and the reasons of /healthz; `ops:admin`:
+`stores:admin`: changes the plan of a store; `shops:read`: the shop, its offers and figures; `shops:write`: says what
+shoppers did; `ops:read`: /ops, /metrics and the reasons of /healthz; `ops:admin`:
 whatever else changes something. None includes another.
 """
 

@@ -18,7 +18,6 @@ from models.attribution.session_reasons import (
     strongest,
     without,
 )
-from models.attribution.session_words import Cause, reason_words
 from models.gru4rec import GRU4RecConfig
 from models.recommender import SessionRecommender
 from models.session_model import SessionModel, SessionModelConfig
@@ -220,14 +219,3 @@ def test_the_recommenders_first_reason_passes_the_deletion_test() -> None:
     now_s = request["time_ms"][request["offsets"][1:] - 1] / 1000
     items = np.vectorize(number.get)(found.items)
     assert deletion_test(model.probabilities, clicks, now_s, items, found.reason_event[..., 0].astype(np.int64)).all()
-
-
-def test_reasons_in_words() -> None:
-    cup, pan = Cause("the <b>cup</b>", 0, 0.7), Cause("{a} pan", 2, 0.3)
-    assert reason_words([]) == "Many others look at this now."
-    assert reason_words([cup]) == "Because you just looked at the <b>cup</b>."
-    assert reason_words([pan]) == "Because you looked at {a} pan."
-    assert reason_words([cup, pan]) == "Because you looked at the <b>cup</b> and {a} pan."
-    assert reason_words([cup, pan._replace(share=0.1)]) == "Because you just looked at the <b>cup</b>."
-    assert reason_words([cup._replace(same_item=True), pan]) == "You looked at this before."
-    assert reason_words([Cause("水壶", 1, 1.0)], language="zh") == "因为您看过水壶。"

@@ -90,6 +90,9 @@ NEEDS = {
          "/api/v1/store/flows", "/api/v1/store/cameras/door/frame"), "stores:read",
     ),
     "/api/v1/store/plan": "stores:read",  # to change it takes stores:admin: tests/serve/test_gateway_store.py
+    **dict.fromkeys(
+        ("/shop", "/api/v1/shop", "/api/v1/shop/items", "/api/v1/shop/events", "/api/v1/shop/figures"), "shops:read",
+    ),  # to say what a shopper did takes shops:write: tests/serve/test_gateway_shop.py
     **dict.fromkeys(("/ops", "/api/ops", "/api/ops/stream", "/metrics"), "ops:read"),
     **dict.fromkeys(("/docs", "/api/openapi.json", "/a.js"), "any token"),
     **dict.fromkeys(("/livez", "/healthz", "/assets/a.js"), "none"),

@@ -12,7 +12,8 @@ import pytest
 from streaming.kafka.admin import ensure_topics, read_all
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
-from streaming.topics import Topic
+from streaming.sessions.publishing import KafkaEvents
+from streaming.topics import USER_SESSIONS, Topic
 
 PATIENCE_S = 30.0
 
@@ -90,3 +91,41 @@ def test_after_a_refusal_the_next_attempt_comes_a_little_later_and_costs_nobody_
         publisher.send("t", [b"k"], [b"v"])
         assert publisher.failed == sent
     publisher.close()
+
+
+@pytest.mark.kafka
+def test_events_of_shoppers_are_confirmed_once_they_lie_on_the_log(kafka: str) -> None:
+    settings = KafkaSettings(kafka)
+    ensure_topics(settings, [USER_SESSIONS])
+    publisher = Publisher(settings, max_block_s=PATIENCE_S)
+    send = KafkaEvents(publisher, wait_s=PATIENCE_S)
+    assert send([b"me", b"you"], [b"confirmed-1", b"confirmed-2"])
+    publisher.close()
+    assert not send([b"me"], [b"after the end"])
+    found = [value for part in read_all(settings, USER_SESSIONS.name).values() for value in part.values.to_pylist()]
+    assert sorted(value for value in found if value.startswith(b"confirmed")) == [b"confirmed-1", b"confirmed-2"]
+
+
+def test_events_of_shoppers_are_not_said_to_lie_where_nobody_answers(silent: KafkaSettings) -> None:
+    publisher = Publisher(silent, max_block_s=1.0)
+    assert not KafkaEvents(publisher, wait_s=0.1)([b"me"], [b"v"])
+    publisher.close()
+
+
+def test_of_events_that_fail_or_are_still_on_their_way_nothing_is_confirmed() -> None:
+    class Stub:
+        failed, fails, flushed = 0, 0, True
+
+        def send(self, *_: object) -> None:
+            self.failed += self.fails
+
+        def flush(self, timeout_s: float) -> bool:
+            return self.flushed
+
+    stub = Stub()
+    send = KafkaEvents(stub)  # type: ignore[arg-type]  # all that is asked of it
+    assert send([b"k"], [b"v"])
+    stub.fails = 1
+    assert not send([b"k", b"k"], [b"v", b"v"])
+    stub.fails, stub.flushed = 0, False
+    assert not send([b"k"], [b"v"])

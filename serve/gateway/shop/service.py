@@ -1,0 +1,93 @@
+"""The shop as the routes and streams ask for it: board, pipelines and the way onto user.sessions together."""
+
+from __future__ import annotations
+
+from serve.gateway.freshness import freshness, pipeline_view
+from serve.gateway.pipelines import Pipelines
+from serve.gateway.rate_limit import RateLimit
+from serve.gateway.reader import ShopFeeds
+from serve.gateway.settings import GatewaySettings
+from serve.gateway.shop import goods
+from serve.gateway.shop.board import ShopBoard
+from serve.gateway.shop.figures import Material, shop_figures
+from serve.gateway.shop.schemas import ItemList, ShopFigures, ShopState, ShopTrust
+from serve.gateway.shop.writing import EventWriter
+from streaming.topics import USER_SESSIONS
+
+_MINUTE_MS = 60_000
+
+
+class ShopService:
+    """One shop.
+
+    Args:
+        settings: of the gateway.
+        feeds: its topics.
+        pipelines: what the pipelines say of themselves.
+        started_ms: when the gateway began.
+    """
+
+    def __init__(self, settings: GatewaySettings, feeds: ShopFeeds, pipelines: Pipelines, started_ms: int) -> None:
+        self.settings = settings
+        self.board = ShopBoard(settings, feeds.registry, started_ms)
+        self.writer = EventWriter(feeds.write, feeds.registry)
+        self.limit = RateLimit(settings.shop_events_per_s, settings.shop_events_burst)
+        """Of events a client may send."""
+        self._pipelines = pipelines
+
+    def trust(self, now_ms: int) -> ShopTrust:
+        """How far to trust what is shown."""
+        fresh = freshness(
+            status="live",
+            origin=self.settings.shop_origin,
+            flags="",
+            last_word_ms=self.board.last_word_ms,
+            view=pipeline_view(self._pipelines.answering, USER_SESSIONS.name, now_ms),
+            now_ms=now_ms,
+            delayed_s=self.settings.delayed_s,
+        )
+        return ShopTrust(
+            time_ms=now_ms,
+            state=fresh.state,
+            delay_s=fresh.delay_s,
+            causes=list(fresh.causes),
+            broker=self.board.broker.state(),
+            model=self.board.model,
+        )
+
+    def state(self, now_ms: int) -> ShopState:
+        """The shop now."""
+        with self.board.catalogue.reading() as index:
+            found, position, items = goods.categories(index), index.position, len(goods.may_be_offered(index))
+        return ShopState(
+            **dict(self.trust(now_ms)),
+            last_id=str(position),
+            origin=self.settings.shop_origin,
+            items=items,
+            categories=found,
+        )
+
+    def items(self, category: str, search: str, start: int, limit: int) -> ItemList:
+        """A page of what may be offered. Takes some milliseconds with a large catalogue: for a thread."""
+        with self.board.catalogue.reading() as index:
+            return goods.listed(index, category, search, start, limit)
+
+    def material(self, minutes: int, now_ms: int) -> Material:
+        """What the figures of the last minutes are made of, as it is now."""
+        board = self.board
+        kept_ms = max(board.known_since_ms, board.answers.dropped_ms + 1, board.named.dropped_ms + 1)
+        viewed_ms, offered_ms = board.reach()
+        return Material(
+            answers=board.answers.rows(),
+            named=board.named.rows(),
+            viewed_ms=viewed_ms,
+            offered_ms=offered_ms,
+            catalogue=board.catalogue,
+            since_ms=max(now_ms - minutes * _MINUTE_MS, kept_ms),
+            until_ms=now_ms,
+        )
+
+    @staticmethod
+    def figures(material: Material) -> ShopFigures:
+        """The figures. Takes a tenth of a second where much was answered: for a thread."""
+        return shop_figures(material)

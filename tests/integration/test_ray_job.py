@@ -37,10 +37,13 @@ ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Held together, so that none is given twice."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @pytest.fixture
@@ -51,15 +54,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     # Ray puts sockets below its folder, whose whole path must stay short: not in pytest's deep one.
     folder = Path("/tmp") / f"ray-{os.getpid()}-{time.monotonic_ns() % 10**6}"
-    dashboard = free_port()
+    port, dashboard, client, agent, agent_grpc = free_ports(5)
     log = tmp_path_factory.mktemp("ray") / "head.log"
     with log.open("wb") as output:
         head = subprocess.Popen(
             [
-                RAY, "start", "--head", "--block", "--num-cpus=8", f"--port={free_port()}", "--include-dashboard=true",
-                f"--dashboard-port={dashboard}", f"--temp-dir={folder}", "--ray-client-server-port", str(free_port()),
+                RAY, "start", "--head", "--block", "--num-cpus=8", f"--port={port}", "--include-dashboard=true",
+                f"--dashboard-port={dashboard}", f"--temp-dir={folder}", "--ray-client-server-port", str(client),
                 # Without these two every cluster of a machine wants the same port for the agent that takes jobs.
-                f"--dashboard-agent-listen-port={free_port()}", f"--dashboard-agent-grpc-port={free_port()}",
+                f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={agent_grpc}",
                 "--object-store-memory=200000000", "--disable-usage-stats",
             ],
             env={**os.environ, "PATH": f"{RAY.parent}:{os.environ['PATH']}", "RAY_enable_metrics_collection": "0"},

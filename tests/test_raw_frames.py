@@ -42,6 +42,7 @@ READERS = {
     "streaming/cameras/publishing.py": "writes them",
     "jobs/commands/live.py": "hands them to the gateway, which shows them without heads and keeps none",
     "serve/gateway/testing.py": "frames of paper dolls, for tests",
+    "streaming/kafka/acls.py": "says who may read and write them",
 }
 """Who may name `camera.frames` → why."""
 

@@ -1,33 +1,16 @@
-"""Settings: TOML file < environment `SIGHTLINE_…` < command-line option. Unknown names are errors.
-
-    sightline.toml                 [kafka]
-                                   bootstrap_servers = "broker:9092"
-    environment                    SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS=broker:9092
-
-The file is the one given by `--config` or SIGHTLINE_CONFIG, else `sightline.toml` in the working folder, if any.
-`sightline config` prints what holds and where each value comes from.
-"""
+"""The sections of the settings: each setting with its bounds, its default and what it means."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as EnvironmentValueError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 import models
 from jobs.errors import SettingsError
-from jobs.schedule.definition import Schedule, check_names
 from models.store.roots import checked_url, is_url
 from serve.gateway.settings import GatewaySettings
 from streaming.features.catalogue import titles
@@ -37,11 +20,6 @@ if TYPE_CHECKING:
     from streaming.codec import SchemaRegistry
     from streaming.kafka.settings import KafkaSettings
     from streaming.state import StateLimits
-
-PREFIX = "SIGHTLINE_"
-FILE = "sightline.toml"
-NOT_SETTINGS = ("SIGHTLINE_CONFIG", "SIGHTLINE_DATA")
-"""Names with our prefix that are no settings: the file to read, and the public data of the tests."""
 
 
 def data_home() -> Path:
@@ -374,262 +352,9 @@ class GatewaySection(GatewaySettings):
     ready_file: Path | None = Field(default=None, description="Written with the address once it can be asked.")
 
 
-class Settings(BaseSettings):
-    """All of them. Build with `load_settings`, which also says where each value comes from."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
-    )
-
-    home: Path = Field(default_factory=data_home, description="Folder for the embedded broker and your models.")
-    kafka: KafkaSection = Field(default_factory=KafkaSection)
-    registry: RegistrySection = Field(default_factory=RegistrySection)
-    ray: RaySection = Field(default_factory=RaySection)
-    pipeline: PipelineSection = Field(default_factory=PipelineSection)
-    serve: ServeSection = Field(default_factory=ServeSection)
-    models: ModelsSection = Field(default_factory=ModelsSection)
-    insights: InsightsSection = Field(default_factory=InsightsSection)
-    privacy: PrivacySection = Field(default_factory=PrivacySection)
-    store: StoreSection = Field(default_factory=StoreSection)
-    alerts: AlertsSection = Field(default_factory=AlertsSection)
-    shop: ShopSection = Field(default_factory=ShopSection)
-    gateway: GatewaySection = Field(default_factory=lambda: GatewaySection.model_validate({}))
-    schedule: dict[str, Schedule] = Field(default_factory=dict, description="Name → jobs that run by themselves.")
-
-    @property
-    def keys_folder(self) -> Path:
-        """Where the keys of looks lie."""
-        return self.privacy.keys or self.home.absolute() / "keys"
-
-    def secrets(self) -> tuple[str, ...]:
-        """The values that must never be written down, such as passwords."""
-        values = (value for _, value in _leaves(self.model_dump(mode="python")))
-        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
-
-    @model_validator(mode="before")
-    @classmethod
-    def _models_live_at_home(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        section = raw.get("models", {})
-        if "home" not in raw or not isinstance(section, dict) or "store" in section:
-            return raw
-        return {**raw, "models": {**section, "store": str(Path(raw["home"]) / "models")}}
-
-    @field_validator("schedule")
-    @classmethod
-    def _are_named(cls, value: dict[str, Schedule]) -> dict[str, Schedule]:
-        return dict(check_names(value))
-
-    @field_validator("home")
-    @classmethod
-    def _without_tilde(cls, value: Path) -> Path:
-        return value.expanduser()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load_settings` merged: it must know which source a value came from."""
-        return (init_settings,)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Settings that hold, and where each comes from."""
-
-    settings: Settings
-    origins: Mapping[str, str]  # "kafka.bootstrap_servers" → "sightline.toml"; what is missing is a default
-    file: Path | None
-
-    def rows(self) -> Iterator[tuple[str, Any, str]]:
-        """(name, value, origin) of every setting; secrets masked, paths and times as text."""
-        for name, value in _leaves(self.settings.model_dump(mode="json")):
-            yield name, value, self.origins.get(name, "default")
-
-
-def load_settings(options: Mapping[str, tuple[Any, str]] | None = None, config: Path | None = None) -> Loaded:
-    """Merge file, environment and options.
-
-    Args:
-        options: dotted name → (value, the option's name); None values are left out.
-        config: the file; None looks at SIGHTLINE_CONFIG, then for `sightline.toml` in the working folder.
-
-    Raises:
-        SettingsError: an unknown name or a wrong value.
-    """
-    file = _chosen_file(config)
-    sources: list[tuple[dict[str, Any], dict[str, str]]] = []
-    if file is not None:
-        from_file = _read_toml(file)
-        sources.append((from_file, {name: str(file) for name, _ in _leaves(from_file)}))
-    if address := os.environ.get("RAY_ADDRESS"):
-        sources.append(({"ray": {"address": address}}, {"ray.address": "RAY_ADDRESS"}))
-    _refuse_unknown_environment()
-    from_environment = _read_environment()
-    names = {name: f"{PREFIX}{name.replace('.', '__').upper()}" for name, _ in _leaves(from_environment)}
-    sources.append((from_environment, names))
-    given = {name: (value, option) for name, (value, option) in (options or {}).items() if value is not None}
-    sources.append(
-        (_nested({n: value for n, (value, _) in given.items()}), {n: option for n, (_, option) in given.items()})
-    )
-
-    merged: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for values, where in sources:
-        merged = _merged(merged, values)
-        origins |= where
-    try:
-        settings = Settings(**merged)
-    except ValidationError as error:
-        raise SettingsError(_explain(error, origins)) from None
-    return Loaded(settings, origins, file)
-
-
-def setting_names() -> tuple[str, ...]:
-    """Dotted names of all settings."""
-    return tuple(_field_names(Settings, ""))
-
-
-def to_toml(settings: Settings) -> str:
-    """The settings as a file that `load_settings` reads back to the same, secrets in clear: for own processes only."""
-    lines: list[str] = []
-    sections: dict[str, list[str]] = {}
-    for name, value in _leaves(settings.model_dump(mode="python")):
-        section, _, key = name.rpartition(".")
-        if value is not None:
-            sections.setdefault(section, []).append(f"{key} = {_toml_value(value)}")
-    for section, entries in sorted(sections.items()):  # what is in no section comes first
-        lines += [f"[{section}]"] * bool(section) + entries
-    return "\n".join(lines) + "\n"
-
-
-def _toml_value(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-    # A JSON string is a TOML string, but for one character.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _chosen_file(config: Path | None) -> Path | None:
-    named = config or (Path(value) if (value := os.environ.get("SIGHTLINE_CONFIG")) else None)
-    if named is not None:
-        if not named.is_file():
-            raise SettingsError(
-                f"{named}: no such settings file; give an existing one with --config or SIGHTLINE_CONFIG"
-            )
-        return named
-    return Path(FILE) if Path(FILE).is_file() else None
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{file}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: not TOML: {error}") from None
-
-
-def _read_environment() -> dict[str, Any]:
-    try:
-        return EnvSettingsSource(Settings)()
-    except EnvironmentValueError as error:
-        section = "".join(re.findall(r'field "(\w+)"', str(error))[:1])
-        variable = f"{PREFIX}{section.upper()}"
-        raise SettingsError(f"{variable}: not JSON; set one value as {variable}__NAME instead") from None
-
-
-def _refuse_unknown_environment() -> None:
-    known = {f"{PREFIX}{name.replace('.', '__').upper()}": name for name in setting_names()}
-    sections = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    tables = tuple(f"{PREFIX}{name.replace('.', '__').upper()}__" for name in _TABLES)
-    for variable in os.environ:
-        name = variable.upper()
-        if not name.startswith(PREFIX) or name in NOT_SETTINGS or name in known or name in sections:
-            continue
-        if not name.startswith(tables):
-            names = [known_name.removeprefix(PREFIX) for known_name in (*known, *NOT_SETTINGS)]
-            near = get_close_matches(name.removeprefix(PREFIX), names, n=1, cutoff=0.5)
-            hint = f"did you mean {PREFIX}{near[0]}?" if near else "`sightline config` lists them all"
-            raise SettingsError(f"{variable}: no such setting; {hint}")
-
-
-_TABLES = ("models.titles", "shop.recommenders", "schedule")
-
-
 def _revealed(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
 def _text(path: Path | None) -> str | None:
     return str(path) if path is not None else None
-
-
-def _field_names(section: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _field_names(field.annotation, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, value in values.items():
-        *sections, last = name.split(".")
-        table = nested
-        for section in sections:
-            table = table.setdefault(section, {})
-        table[last] = value
-    return nested
-
-
-def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(low)
-    for name, value in high.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
-        merged[name] = _merged(merged[name], value) if both else value
-    return merged
-
-
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
-    """The first thing wrong, in one line: where, what, and what to do. Never the value of a secret."""
-    problems = error.errors(include_url=False, include_input=False)
-    first = problems[0]
-    name = ".".join(str(part) for part in first["loc"])
-    table, _, key = name.rpartition(".")
-    near_by = f"{table}." if first["type"] == "missing" else f"{name}."  # what is missing stands nowhere itself
-    place = next((origins[n] for n in origins if n == name or n.startswith(near_by)), "")
-    says_it = name in place or place == f"{PREFIX}{name.replace('.', '__').upper()}"
-    if first["type"] == "extra_forbidden" and table.startswith("schedule."):
-        known = list(Schedule.model_fields)
-        near = get_close_matches(key, known, n=1, cutoff=0.5)
-        what = f"no such setting; {f'did you mean {table}.{near[0]}?' if near else 'there are ' + ', '.join(known)}"
-    elif first["type"] == "extra_forbidden":
-        near = get_close_matches(name, setting_names(), n=1, cutoff=0.5)
-        what = f"no such setting; {f'did you mean {near[0]}?' if near else '`sightline config` lists them all'}"
-    elif first["type"] == "model_type" and table == "schedule":
-        what = "is no schedule; begin one with [schedule.NAME], and say its command and when it starts"
-    elif first["type"] == "model_type":
-        what = f"is a section; set one of its names, such as {next(n for n in setting_names() if n.startswith(name))}"
-    else:
-        what = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return ": ".join([*([place] if place else []), *([] if says_it else [name]), f"{what}{more}"])

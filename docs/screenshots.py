@@ -1,9 +1,11 @@
-"""The README's pictures, taken from a running demo: `python docs/screenshots.py URL` (see `sightline demo`)."""
+"""The README's pictures, taken from a running demo: `python docs/screenshots.py URL` (see `sightline demo`), with
+`store` or `shop` after it where that is what the demo shows."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 from playwright.sync_api import sync_playwright
@@ -15,28 +17,50 @@ from serve.gateway.addresses import written_id  # noqa: E402
 from serve.gateway.testing import CHROMIUM_FLAGS, find_chromium  # noqa: E402
 
 
-def main(url: str) -> None:
-    """Write wall.png, match.png and overlay.png beside this file."""
-    matches = httpx.get(f"{url}/api/matches").json()["matches"]
-    longest = max((m for m in matches if m["status"] == "live"), key=lambda m: len(m["spark"]))
+class Picture(NamedTuple):
+    """One page, in CSS pixels."""
+
+    name: str
+    path: str
+    width: int
+    height: int
+    wait_for: str = "main"
+
+
+def of_matches(url: str) -> list[Picture]:
+    """The wall, and the match that is on air for longest."""
+    matches: list[dict[str, Any]] = httpx.get(f"{url}/api/matches").json()["matches"]
+    longest = written_id(max((m for m in matches if m["status"] == "live"), key=lambda m: len(m["spark"]))["id"])
+    return [
+        Picture("wall", "/?theme=dark", 1280, 720),
+        Picture("match", f"/matches/{longest}?theme=dark", 1280, 720),
+        Picture("overlay", f"/overlay/{longest}?theme=dark&w=900&h=200", 900, 200, "body"),
+    ]
+
+
+def main(url: str, what: str) -> None:
+    """Write PNGs beside this file."""
+    others = {
+        "store": [Picture("store", "/store?theme=dark", 1440, 900, ".tile-picture")],
+        "shop": [Picture("shop", "/shop?theme=dark", 1440, 900)],
+    }
+    pictures = others[what] if what in others else of_matches(url)
     if (chromium := find_chromium()) is None:
         sys.exit("no Chromium on the path: apt install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
-        for name, path, width, height in (
-            ("wall", "/?theme=dark", 1280, 720),
-            ("match", f"/matches/{written_id(longest['id'])}?theme=dark", 1280, 720),
-            ("overlay", f"/overlay/{written_id(longest['id'])}?theme=dark&w=900&h=200", 900, 200),
-        ):
-            page = browser.new_page(viewport={"width": width, "height": height}, bypass_csp=True)
-            page.goto(f"{url}{path}")
+        for picture in pictures:
+            size: Any = {"width": picture.width, "height": picture.height}
+            page = browser.new_page(viewport=size, bypass_csp=True)
+            page.goto(f"{url}{picture.path}")
+            page.wait_for_selector(picture.wait_for)
             page.wait_for_timeout(3_000)
-            if name == "overlay":  # transparent on air; a ground makes it visible here
+            if picture.name == "overlay":  # transparent on air; a ground makes it visible here
                 page.add_style_tag(content="html { background: #2b3440 !important }")
-            page.screenshot(path=str(HERE / f"{name}.png"))
+            page.screenshot(path=str(HERE / f"{picture.name}.png"))
             page.close()
         browser.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"))
+    main(sys.argv[1].rstrip("/"), (sys.argv[2:] or ["matches"])[0])

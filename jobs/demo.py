@@ -8,18 +8,16 @@ feed (this process) ─► Kafka ─► `jobs.run win-prediction` ─► Kafka �
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.demo_home import demo_home
-from jobs.demo_parts import DemoParts, Say, write_report
+from jobs.demo_parts import DemoParts, Say, pipeline_steps_s, write_report
 from jobs.signals import signals_set
 
 if TYPE_CHECKING:
@@ -232,7 +230,12 @@ class Demo(DemoParts):
         assert self._connected is not None
         meter, last_said = self._connected.meter, time.monotonic()
         while not over.wait(0.1):
-            if stopping.is_set() or is_over() or self._is_time_over() or self._ended():
+            if (
+                stopping.is_set()
+                or is_over()
+                or self._is_time_over(self._options.duration_s, ("pages",))
+                or self._ended()
+            ):
                 self._why = ": told to, by Ctrl-C or SIGTERM" if stopping.is_set() else ""
                 over.set()
                 return
@@ -248,13 +251,6 @@ class Demo(DemoParts):
                     f"{self._events:,} events in, {measured.insights:,} insights out, {measured.matches} matches{told}"
                 )
 
-    def _is_time_over(self) -> bool:
-        """The show lasts as long as it was asked to from when it could be looked at."""
-        shown_since_s = self._steps_s.get("pages")
-        if self._options.duration_s is None or shown_since_s is None:
-            return False
-        return time.monotonic() - self._began >= shown_since_s + self._options.duration_s
-
 
 @dataclass(frozen=True)
 class _Connected:
@@ -263,24 +259,6 @@ class _Connected:
     kafka: KafkaSettings
     publisher: Publisher
     meter: InsightMeter
-
-
-def pipeline_steps_s(log: Path, began: float) -> dict[str, float]:
-    """When each step of the pipeline's start was reached, in seconds after `began` (Unix time), from its log."""
-    steps_s: dict[str, float] = {}
-    with suppress(OSError), log.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if not line.startswith("{"):
-                continue
-            with suppress(ValueError, KeyError):
-                told = json.loads(line)
-                first_commit = told["message"] == "committed"
-                name = "first_commit" if first_commit else told["step"]
-                moment = datetime.fromisoformat(told["time"]).timestamp()
-                steps_s.setdefault(f"pipeline_{name}", round(moment - began, 2))
-                if first_commit:
-                    break
-    return steps_s
 
 
 def replayed(options: DemoOptions, say: Say) -> MatchFeed:

@@ -5,6 +5,7 @@ Broker, pipelines and gateway start at the same time, each waiting for those tha
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +53,8 @@ class DemoParts:
         self._environment: Mapping[str, str | None] = {}  # of children, once settings are written
 
     def launch_with(self, pipeline: Sequence[str], changed: Callable[[Settings], Settings]) -> None:
-        """Start broker, pipeline (a module and its arguments) and gateway; nothing is waited for. `changed` makes their
-        settings of those that they would have."""
+        """Start broker, pipeline (a module and its arguments; none: it comes later) and gateway; nothing is waited for.
+        `changed` makes their settings of those that they would have."""
         from jobs.settings import to_toml
         from streaming.kafka.broker import EmbeddedBroker
 
@@ -63,7 +65,8 @@ class DemoParts:
         own = changed(settings_of_children(self._settings, f"127.0.0.1:{port}", self._home / "gateway.url"))
         file.write_text(to_toml(own), "utf-8")
         self._environment = environment_of_children(file)
-        self.child("pipeline", pipeline)
+        if pipeline:
+            self.child("pipeline", pipeline)
         self.child("gateway", ["jobs.cli", "gateway"])
 
     def wait_for_broker(self, stopping: threading.Event) -> str | None:
@@ -101,6 +104,19 @@ class DemoParts:
             if url := (self._home / "gateway.url").read_text("utf-8").strip():
                 self._step("pages", f"pages: {url}")
                 self._say(f"open {url.rstrip('/')}{page}" if page else f"open {url}")
+
+    def _can_answer(self) -> bool:
+        """Whether the pipeline has come so far that what is sent now is answered soon."""
+        by_ray_data = self._settings.pipeline.runner == "micro_batch"
+        awaited = {"pipeline_models", "pipeline_state"} if by_ray_data else {"pipeline_topics"}
+        return pipeline_steps_s(self._home / "pipeline.log", 0.0).keys() >= awaited
+
+    def _is_time_over(self, duration_s: float | None, begin: Sequence[str] = ("pages", "first_answer")) -> bool:
+        """A show lasts as long as it was asked to from when it could be looked at, which is from these steps on."""
+        begin_s = [self._steps_s[step] for step in begin if step in self._steps_s]
+        if duration_s is None or len(begin_s) < len(begin):
+            return False
+        return time.monotonic() - self._began >= max(begin_s) + duration_s
 
     def _ended(self) -> list[Child]:
         return [child for child in self._children if child.ended is not None]
@@ -168,6 +184,24 @@ class BrokerStart:
         if self._given_up.is_set():
             raise InterruptedError("given up")
         self._say(words)
+
+
+def pipeline_steps_s(log: Path, began: float) -> dict[str, float]:
+    """When each step of the pipeline's start was reached, in seconds after `began` (Unix time), from its log."""
+    steps_s: dict[str, float] = {}
+    with suppress(OSError), log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if not line.startswith("{"):
+                continue
+            with suppress(ValueError, KeyError):
+                told = json.loads(line)
+                first_commit = told["message"] == "committed"
+                name = "first_commit" if first_commit else told["step"]
+                moment = datetime.fromisoformat(told["time"]).timestamp()
+                steps_s.setdefault(f"pipeline_{name}", round(moment - began, 2))
+                if first_commit:
+                    break
+    return steps_s
 
 
 def settings_of_children(settings: Settings, bootstrap: str, ready_file: Path) -> Settings:

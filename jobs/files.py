@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,3 +41,14 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def json_text(value: Mapping[str, Any]) -> str:
     """The same as text, with a line end."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def without_infinity(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, with null for what has no bound: JSON knows no infinity."""
+
+    def told(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return without_infinity(value)
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return {name: told(value) for name, value in figures.items()}

@@ -47,13 +47,13 @@ def demo(
         list[Path] | None,
         typer.Option(
             help="Real matches: a Riot timeline, OpenDota tables, a per-minute gold table. With --store: a clip, each "
-            "a camera; repeatable."
+            "a camera; repeatable. With --shop: clicks as of yoochoose or Diginetica, whose last day is streamed."
         ),
     ] = None,
     any_map: Annotated[
         bool, typer.Option("--any-map", help="With --replay: Riot timelines of other maps than Summoner's Rift, too.")
     ] = False,
-    speed: Annotated[float | None, typer.Option(help="Seconds of game per second; default 20.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Seconds of game, or of the shop, per second.")] = None,
     matches: Annotated[int | None, typer.Option(min=1, help="Matches on air at a time; default 8.")] = None,
     title: Annotated[
         list[str] | None, typer.Option(help="Simulate only this title: lol, dota2, hok. Repeatable.")
@@ -69,10 +69,18 @@ def demo(
     store: Annotated[
         bool, typer.Option("--store", help="Show a store instead of matches: cameras, who is where, counts, alerts.")
     ] = False,
+    shop: Annotated[
+        bool,
+        typer.Option(
+            "--shop",
+            help="Show a shop instead of matches: shoppers, what each is offered and why. Exit code 1 where a view has "
+            "no answer or two, an item no reason, or one was offered that could not be had.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     assignments: Assignments = None,
 ) -> None:
-    """Show it all on this machine: broker, Ray, model, pipeline and pages, with matches, or a store, to watch.
+    """Show it all on this machine: broker, Ray, model, pipeline and pages, with matches, a store or a shop to watch.
 
     Nothing is left running when it ends. It has a Kafka, a Ray and schemas of its own: what is set about real ones does
     not count here.
@@ -90,9 +98,18 @@ def demo(
     if any_map and replay is None:
         raise UsageProblem("--any-map is about --replay PATH: give both, or neither")
     writable_file(report, "--report")
-    if as_json and not (loop or store):
-        raise UsageProblem("--json is about --loop and --store; the figures of others are written with --report")
+    if as_json and not (loop or store or shop):
+        raise UsageProblem("--json is about --loop, --store and --shop; other figures are written with --report")
     of_matches = any(each is not None for each in (speed, matches, title)) or any_map
+    if shop:
+        if matches is not None or title is not None or any_map or loop or store:
+            raise UsageProblem("--shop has no matches: leave out --matches, --title, --any-map, --loop and --store")
+        if len(replay or ()) > 1:
+            raise UsageProblem("--shop replays one file of clicks, or a folder of them: give one --replay")
+        shown_s = seconds(duration) if duration else None
+        settings = loaded(assignments, {"gateway.port": (port, "--port")}).settings
+        _shop(shown_s, report, replay[0] if replay else None, speed, as_json, settings)
+        return
     if store:
         if of_matches or loop:
             raise UsageProblem("--store has no matches: leave out --speed, --matches, --title, --any-map and --loop")
@@ -127,6 +144,27 @@ def _store(
         emit_json(found)
     else:
         emit_table(("", ""), table(found))
+
+
+def _shop(
+    duration_s: float | None,
+    report: Path | None,
+    replay: Path | None,
+    speed: float | None,
+    as_json: bool,
+    settings: Settings,
+) -> None:
+    from jobs.shop_demo.demo import ShopDemoOptions, run_shop_demo
+    from jobs.shop_demo.report import kept, table
+
+    found = run_shop_demo(ShopDemoOptions(duration_s, report, replay, speed), settings, say)
+    if str(report) != "-":  # where the same is written already
+        if as_json:
+            emit_json(found)
+        else:
+            emit_table(("", ""), table(found))
+    if not kept(found):
+        raise typer.Exit(Exit.FAILED)
 
 
 def _loop(report: Path | None, as_json: bool, settings: Settings) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jobs.commands.console import AsJson, Assignments, Brokers, emit_json, emit_table, kafka_settings, say, seconds
 from jobs.errors import UsageProblem
+from jobs.files import without_infinity
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from jobs.settings import Settings
     from streaming.experiments import ArmFigures
-    from streaming.topics import Topic
 
 shop = typer.Typer(no_args_is_help=True, help="Recommendations in sessions: what they are worth, and who is forgotten.")
 
@@ -84,46 +80,25 @@ def report(
     """
     from dataclasses import asdict
 
+    from jobs.topic_rows import read_rows
     from streaming.experiments import figures, outcomes
     from streaming.topics import SESSION_RECOMMENDATIONS, USER_SESSIONS
 
     since_ms = round(time.time() * 1000 - seconds(since) * 1000)
     settings = kafka_settings(assignments, brokers)
-    answers = _rows(settings, SESSION_RECOMMENDATIONS, since_ms)
-    found = figures(outcomes(answers, _rows(settings, USER_SESSIONS, since_ms)))
+    kafka, registry = settings.kafka.connection(), settings.registry.open()
+    answers, events = (
+        read_rows(kafka, registry, topic, since_ms=since_ms) for topic in (SESSION_RECOMMENDATIONS, USER_SESSIONS)
+    )
+    found = figures(outcomes(answers, events))
     if as_json:
-        emit_json([_finite(asdict(arm)) for arm in found])
+        emit_json([without_infinity(asdict(arm)) for arm in found])
         return
     if not found:
         say(f"no answer of the last {since} was shown: impressions name answers on {USER_SESSIONS.name}")
         return
     emit_table(("experiment", "arm", "sessions", "answers", "clicks", "as shown", "ranking alone", "against the first"),
                [_line(arm) for arm in found])  # fmt: skip
-
-
-def _rows(settings: Settings, topic: Topic, since_ms: int) -> pl.DataFrame:
-    """What lies on a topic since then; records that cannot be read are passed over, the pipeline has counted them."""
-    import polars as pl
-
-    from streaming.codec import Decoder
-    from streaming.kafka.admin import read_all
-
-    assert topic.schema is not None
-    decoder = Decoder(topic.schema, settings.registry.open())
-    parts = read_all(settings.kafka.connection(), topic.name, since_ms=since_ms).values()
-    return pl.concat([decoder.decode(records).frame for records in parts])
-
-
-def _finite(figures: dict[str, Any]) -> dict[str, Any]:
-    """The same, with null for what has no bound: JSON knows no infinity."""
-    return {
-        name: _finite(value)
-        if isinstance(value, dict)
-        else None
-        if isinstance(value, float) and not math.isfinite(value)
-        else value
-        for name, value in figures.items()
-    }
 
 
 def _line(arm: ArmFigures) -> tuple[str, ...]:

@@ -5,6 +5,5 @@ scene       the made-up store: who is where when, drawn, and told as by smart ca
 cameras     what the camera processes are given: a book, and a pipe or a clip each; what they say
 pipelines   sightings, counts and alerts in one process, on one Ray
 tally       what was answered, counted from the topics: pure
-watch       reads those topics
 report      the figures, in words
 """

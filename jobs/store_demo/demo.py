@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.camera_book import FILE
-from jobs.demo import pipeline_steps_s
 from jobs.demo_home import demo_home
 from jobs.demo_parts import DemoParts, Say, write_report
 from jobs.ray_session import ROOT
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from jobs.children import Child
     from jobs.settings import Settings
     from jobs.store_demo.scene import Scene
-    from jobs.store_demo.watch import Watch
+    from jobs.store_demo.tally import Tally
     from streaming.kafka.settings import KafkaSettings
 
 DETECTOR = ROOT / ".sightline" / "nanodet_g.onnx"
@@ -105,7 +104,7 @@ class StoreDemo(DemoParts):
         self._cameras: tuple[Camera, ...] = ()
         self._filming: dict[str, Child] = {}
         self._kafka: KafkaSettings | None = None
-        self._watch: Watch | None = None
+        self._tally: Tally | None = None
         self._report: dict[str, Any] = {}
 
     def launch(self, clips: tuple[Camera, ...]) -> None:
@@ -157,28 +156,30 @@ class StoreDemo(DemoParts):
     def connect(self, stopping: threading.Event) -> bool:
         """Wait for the broker, and make the topics; False when it was stopped meanwhile."""
         from jobs.pipelines import PERSON_SIGHTINGS, STORE_ALERTS, STORE_METRICS
-        from jobs.store_demo.watch import Watch
+        from jobs.store_demo.tally import Tally
+        from jobs.topic_watch import TopicWatch
+        from streaming import topics
         from streaming.kafka.admin import ensure_topics
         from streaming.kafka.settings import KafkaSettings
-        from streaming.topics import TOPICS, state_topic
 
         bootstrap = self.wait_for_broker(stopping)
         if bootstrap is None:
             return False
         self._kafka = KafkaSettings(bootstrap_servers=bootstrap)
         names = (PERSON_SIGHTINGS, STORE_METRICS, STORE_ALERTS)
-        ensure_topics(self._kafka, [*TOPICS, *(state_topic(name) for name in names)])
-        self._watch = Watch(self._kafka)
-        self._undo.callback(self._watch.stop)
+        ensure_topics(self._kafka, [*topics.TOPICS, *(topics.state_topic(name) for name in names)])
+        tally = self._tally = Tally()
+        takers = {
+            topics.PERSON_SIGHTINGS: lambda rows: tally.take_sightings(rows, time.time() * 1e3),
+            topics.STORE_METRICS: tally.take_metrics,
+            topics.STORE_ALERTS: tally.take_alerts,
+        }
+        self._undo.callback(TopicWatch(self._kafka, takers).stop)
         return not stopping.is_set()
 
     def _film_when_ready(self) -> None:
         """Start the cameras once the pipelines can answer: what waits for longer than a few seconds is passed over."""
-        if self._filming:
-            return
-        by_ray_data = self._settings.pipeline.runner == "micro_batch"
-        awaited = {"pipeline_models", "pipeline_state"} if by_ray_data else {"pipeline_topics"}
-        if not pipeline_steps_s(self._home / "pipeline.log", 0.0).keys() >= awaited:
+        if self._filming or not self._can_answer():
             return
         for camera in self._cameras:
             words = ["jobs.cli", "camera", "run", camera.id, "--json"]
@@ -191,7 +192,7 @@ class StoreDemo(DemoParts):
     def show(self, stopping: threading.Event) -> None:
         """Until the time is over, or someone stops it."""
         last_said = time.monotonic()
-        while not stopping.wait(0.1) and not self._is_time_over():
+        while not stopping.wait(0.1) and not self._is_time_over(self._options.duration_s):
             self.raise_if_ended()
             self._look_for_pages("/store")
             self._film_when_ready()
@@ -209,13 +210,13 @@ class StoreDemo(DemoParts):
         from streaming.kafka.source import KafkaSource
         from streaming.topics import PERSON_SIGHTINGS, identity
 
-        assert self._watch is not None and self._kafka is not None
+        assert self._tally is not None and self._kafka is not None
         for child in self._filming.values():
             child.stop(_STOP_S)
-        if not self._watch.tally.frames:
+        if not self._tally.frames:
             return
         deadline, sent = time.monotonic() + within_s, self._of_cameras()["sent"]
-        while time.monotonic() < deadline and self._watch.tally.frames < sent:
+        while time.monotonic() < deadline and self._tally.frames < sent:
             time.sleep(0.2)
         for name in (STORE_METRICS, STORE_ALERTS):
             with closing(KafkaSource(self._kafka, PERSON_SIGHTINGS.name, identity(name))) as source:
@@ -228,9 +229,9 @@ class StoreDemo(DemoParts):
         steps_s = dict(sorted(self._steps_s.items(), key=lambda step: step[1]))
         told: dict[str, Any] = {"source": "clips" if self._scene is None else "made-up store"}
         told |= {"detector": self._detector, "cameras": len(self._cameras)}
-        if self._watch is None:
+        if self._tally is None:
             return told | {"steps_s": steps_s}
-        tally = self._watch.tally
+        tally = self._tally
         return told | {
             "frames": self._of_cameras() | {"answered": tally.frames},
             "sightings": tally.sightings,
@@ -243,16 +244,16 @@ class StoreDemo(DemoParts):
 
     def _visitors(self) -> int | None:
         """How many the truth has up to where the store has counted; None where nobody knows, or nothing is counted."""
-        assert self._watch is not None
-        until_ms = self._watch.tally.counted_until_ms
+        assert self._tally is not None
+        until_ms = self._tally.counted_until_ms
         opened_ms = self._broadcast.opened_ms if self._broadcast is not None else None
         if self._scene is None or until_ms is None or opened_ms is None:
             return None
         return self._scene.visitors((until_ms - opened_ms) / 1000) if until_ms > opened_ms else 0
 
     def _look_for_firsts(self) -> None:
-        assert self._watch is not None
-        tally = self._watch.tally
+        assert self._tally is not None
+        tally = self._tally
         come = {"answer": tally.frames, "sighting": tally.sightings, "counts": tally.counted_until_ms}
         for name, so_far in {**come, "alert": tally.alerts}.items():
             if so_far and (step := f"first_{name}") not in self._steps_s:
@@ -262,8 +263,8 @@ class StoreDemo(DemoParts):
                     self._say("the doors of the store are open")
 
     def _tell(self) -> None:
-        assert self._watch is not None
-        tally, frames = self._watch.tally, self._of_cameras()
+        assert self._tally is not None
+        tally, frames = self._tally, self._of_cameras()
         p50 = tally.latency_ms["p50"]
         told = "" if p50 is None else f", from frame to sighting p50 {p50:.0f} ms"
         self._say(
@@ -277,17 +278,9 @@ class StoreDemo(DemoParts):
         return {name: sum(int(each.get(name, 0)) for each in said) for name in ("sent", "dropped", "unusable")}
 
     def _are_clips_over(self) -> bool:
-        assert self._watch is not None
+        assert self._tally is not None
         ended = all(child.ended is not None for child in self._filming.values())
-        return bool(self._filming) and ended and self._watch.tally.frames >= self._of_cameras()["sent"] > 0
-
-    def _is_time_over(self) -> bool:
-        """The show lasts as long as it was asked to from when there was something to look at."""
-        seen = [self._steps_s.get(step) for step in ("pages", "first_answer")]
-        begin_s = [at_s for at_s in seen if at_s is not None]
-        if self._options.duration_s is None or len(begin_s) < len(seen):
-            return False
-        return time.monotonic() - self._began >= max(begin_s) + self._options.duration_s
+        return bool(self._filming) and ended and self._tally.frames >= self._of_cameras()["sent"] > 0
 
     def _ended(self) -> list[Child]:
         """A camera of a clip may end; all else runs on."""

@@ -12,8 +12,14 @@ import pytest
 
 from jobs import demo
 from jobs.children import Child
-from jobs.demo import DemoOptions, pipeline_steps_s, replayed
-from jobs.demo_parts import BrokerStart, DemoFailed, environment_of_children, settings_of_children
+from jobs.demo import DemoOptions, replayed
+from jobs.demo_parts import (
+    BrokerStart,
+    DemoFailed,
+    environment_of_children,
+    pipeline_steps_s,
+    settings_of_children,
+)
 from jobs.settings import load_settings, to_toml
 from streaming.importers.problem import ImportProblem
 from streaming.kafka.broker import EmbeddedBroker

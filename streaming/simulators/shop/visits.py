@@ -26,6 +26,7 @@ _MOST_STEPS = 60
 class VisitSettings:
     """How visits go."""
 
+    first_day: float = 0.0  # of the shop's time, when the first begin
     hours: float = 24.0  # over which they begin, by a day's season
     mean_views: float = 5.0
     stays: float = 0.75  # probability of the same category again
@@ -35,6 +36,11 @@ class VisitSettings:
     searches: float = 0.05  # probability that a view came by a search
     bots: float = 0.01  # share of sessions
     bot_events: int = 400
+
+    @property
+    def begin_ms(self) -> int:
+        """Unix time of the first day's beginning."""
+        return START_MS + round(self.first_day * DAY_MS)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def visits(
     bots = round(sessions * how.bots)
     people = sessions - bots
     who = random.integers(0, len(shoppers), people)
-    start_ms = START_MS + _starts(people, how.hours, random)
+    start_ms = how.begin_ms + _starts(people, how.hours, random)
     steps = np.minimum(random.geometric(1.0 / how.mean_views, people), _MOST_STEPS)
     session, item, at_ms = _walks(goods, shoppers, who, start_ms, steps, how, random)
     parts = [_acts(goods, shoppers, who, session, item, at_ms, how, random)]
@@ -156,7 +162,7 @@ def _acts(
 
 def _bots(goods: Goods, first: int, bots: int, how: VisitSettings, random: np.random.Generator) -> pl.DataFrame:
     """Four views a second, of whatever comes."""
-    start_ms = START_MS + np.round(random.random(bots) * how.hours * 3_600_000).astype(np.int64)
+    start_ms = how.begin_ms + np.round(random.random(bots) * how.hours * 3_600_000).astype(np.int64)
     at_ms = (start_ms[:, None] + np.arange(how.bot_events) * 250).ravel()
     session = np.repeat(np.arange(first, first + bots), how.bot_events)
     return _frame(session, at_ms, "view", item=random.integers(0, len(goods), len(session)))

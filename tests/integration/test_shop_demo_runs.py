@@ -1,0 +1,76 @@
+"""The shop's demo as a user sees it: a made-up shop by both runners, and clicks of a file, from broker to report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.test_demo import Demo
+from tests.shop_sessions import walk_file
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(600), pytest.mark.long]
+
+PATIENCE_S = 300.0
+DATA = Path(os.environ.get("SIGHTLINE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "session"
+
+
+@contextmanager
+def running(folder: Path, *arguments: str) -> Iterator[Demo]:
+    """`sightline demo --shop`, ended by Ctrl-C unless it has ended; what was promised has to be kept."""
+    demo = Demo(folder, "--shop", *arguments)
+    try:
+        yield demo
+    finally:
+        if demo.process.poll() is None:
+            demo.process.send_signal(signal.SIGINT)
+        code = demo.process.wait(PATIENCE_S)
+    assert code == 0, "\n".join(demo.lines)
+
+
+def report_of(demo: Demo) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(demo.report.read_text())
+    return report
+
+
+@pytest.mark.parametrize("runner", ["micro_batch", "continuous"])
+def test_a_made_up_shop_is_answered_with_reasons_and_clicks_flow_back(tmp_path: Path, runner: str) -> None:
+    with running(tmp_path, "--for", "40s", "--set", f"pipeline.runner={runner}") as demo:
+        demo.said(r"open (http\S+)/shop", PATIENCE_S)
+        demo.said(r"(the doors of the shop are open)", PATIENCE_S)
+        wait_until(lambda: demo.process.poll() is not None, PATIENCE_S)
+    report = report_of(demo)
+    assert report["views"]["answered"] > 100 and report["views"]["missing"] == report["views"]["doubled"] == 0
+    assert report["reasons"]["items"] > 500 and report["reasons"]["without"] == 0
+    assert report["catalogue"]["records"] > 600 and report["catalogue"]["offered_all_the_same"] == 0
+    assert [arm["arm"] for arm in report["arms"]] == ["clicks", "content"]
+    assert all(arm["clicks"] > 0 for arm in report["arms"])
+    assert set(report["models"]) == {"session-gru4rec", "session-two-tower"}
+    assert not list((tmp_path / "home").glob("demo-*")), "nothing is left"
+
+
+def test_clicks_of_a_file_are_streamed_to_their_end(tmp_path: Path) -> None:
+    with running(tmp_path, "--replay", str(walk_file(tmp_path)), "--speed", "10000") as demo:
+        demo.said(r"(the clicks are over)", PATIENCE_S)
+    report = report_of(demo)
+    assert report["views"]["sent"] == report["views"]["answered"] > 100
+    assert report["arms"] == [] and set(report["models"]) == {"session-gru4rec"}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real clicks in {DATA}")
+def test_what_people_really_clicked_next_was_offered_about_as_often_as_the_evaluation_says(tmp_path: Path) -> None:
+    clicks = DATA / "yoochoose_clicks_train.txt"
+    with running(tmp_path, "--replay", str(clicks), "--speed", "600", "--for", "70s") as demo:
+        wait_until(lambda: demo.process.poll() is not None, PATIENCE_S)
+    report = report_of(demo)
+    assert report["views"]["sent"] == report["views"]["answered"] > 2_000
+    assert report["next_click"]["clicks"] > 500
+    # .538 of the whole day, evaluated without a stream; far more would be a leak.
+    assert 0.45 < report["next_click"]["share"] < 0.62

@@ -488,7 +488,7 @@ async def test_events_that_the_pipeline_refuses_are_counted_nowhere(service) -> 
 
 
 def test_steps_fit_the_time_there_is() -> None:
-    assert [fitting_step_s(span_s) for span_s in (0, 600, 601, 3600, 86_400)] == [10, 10, 30, 60, 1800]
+    assert [fitting_step_s(span_s) for span_s in (0, 240, 241, 3600, 86_400)] == [10, 10, 20, 180, 3600]
 
 
 @given(st.lists(st.integers(0, 12), max_size=30), st.integers(1, 20))

@@ -14,9 +14,9 @@ from streaming.experiments import ArmFigures, figures, outcomes
 from streaming.features.runs import Ints
 from streaming.sessions.catalogue import Catalogue
 
-MAX_STEPS = 60
+MAX_STEPS = 24  # with more, a step of an hour has too few rows to say anything
 NEWEST_COLD = 12
-_STEPS_S = (10, 30, 60, 120, 300, 600, 1800, 3600)
+_STEPS_S = (10, 20, 30, 60, 120, 180, 300, 600, 1800, 3600)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def add_shop(app: FastAPI, door: Door, pages: Pages, shop: ShopService | None) -
         visitor: ShopReader, there: There, minutes: Annotated[int, Query(ge=1, le=24 * 60)] = 60
     ) -> Response:
         """What the offers of the last minutes were worth by arm, and which items they reach."""
-        return as_json(await run_in_threadpool(there.figures, there.material(minutes, now_ms())))
+        return as_json(await there.figures(minutes, now_ms()))
 
     @app.get("/shop", include_in_schema=False)
     async def page(visitor: ShopReader) -> Response:

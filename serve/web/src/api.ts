@@ -5,10 +5,14 @@ import type {
   Counts,
   Flows,
   HeatMap,
+  ItemList,
   MatchDetail,
   MatchList,
   Ops,
   PlanTable,
+  ShopFigures,
+  ShopperEvent,
+  ShopState,
   StoredPlan,
   StoreState,
 } from "./contract.ts";
@@ -79,3 +83,28 @@ export async function fetchFrame(
   if (response.status === 204) return null;
   return { captured_ms: Number(response.headers.get("sightline-captured-ms")), jpeg: await response.blob() };
 }
+
+const SHOP = "/api/v1/shop";
+export const fetchShop = (): Promise<ShopState> => get(SHOP);
+export const fetchShopFigures = (minutes: number): Promise<ShopFigures> => get(`${SHOP}/figures?minutes=${minutes}`);
+export const shopStream = (session: string): string => `${SHOP}/events?session=${encodeURIComponent(session)}`;
+
+export interface ItemQuery {
+  category: string;
+  search: string;
+  start: number;
+  limit: number;
+}
+
+export function fetchItems({ category, search, start, limit }: ItemQuery): Promise<ItemList> {
+  const query = new URLSearchParams({ category, search, start: String(start), limit: String(limit) });
+  return get(`${SHOP}/items?${query.toString()}`);
+}
+
+/** Resolves once the event lies on the topic. */
+export const sendEvent = (event: ShopperEvent): Promise<unknown> =>
+  ask(`${SHOP}/events`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(event),
+  });

@@ -369,3 +369,101 @@ export interface StoredPlan {
   saved_ms: number;
   plan: PlanTable;
 }
+
+/* The shop: `serve/gateway/shop/schemas.py`. Titles are data: they go into the page as text, never as markup. */
+
+export interface ShopItem {
+  item_id: string;
+  title: string;
+  category: string;
+  price: number | null;
+  may_be_offered: boolean;
+}
+
+export interface ItemList {
+  total: number;
+  items: ShopItem[];
+}
+
+export interface OfferedItem {
+  item: ShopItem;
+  reasons: { kind: string; item_id: string; title: string; share: number }[];
+  why_en: string;
+  why_zh: string;
+}
+
+export interface Offer {
+  session_id: string;
+  answer_id: string;
+  item_id: string;
+  event_time_ms: number;
+  emit_time_ms: number;
+  explored: boolean;
+  experiment: string;
+  arm: string;
+  model_name: string;
+  model_version: string;
+  items: OfferedItem[];
+}
+
+export interface ShopTrust {
+  time_ms: number;
+  state: State;
+  delay_s: number;
+  causes: Cause[];
+  broker: BrokerState;
+  model: string;
+}
+
+export interface ShopState extends ShopTrust {
+  last_id: string;
+  origin: string;
+  items: number;
+  categories: { name: string; items: number }[];
+}
+
+export interface ShopperEvent {
+  session_id: string;
+  kind: "view" | "search" | "cart" | "purchase" | "impression";
+  item_id?: string;
+  text?: string;
+  items?: string[];
+  answer_id?: string;
+}
+
+export interface ArmRow {
+  experiment: string;
+  arm: string;
+  sessions: number;
+  answers: number;
+  clicks: number;
+  ctr: number;
+  ctr_low: number | null;
+  ctr_high: number | null;
+  difference: number | null;
+  difference_low: number | null;
+  difference_high: number | null;
+  differs: boolean | null;
+}
+
+export interface CtrPoint {
+  time_ms: number;
+  experiment: string;
+  arm: string;
+  answers: number;
+  clicks: number;
+}
+
+export interface ShopFigures {
+  since_ms: number;
+  until_ms: number;
+  step_s: number;
+  answers: number;
+  arms: ArmRow[];
+  points: CtrPoint[];
+  items: number;
+  items_offered: number;
+  cold: number;
+  cold_offered: number;
+  newest_cold: { item: ShopItem; offered: boolean }[];
+}

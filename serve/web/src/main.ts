@@ -10,6 +10,7 @@ const ROUTES: [name: string, path: RegExp, load: () => Promise<{ page: (root: HT
   ["match", /^\/matches\/(.+)$/, () => import("./pages/match.ts")],
   ["overlay", /^\/overlay\/(.+)$/, () => import("./pages/overlay.ts")],
   ["store", /^\/store\/?$/, () => import("./pages/store.ts")],
+  ["shop", /^\/shop\/?$/, () => import("./pages/shop.ts")],
   ["ops", /^\/ops\/?$/, () => import("./pages/ops.ts")],
   ["docs", /^\/docs\/?$/, () => import("./pages/docs.ts")],
 ];

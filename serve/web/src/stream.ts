@@ -62,7 +62,8 @@ export class Stream {
   private open(): void {
     this.close();
     const { path, on } = this.options;
-    const source = new EventSource(this.lastId ? `${path}?last_id=${encodeURIComponent(this.lastId)}` : path);
+    const joint = path.includes("?") ? "&" : "?";
+    const source = new EventSource(this.lastId ? `${path}${joint}last_id=${encodeURIComponent(this.lastId)}` : path);
     this.source = source;
     source.onopen = () => this.onOpen();
     source.onerror = () => this.onError();

@@ -16,7 +16,9 @@ export interface Header {
   setBroker: (broker: BrokerState) => void;
 }
 
-export function header(current: "wall" | "store" | "ops" | null): Header {
+type PageName = "wall" | "store" | "shop" | "ops";
+
+export function header(current: PageName | null): Header {
   const connection = h("span", {
     class: "chip",
     "data-state": "lost",
@@ -32,7 +34,7 @@ export function header(current: "wall" | "store" | "ops" | null): Header {
     hidden: true,
   });
   const middle = h("div", { class: "top-middle" });
-  const page = (name: "wall" | "store" | "ops", path: string): HTMLElement =>
+  const page = (name: PageName, path: string): HTMLElement =>
     h("a", { href: link(path), "aria-current": current === name ? "page" : null }, words[name]);
   const other = lang === "zh" ? "en" : "zh";
   const element = h(
@@ -44,7 +46,7 @@ export function header(current: "wall" | "store" | "ops" | null): Header {
       mark(),
       h("span", { class: "brand-name" }, "Sightline"),
     ),
-    h("nav", {}, page("wall", "/"), page("store", "/store"), page("ops", "/ops")),
+    h("nav", {}, page("wall", "/"), page("store", "/store"), page("shop", "/shop"), page("ops", "/ops")),
     middle,
     h("span", { class: "spread" }),
     broker,

@@ -1,0 +1,135 @@
+/** What the visitor looks at, and what lies in the basket. */
+
+import type { ShopItem } from "../contract.ts";
+import { fill, h, setText } from "../dom.ts";
+import { words } from "../i18n/index.ts";
+import { leafOf, priceOf, titleOf, totalOf } from "../shop/visit.ts";
+
+export interface Basket {
+  element: HTMLElement;
+  look: (item: ShopItem) => void;
+  change: (changed: ReadonlyMap<string, ShopItem>) => void;
+  /** Says something about what was done last. */
+  say: (text: string) => void;
+}
+
+interface Actions {
+  add: (item: ShopItem) => void;
+  buy: (items: ShopItem[]) => Promise<boolean>;
+  renew: () => void;
+}
+
+export function basketPanel(actions: Actions): Basket {
+  let looked: ShopItem | null = null;
+  let basket: ShopItem[] = [];
+  const category = h("bdi", { class: "muted small" });
+  const title = h("bdi", { class: "looked-title" });
+  const price = h("span", { class: "good-price" });
+  const hint = h("p", { class: "muted" }, words.shopPage.lookedAtHint);
+  const add = h("button", { type: "button", class: "button primary", "data-testid": "add", onclick: put });
+  const detail = h("div", { class: "looked-item", hidden: true }, category, title, price, add);
+  const list = h("ul", { class: "basket-list" });
+  const total = h("strong", { "data-testid": "basket-total" });
+  const buy = h("button", { type: "button", class: "button primary", "data-testid": "buy", onclick: () => void pay() });
+  buy.textContent = words.shopPage.buy;
+  const sum = h("div", { class: "basket-sum" }, h("span", {}, words.shopPage.total, " ", total), buy);
+  const said = h("p", { class: "shop-said small", role: "status", "data-testid": "said" });
+  const renew = h(
+    "button",
+    { type: "button", class: "button", title: words.shopPage.newVisitorHelp, onclick: actions.renew },
+    words.shopPage.newVisitor,
+  );
+  const looking = h(
+    "section",
+    { class: "panel looked", "data-testid": "looked" },
+    h("h2", {}, words.shopPage.lookedAt),
+    hint,
+    detail,
+  );
+  const holding = h(
+    "section",
+    { class: "panel basket", "data-testid": "basket" },
+    h("h2", {}, words.shopPage.basket),
+    list,
+    sum,
+  );
+  const element = h("aside", { class: "shop-side" }, looking, holding, said, renew);
+
+  function put(): void {
+    if (!looked || basket.some(({ item_id }) => item_id === looked?.item_id)) return;
+    basket = [...basket, looked];
+    actions.add(looked);
+    draw();
+  }
+
+  async function pay(): Promise<void> {
+    const items = basket.filter(({ may_be_offered }) => may_be_offered);
+    buy.disabled = true;
+    if (await actions.buy(items)) {
+      basket = basket.filter((item) => !items.includes(item));
+      setText(said, words.shopPage.bought);
+    }
+    draw();
+  }
+
+  function draw(): void {
+    hint.hidden = looked !== null;
+    detail.hidden = looked === null;
+    if (looked) {
+      const isIn = basket.some(({ item_id }) => item_id === looked?.item_id);
+      setText(category, leafOf(looked.category));
+      setText(title, titleOf(looked));
+      setText(price, priceOf(looked.price));
+      add.disabled = isIn || !looked.may_be_offered;
+      setText(
+        add,
+        !looked.may_be_offered ? words.shopPage.gone : isIn ? words.shopPage.inBasket : words.shopPage.toBasket,
+      );
+      detail.dataset["item"] = looked.item_id;
+    }
+    if (basket.length) fill(list, ...basket.map(line));
+    else fill(list, h("li", { class: "muted" }, words.shopPage.basketEmpty));
+    setText(total, priceOf(totalOf(basket)));
+    sum.hidden = basket.length === 0;
+    looking.dataset["empty"] = String(looked === null);
+    holding.dataset["empty"] = String(basket.length === 0);
+    buy.disabled = !basket.some(({ may_be_offered }) => may_be_offered);
+  }
+
+  function line(item: ShopItem): HTMLElement {
+    const takeOut = (): void => {
+      basket = basket.filter((other) => other !== item);
+      draw();
+    };
+    return h(
+      "li",
+      { class: "basket-line" },
+      h("bdi", { class: "basket-title", title: titleOf(item) }, titleOf(item)),
+      h(
+        "span",
+        { class: item.may_be_offered ? "" : "muted" },
+        item.may_be_offered ? priceOf(item.price) : words.shopPage.gone,
+      ),
+      h(
+        "button",
+        { type: "button", class: "basket-out", "aria-label": words.shopPage.takeOut(titleOf(item)), onclick: takeOut },
+        "×",
+      ),
+    );
+  }
+
+  draw();
+  return {
+    element,
+    look(item) {
+      looked = item;
+      draw();
+    },
+    change(changed) {
+      if (looked) looked = changed.get(looked.item_id) ?? looked;
+      basket = basket.map((item) => changed.get(item.item_id) ?? item);
+      draw();
+    },
+    say: (text) => setText(said, text),
+  };
+}

@@ -140,26 +140,23 @@ class ShopDemo(DemoParts):
         )
 
     def _changed(self, settings: Settings) -> Settings:
-        """As every demo's, with models, an offer, and limits that go as fast as the shop does."""
+        """As every demo's, with models and an offer of its own; who is as fast as this shop's shoppers is no bot."""
         content = self._stock.has_content
         shop: dict[str, Any] = {
             "recommenders": {"live": f"{training.CLICKS}@live"},
             "by_content": f"{training.CONTENT}@live" if content else None,
             "offer": self._home / "offer.toml" if content else None,
-            "gap_s": max(1.0, settings.shop.gap_s / self._speed),
-            "max_length_s": max(1.0, settings.shop.max_length_s / self._speed),
             "flood_per_min": min(1_000_000, math.ceil(settings.shop.flood_per_min * self._speed)),
         }
         if content:
             shop["recommenders"]["content"] = f"{training.CONTENT}@live"
         shown = {"shop": True, "shop_origin": "simulated" if self._stock.simulated else "replay"}
-        known = {name: value for name, value in shown.items() if name in type(settings.gateway).model_fields}
         self._own = settings.model_copy(
             update={
                 "home": self._home,
                 "models": settings.models.model_copy(update={"store": str(self._home / "models")}),
                 "shop": settings.shop.model_copy(update=shop),
-                "gateway": settings.gateway.model_copy(update=known),
+                "gateway": settings.gateway.model_copy(update=shown),
             }
         )
         return self._own
@@ -249,7 +246,7 @@ class ShopDemo(DemoParts):
         from jobs.topic_rows import read_rows
         from streaming.codec import PackagedRegistry
         from streaming.experiments import figures, outcomes
-        from streaming.topics import ITEM_CATALOGUE, SESSION_RECOMMENDATIONS, USER_SESSIONS
+        from streaming.topics import SESSION_RECOMMENDATIONS, USER_SESSIONS
 
         steps_s = dict(sorted(self._steps_s.items(), key=lambda step: step[1]))
         told: dict[str, Any] = {"source": self._stock.origin, "items": self._stock.items.height}
@@ -259,11 +256,10 @@ class ShopDemo(DemoParts):
         kafka, registry = self._kafka, PackagedRegistry()
         events = read_rows(kafka, registry, USER_SESSIONS, since_ms=since_ms)
         answers = read_rows(kafka, registry, SESSION_RECOMMENDATIONS, since_ms=since_ms)
-        items = pl.concat(self._changes) if len(self._changes) else read_rows(kafka, registry, ITEM_CATALOGUE)
         return told | {
             "views": tally.answered(events, answers, self._own.shop.flood_per_min),
             "reasons": tally.reasons(answers),
-            "catalogue": tally.withdrawn(answers, items),
+            "catalogue": tally.withdrawn(answers, pl.concat(self._changes)),
             "models": dict(answers.group_by("model_name").len().sort("model_name").iter_rows()),
             "arms": [without_infinity(asdict(arm)) for arm in figures(outcomes(answers, events))],
             "next_click": tally.next_clicks(events, answers),

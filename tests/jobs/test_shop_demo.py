@@ -318,11 +318,11 @@ def test_the_table_says_what_was_kept_and_a_demo_that_was_stopped_early_says_so(
     assert table({"source": "x"}) == [("stopped", "before anything was sent")]
 
 
-def test_limits_go_as_fast_as_the_shop_and_only_where_content_is_known_is_there_a_test(tmp_path: Path) -> None:
+def test_bots_are_told_as_fast_as_the_shop_goes_and_only_where_content_is_known_is_there_a_test(tmp_path: Path) -> None:
     settings = load_settings({"home": (str(tmp_path), "--set")}).settings
     fast = ShopDemo(ShopDemoOptions(speed=60.0), stock(), settings, tmp_path, lambda words: None, 0.0)
     shop = fast._changed(settings).shop  # noqa: SLF001
-    assert (shop.gap_s, shop.flood_per_min) == (30.0, 7_200)
+    assert (shop.gap_s, shop.flood_per_min) == (settings.shop.gap_s, 7_200)
     assert set(shop.recommenders) == {"live", "content"} and shop.by_content == "session-two-tower@live"
     clicks = from_file(Path(walk_file(tmp_path)))
     of_file = ShopDemo(ShopDemoOptions(), clicks, settings, tmp_path, lambda words: None, 0.0)

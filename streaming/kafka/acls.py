@@ -18,6 +18,7 @@ from streaming.topics import (
     ALERT_WEBHOOK,
     CAMERA_FRAMES,
     CONTROL,
+    ITEM_CATALOGUE,
     MATCH_EVENTS,
     MATCH_INSIGHTS,
     MATCH_INSIGHTS_SHADOW,
@@ -58,10 +59,10 @@ def rights(pipeline: Pipeline, *, show_frames: bool = False) -> dict[str, tuple[
     with it is left out.
 
     run: `sightline run`, where the topics are there already; to let it create them, let it do what an operator does.
-    gateway: `sightline gateway`, of a store with the store's topics. feed: whoever sends the events, and what they are
-    about, `sightline camera run` among them. operator: `sightline topics`, `sightline dlq`, promotions and shadows by
-    `sightline models`, and `sightline shop`. webhook: `sightline alerts forward`. `sightline people erase` needs none:
-    its orders lie in the folder of keys.
+    gateway: `sightline gateway`, of a store with the store's topics, of a shop with the shop's, where it says what
+    shoppers do on its page. feed: whoever sends the events, and what they are about, `sightline camera run` among them.
+    operator: `sightline topics`, `sightline dlq`, promotions and shadows by `sightline models`, and `sightline shop`.
+    webhook: `sightline alerts forward`. `sightline people erase` needs none: its orders lie in the folder of keys.
 
     Args:
         pipeline: which.
@@ -112,16 +113,25 @@ def rights(pipeline: Pipeline, *, show_frames: bool = False) -> dict[str, tuple[
     return {role: tuple(sorted(its)) for role, its in roles.items() if its}
 
 
+_SHOP_SHOWN = {
+    ITEM_CATALOGUE: "goods",
+    SESSION_RECOMMENDATIONS: "offers",
+    USER_SESSIONS: "clicks, of which the figures are made",
+}
+
+
 def _of_gateway(pipeline: Pipeline, *, show_frames: bool) -> list[Right]:
-    of_store = pipeline.source in (CAMERA_FRAMES, PERSON_SIGHTINGS)
+    of_store, of_shop = pipeline.source in (CAMERA_FRAMES, PERSON_SIGHTINGS), pipeline.source == USER_SESSIONS
     shown = {
         MATCH_INSIGHTS: "answers to show",
         MATCH_EVENTS: "the event log beside them",
         PIPELINE_STATUS: "the ops page",
         **({STORE_METRICS: "counts", STORE_ALERTS: "alerts", PERSON_SIGHTINGS: "who is where"} if of_store else {}),
         **({CAMERA_FRAMES: "frames, heads blurred"} if of_store and show_frames else {}),
+        **(_SHOP_SHOWN if of_shop else {}),
     }
-    return [Right(TOPIC, topic.name, "Read", why) for topic, why in shown.items()]
+    writes = [Right(TOPIC, USER_SESSIONS.name, "Write", "what shoppers do on /shop")] if of_shop else []
+    return [*(Right(TOPIC, topic.name, "Read", why) for topic, why in shown.items()), *writes]
 
 
 def _of_letters(topic: Topic) -> list[Right]:

@@ -460,6 +460,16 @@ async def test_figures_of_arms_over_time_coverage_and_cold_items(service, settin
     assert [(one.item.item_id, one.offered) for one in found.newest_cold] == [("rug", False), ("red", True)]
 
 
+async def test_the_step_that_is_not_over_is_not_in_the_curve(service) -> None:
+    began_ms = now_ms() // 10_000 * 10_000
+    scene(service, began_ms - 5_000)  # half of it before the step begins
+    found = await service.figures(10, began_ms + 9_999)
+    assert sum(arm.answers for arm in found.arms) == 20
+    assert [(point.time_ms, point.arm, point.answers) for point in found.points] == [
+        (began_ms - 10_000, "a", 5), (began_ms - 10_000, "b", 5),
+    ]  # fmt: skip
+
+
 async def test_what_is_older_than_the_minutes_asked_for_counts_for_nothing(service, settings) -> None:
     scene(service, now_ms() - 10 * 60_000)
     async with client_of(service, settings) as client:

@@ -88,6 +88,16 @@ def test_the_gateway_of_a_store_reads_its_topics_and_frames_only_where_they_are_
     assert rights(WIN, show_frames=True) == rights(WIN)
 
 
+def test_the_gateway_of_a_shop_reads_its_topics_and_writes_what_shoppers_do_on_its_page() -> None:
+    shop = Pipeline("shop", source=USER_SESSIONS, transforms=(), stages=(), sink=SESSION_RECOMMENDATIONS)
+    assert said(rights(shop)["gateway"]) - said(rights(WIN)["gateway"]) == {
+        "Read on topic item.catalogue",
+        "Read on topic session.recommendations",
+        "Read on topic user.sessions",
+        "Write on topic user.sessions",
+    }
+
+
 def test_the_webhook_reads_alerts_and_writes_what_it_gives_up_and_the_operator_sends_those_back() -> None:
     assert said(rights(ALERTS)["webhook"]) == {
         "Read on topic store.alerts",

@@ -52,7 +52,7 @@ def shop_figures(material: Material) -> ShopFigures:
         step_s=step_s,
         answers=0 if answers is None else answers.height,
         arms=[_arm_row(arm) for arm in arms],
-        points=[] if shown is None else _points(shown, step_s),
+        points=[] if shown is None else _points(shown, step_s, material.until_ms),
         items=len(codes),
         items_offered=int(offered.sum()),
         cold=int(cold.sum()),
@@ -84,11 +84,13 @@ def _since(times_ms: Ints, codes: Ints, since_ms: int) -> np.ndarray[tuple[int],
     return late
 
 
-def _points(shown: pl.DataFrame, step_s: int) -> list[CtrPoint]:
+def _points(shown: pl.DataFrame, step_s: int, until_ms: int) -> list[CtrPoint]:
+    """Of the steps that are over: clicks come after their answers, and the newest step would always seem to fall."""
     step_ms = step_s * 1000
-    begin = (pl.col("event_time_ms").dt.timestamp("ms") // step_ms * step_ms).alias("time_ms")
     rows = (
-        shown.group_by(begin, "experiment", "arm")
+        shown.with_columns(time_ms=pl.col("event_time_ms").dt.timestamp("ms") // step_ms * step_ms)
+        .filter(pl.col("time_ms") + step_ms <= until_ms)
+        .group_by("time_ms", "experiment", "arm")
         .agg(answers=pl.col("answer_id").n_unique(), clicks=pl.col("clicked").sum())
         .sort("time_ms", "experiment", "arm")
     )

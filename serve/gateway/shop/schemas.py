@@ -164,7 +164,7 @@ class ShopFigures(_Message):
     step_s: int
     answers: int = Field(description="All, shown or not.")
     arms: list[ArmRow]
-    points: list[CtrPoint] = Field(description="Oldest first.")
+    points: list[CtrPoint] = Field(description="Of the steps that are over, oldest first.")
     items: int = Field(description="That may be offered.")
     items_offered: int = Field(description="Of these, in an answer; by `items` it is the coverage.")
     cold: int = Field(description="Of these, looked at by nobody.")

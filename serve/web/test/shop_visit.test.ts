@@ -22,9 +22,9 @@ const item = (item_id: string, changes: Partial<ShopItem> = {}): ShopItem => ({
   may_be_offered: true,
   ...changes,
 });
-const offered = (item_id: string, why_en: string): OfferedItem => ({
+const offered = (item_id: string, why_en: string, because = "other"): OfferedItem => ({
   item: item(item_id),
-  reasons: [],
+  reasons: [{ kind: "view", item_id: because, title: because, share: 1 }],
   why_en,
   why_zh: `zh ${why_en}`,
 });
@@ -65,6 +65,9 @@ test("what most items share is said once, of equals the first", () => {
   assert.equal(sharedWhy([offered("a", "x"), offered("b", "y")], "en"), "x");
   assert.equal(sharedWhy([offered("a", "x")], "zh"), "zh x");
   assert.equal(sharedWhy([], "en"), "");
+  const again = [offered("a", "this again", "a"), offered("b", "this again", "b"), offered("c", "many", "")];
+  assert.equal(sharedWhy(again, "en"), "", "what says 'this' stands on its card");
+  assert.equal(sharedWhy([...again, offered("d", "x")], "en"), "x");
 });
 
 test("an offer follows the catalogue: prices change, and what is withdrawn goes", () => {

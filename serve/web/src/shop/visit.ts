@@ -33,10 +33,20 @@ export const priceOf = (price: number | null): string =>
 /** The reason as a sentence in the viewer's language. */
 export const whyOf = (offered: OfferedItem, lang: Lang): string => (lang === "zh" ? offered.why_zh : offered.why_en);
 
-/** The sentence that most of these items share, said once above them; of equals that of the item that stands first. */
+/** Whether the reason is something else that was done: any other one says "this", and belongs on its card. */
+const isOfElse = ({ item, reasons }: OfferedItem): boolean =>
+  reasons[0] !== undefined && reasons[0].item_id !== "" && reasons[0].item_id !== item.item_id;
+
+/**
+ * The sentence about something else that most of these items share, said once above them; of equals that of the item
+ * that stands first. Empty where there is none.
+ */
 export function sharedWhy(shown: readonly OfferedItem[], lang: Lang): string {
   const counts = new Map<string, number>();
-  for (const offered of shown) counts.set(whyOf(offered, lang), (counts.get(whyOf(offered, lang)) ?? 0) + 1);
+  for (const offered of shown.filter(isOfElse)) {
+    const why = whyOf(offered, lang);
+    counts.set(why, (counts.get(why) ?? 0) + 1);
+  }
   let best = "";
   for (const [why, count] of counts) if (count > (counts.get(best) ?? 0)) best = why;
   return best;

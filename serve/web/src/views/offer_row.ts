@@ -40,7 +40,8 @@ export function offerRow(pick: Pick, onDraw: () => void): OfferRow {
   const shown = (): Offer["items"] => offer?.items.slice(0, SHOWN) ?? [];
   const sentence = (): string => {
     if (!offer) return words.shopPage.begin;
-    return sharedWhy(shown(), lang) || words.shopPage.nothing;
+    if (!shown().length) return words.shopPage.nothing;
+    return sharedWhy(shown(), lang) || words.shopPage.forYou;
   };
 
   function draw(): void {

@@ -108,7 +108,8 @@ def _reaching(scores: Tensor, bar: Tensor, k: int) -> tuple[Tensor, Tensor]:
     groups = width // _GROUP
     if groups <= k:
         bar = torch.maximum(bar, scores.topk(k, dim=1).values[:, -1:]) if width >= k else bar
-        return torch.nonzero((scores >= bar) & (scores > -torch.inf), as_tuple=True)
+        query, column = torch.nonzero((scores >= bar) & (scores > -torch.inf), as_tuple=True)
+        return query, column
     head, tail = scores[:, : groups * _GROUP].view(len(scores), groups, _GROUP), scores[:, groups * _GROUP :]
     peaks = head.amax(dim=2)
     bar = torch.maximum(bar, peaks.topk(k, dim=1).values[:, -1:])  # so many scores reach the k-th highest of the peaks

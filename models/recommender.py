@@ -1,7 +1,7 @@
 """One columnar call: the clicks of many sessions in, ranked items with scores and reasons out. Knows no Serve.
 
-On one core, with GRU4Rec beside 13,629 remembered sessions and 2,873 items: 6,500 sessions a second, or 2,000 with
-reasons, for which the model is asked again without each click.
+Nothing of the size of sessions × items outlives a piece of 32 sessions. `tests/benchmarks/bench_sessions.py` says how
+many sessions a second a core answers, with reasons and without.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.attribution.session_reasons import leave_one_out, strongest
+from models.attribution.session_falls import SessionFalls
+from models.attribution.session_reasons import strongest
 from models.session_encoder import NO_ITEM
 from models.session_model import SessionModel
 from models.top_k import top_k_of
@@ -53,6 +54,7 @@ class SessionRecommender:
         if reasons < 0:
             raise ValueError(f"reasons={reasons}: must not be below 0")
         self._model, self._reasons = model, reasons
+        self._falls = SessionFalls(model, most=_CLICKS_TRIED) if reasons else None
         self._ids = np.array(model.ids(), dtype=object)
         self._number: Mapping[str, int] = {each: number for number, each in enumerate(self._ids)}
 
@@ -138,22 +140,24 @@ class SessionRecommender:
         found: Recommendations,
         part: slice,
     ) -> None:
-        k = found.items.shape[1]
-        scores = self._model.probabilities(clicks, now_s)
-        if offered is not None:
-            scores[:, ~offered] = -np.inf
-        if not repeats:
-            latest = np.flatnonzero(clicks[:, -1] != NO_ITEM)
-            scores[latest, clicks[latest, -1]] = -np.inf
-        best = top_k_of(torch.from_numpy(scores), k)
-        items = best.items.numpy()
+        count, k = len(clicks), found.items.shape[1]
+        items, scores = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
+        for rows, piece in self._model.pieces(clicks, now_s):
+            if offered is not None:
+                piece[:, ~offered] = -np.inf
+            if not repeats:
+                latest = np.flatnonzero(clicks[rows, -1] != NO_ITEM)
+                piece[latest, clicks[rows, -1][latest]] = -np.inf
+            best = top_k_of(torch.from_numpy(piece), k)
+            items[rows], scores[rows] = best.items.numpy(), best.scores.numpy()
         there = items != NO_ITEM
         found.items[part][there] = self._ids[items[there]]
-        found.scores[part] = best.scores.numpy()
-        if self._reasons:
-            falls = leave_one_out(self._model.probabilities, clicks, now_s, items, most=_CLICKS_TRIED)
+        found.scores[part] = scores
+        if self._falls is not None:
+            columns, falls = self._falls.of(clicks, now_s, items, scores)
             named = strongest(falls, self._reasons)
-            rows = np.arange(len(clicks))[:, None, None]
-            own, count = named.column != NO_ITEM, named.column.shape[2]
-            found.reason_event[part][..., :count] = np.where(own, event[rows, np.maximum(named.column, 0)], -1)
-            found.reason_share[part][..., :count] = named.share
+            own, width = named.column != NO_ITEM, named.column.shape[2]
+            row = np.arange(count)[:, None, None]
+            clicked = np.maximum(columns[row, np.maximum(named.column, 0)], 0)
+            found.reason_event[part][..., :width] = np.where(own, event[row, clicked], -1)
+            found.reason_share[part][..., :width] = named.share

@@ -10,7 +10,7 @@ and the encoder's alone where no remembered session shares an item with s. All t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,15 +18,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from models.baselines.session_knn import VSTAN, NeighbourRule, SessionKNN, SessionMemory
+from models.baselines.session_knn import VSTAN, NeighbourRule, SessionKNN
+from models.baselines.session_memory import SessionMemory
 from models.gru4rec import GRU4RecConfig
 from models.layers.rows import PIECE, padded
 from models.sasrec import SASRecConfig
-from models.session_encoder import NO_ITEM, SessionEncoder
+from models.scorer import Scorer, exponentiate
+from models.session_encoder import NO_ITEM, SessionEncoder, Tables
 from models.two_tower import TwoTowerConfig
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Probabilities = npt.NDArray[np.float32]
 EncoderConfig = GRU4RecConfig | SASRecConfig | TwoTowerConfig
 
 
@@ -83,6 +86,7 @@ class SessionModel(nn.Module):
         self.register_buffer("memory_item", torch.zeros(config.clicks, dtype=torch.int64))
         self.register_buffer("memory_ended_s", torch.zeros(config.sessions, dtype=torch.float64))
         self._neighbours: SessionKNN | None = None
+        self._scorer: tuple[Tables, Scorer] | None = None
 
     def set_ids(self, ids: Sequence[str]) -> None:
         """Name the items.
@@ -142,46 +146,84 @@ class SessionModel(nn.Module):
             self._neighbours = SessionKNN(memory, self.config.rule)
         return self._neighbours
 
-    def probabilities(self, clicks: Ints, now_s: Floats) -> npt.NDArray[np.float32]:
+    def probabilities(self, clicks: Ints, now_s: Floats) -> Probabilities:
         """Probabilities (Q, I) of the next click.
 
         Args:
             clicks: (Q, L) item numbers, the latest in the last column; `NO_ITEM` and what is unknown is skipped.
             now_s: (Q,) Unix time of the latest click.
         """
-        clicks = self._trimmed(clicks)
-        found = self.encoder_probabilities(clicks)
+        found = np.empty((len(clicks), self.items), np.float32)
+        for rows, piece in self.pieces(clicks, now_s):
+            found[rows] = piece
+        return found
+
+    def pieces(self, clicks: Ints, now_s: Floats) -> Iterator[tuple[slice, Probabilities]]:
+        """The same, some rows (n, I) after others and never all at once; the caller may change them."""
+        clicks = self.trimmed(clicks)
         neighbours, share = self.neighbours(), self.config.memory
         if neighbours is None:
-            return found
-        votes = neighbours.scores(clicks, now_s)
-        total = votes.sum(axis=1, keepdims=True)
-        heard = share * (total > 0)
-        mixed = (1 - heard) * found + heard * votes / np.where(total > 0, total, 1)
-        single: npt.NDArray[np.float32] = mixed.astype(np.float32)
-        return single
+            for rows, piece, powers in self._powers(clicks):
+                piece *= 1 / powers
+                yield rows, piece
+            return
+        for rows, voters, votes in neighbours.votes(clicks, now_s):
+            query = voters.query[votes.voter]
+            total = np.bincount(query, votes.score, rows.stop - rows.start)
+            heard = share * (total > 0)
+            added = (votes.score * (heard / np.where(total > 0, total, 1))[query]).astype(np.float32)
+            begins = np.searchsorted(query, np.arange(len(total) + 1))
+            for part, piece, powers in self._powers(clicks[rows]):
+                piece *= (1 - heard[part]).astype(np.float32)[:, None] / powers
+                own = slice(begins[part.start], begins[part.stop])
+                cell = (query[own] - part.start) * self.items + votes.item[own]
+                np.add.at(piece.reshape(-1), cell, added[own])
+                yield slice(rows.start + part.start, rows.start + part.stop), piece
 
-    def encoder_probabilities(self, clicks: Ints) -> npt.NDArray[np.float32]:
-        """The encoder's part (Q, I), computed in padded pieces of one size; the model is left in evaluation mode."""
-        if self.training:
-            self.eval()
-        if not len(clicks):
-            return np.empty((0, self.items), np.float32)
-        clicks = self._trimmed(clicks)
+    def encoder_probabilities(self, clicks: Ints) -> Probabilities:
+        """The encoder's part (Q, I)."""
+        found = np.empty((len(clicks), self.items), np.float32)
+        for rows, piece, total in self._powers(self.trimmed(clicks)):
+            found[rows] = piece * (1 / total)
+        return found
+
+    def _powers(self, clicks: Ints) -> Iterator[tuple[slice, Probabilities, Probabilities]]:
+        """What the encoder's probabilities are in proportion to, (n, I), and its sums (n, 1)."""
+        for rows, scores in self.scorer().pieces(self.states(clicks)):
+            yield rows, scores, exponentiate(scores)[1]
+
+    def scorer(self) -> Scorer:
+        """Of the encoder, made once for evaluation and kept until it is trained again; the model is left in evaluation
+        mode."""
+        self._evaluate()
+        tables = self.encoder.tables()
+        if self._scorer is None or self._scorer[0] is not tables:
+            self._scorer = tables, Scorer(tables, self.encoder.sharpness)
+        return self._scorer[1]
+
+    def states(self, clicks: Ints) -> Tensor:
+        """The encoder's states (Q, D) after the last click, computed in padded pieces of one size; the model is left in
+        evaluation mode.
+
+        Args:
+            clicks: (Q, L) of `trimmed`.
+        """
+        self._evaluate()
         # Short sessions share pieces with short ones, and their steps; no row's answer depends on its piece.
         order = np.argsort((clicks != NO_ITEM).argmax(axis=1), kind="stable")
         rows = padded(torch.from_numpy(clicks[order]), NO_ITEM)
-        vectors, biases = self.encoder.tables()
+        found = torch.empty(len(clicks), self.encoder.dim)
         with torch.inference_mode():
-            pieces = [
-                ((self.encoder.encode(piece) @ vectors.T + biases) * self.encoder.sharpness).softmax(dim=1)
-                for piece in torch.split(rows, PIECE)
-            ]
-        found = np.empty((len(clicks), self.items), np.float32)
-        found[order] = torch.cat(pieces)[: len(clicks)].numpy()
+            for start in range(0, len(clicks), PIECE):
+                to = torch.from_numpy(order[start : start + PIECE])
+                found[to] = self.encoder.encode(rows[start : start + PIECE])[: len(to)]
         return found
 
-    def _trimmed(self, clicks: Ints) -> Ints:
+    def _evaluate(self) -> None:
+        if self.training:
+            self.eval()
+
+    def trimmed(self, clicks: Ints) -> Ints:
         """The last `length` columns, always so many, with unknown items as `NO_ITEM`."""
         length = self.config.length
         clicks = np.where((clicks >= 0) & (clicks < self.items), clicks, NO_ITEM)[:, -length:]

@@ -1,13 +1,7 @@
 """Clicks of sessions from public files, as columns.
 
-Four layouts are known, and told apart by their first line:
-
-    SessionId <tab> ItemId <tab> Time                 RecSys Challenge 2015 as the papers preprocess it, seconds of Unix
-                                                      time; comma or semicolon in place of the tab as well
-    11,2014-04-03T10:44:35.672Z,214821275,0           the challenge's own file, without a header; the category may lack
-    sessionId;userId;itemId;timeframe;eventdate       Diginetica (CIKM Cup 2016), ms since the session began and a date;
-                                                      products.csv and product-categories.csv are read where they lie
-                                                      beside it
+The layouts are those of `streaming.importers.clicks`; beside a file of Diginetica's, products.csv and
+product-categories.csv are read where they lie. Only views count.
 
 Content of an item is a set of words, such as "category:5": the challenge's category, Diginetica's category, price class
 and title words.
@@ -27,14 +21,15 @@ import numpy.typing as npt
 import polars as pl
 
 from jobs.errors import UsageProblem
+from streaming.importers.clicks import DIGINETICA, read_clicks
+from streaming.importers.problem import ImportProblem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-_LAYOUTS = "SessionId, ItemId, Time; or session,timestamp,item,category; or sessionId;userId;itemId;timeframe;eventdate"
-_PREPROCESSED = ("sessionid", "itemid", "time")
-_DIGINETICA = ("sessionid", "userid", "itemid", "timeframe", "eventdate")
-_NO_CATEGORY = "0"  # of the challenge's file
+_BESIDE = ("product-categories.csv", "products.csv")
+_WORDS = ("category", "price", "title")
+"""Of the columns of `KNOWN_SCHEMA` after the item."""
 
 
 @dataclass(frozen=True)
@@ -167,96 +162,18 @@ def click_set(
 
 
 def _read(path: Path) -> tuple[pl.DataFrame, Mapping[str, tuple[str, ...]]]:
-    """Columns session, item, time_s; and words by item."""
+    """Columns session, item, time_s of all views; and words by item."""
     try:
-        with path.open(encoding="utf-8") as stream:
-            first = stream.readline(4096).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read as text ({error})"
-        raise UsageProblem(f"{path}: {why}; give a file of clicks: {_LAYOUTS}") from None
-    for separator in "\t;,":
-        names = tuple(name.strip().strip('"').lower().replace("_", "") for name in first.split(separator))
-        if set(_PREPROCESSED) <= set(names):
-            return _preprocessed(path, _table(path, separator, names, header=True)), {}
-        if names == _DIGINETICA:
-            return _diginetica(path, _table(path, separator, names, header=True)), _diginetica_content(path.parent)
-    if len(fields := first.split(",")) in (3, 4) and "T" in fields[1]:
-        names = ("sessionid", "time", "itemid", "category")[: len(fields)]
-        return _challenge(path, _table(path, ",", names, header=False))
-    raise UsageProblem(f"{path}: line 1 is of no layout that is known: {first[:60]!r}; wanted: {_LAYOUTS}")
-
-
-def _table(path: Path, separator: str, names: tuple[str, ...], *, header: bool) -> pl.DataFrame:
-    """All lines as text, one column a name, with the line's number."""
-    try:
-        found = pl.read_csv(
-            path, separator=separator, has_header=False, skip_rows=int(header), new_columns=list(names),
-            schema={name: pl.String for name in names}, quote_char=None,
-        )  # fmt: skip
-    except pl.exceptions.PolarsError as error:
-        raise UsageProblem(_first_ragged(path, separator, len(names)) or f"{path}: {error}") from None
-    if not len(found):
-        raise UsageProblem(f"{path}: has no clicks")
-    return found.with_row_index("line", offset=1 + header).with_columns(
-        pl.col(name).str.strip_chars(' "\r') for name in names
-    )
-
-
-def _first_ragged(path: Path, separator: str, wanted: int) -> str:
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        for number, line in enumerate(stream, start=1):
-            if (got := line.count(separator) + 1) > wanted:
-                return f"{path}: line {number} has {got} fields, not {wanted}: {line[:60]!r}; mend it or leave it out"
-    return ""
-
-
-def _preprocessed(path: Path, table: pl.DataFrame) -> pl.DataFrame:
-    return _checked(path, table, pl.col("time").cast(pl.Float64, strict=False), "seconds of Unix time", "time")
-
-
-def _challenge(path: Path, table: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, tuple[str, ...]]]:
-    moment = pl.col("time").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", strict=False)
-    clicks = _checked(path, table, moment.dt.epoch("us") / 1e6, "a time such as 2014-04-03T10:44:35.672Z", "time")
-    if "category" not in table.columns:
-        return clicks, {}
-    told = table.filter(pl.col("category").is_not_null() & ~pl.col("category").is_in([_NO_CATEGORY, ""]))
-    last = told.group_by("itemid").agg(pl.col("category").last())
-    return clicks, {item: (f"category:{category}",) for item, category in last.sort("itemid").iter_rows()}
-
-
-def _diginetica(path: Path, table: pl.DataFrame) -> pl.DataFrame:
-    day = pl.col("eventdate").str.to_datetime("%Y-%m-%d", time_unit="us", strict=False).dt.epoch("us") / 1e6
-    moment = day + pl.col("timeframe").cast(pl.Float64, strict=False) / 1000
-    return _checked(path, table, moment, "a timeframe in ms and a date such as 2016-05-09", "timeframe", "eventdate")
-
-
-def _diginetica_content(folder: Path) -> Mapping[str, tuple[str, ...]]:
-    """Categories, price classes and title words, of the files that are there."""
+        file = read_clicks(path)
+        beside = [path.parent / name for name in _BESIDE if file.layout == DIGINETICA]
+        known = [file.known, *(read_clicks(other).known for other in beside if other.exists())]
+    except ImportProblem as problem:
+        raise UsageProblem(str(problem)) from None
+    clicks = file.acts.filter(kind="view").select("session", "item", "time_s")
+    if not clicks.height:
+        raise UsageProblem(f"{path}: no views in it; give a file of clicks")
     words: dict[str, list[str]] = {}
-    for name, columns in (
-        ("product-categories.csv", ("itemid", "category")),
-        ("products.csv", ("itemid", "price", "title")),
-    ):
-        if not (folder / name).exists():
-            continue
-        table = _table(folder / name, ";", columns, header=True)
-        for _, item, *values in table.iter_rows():
-            own = words.setdefault(item, [])
-            for column, value in zip(columns[1:], values, strict=True):
-                own += [f"{column}:{each}" for each in (value or "").split(",") if each]
-    return {item: tuple(dict.fromkeys(own)) for item, own in words.items()}
-
-
-def _checked(path: Path, table: pl.DataFrame, time_s: pl.Expr, wanted: str, *columns: str) -> pl.DataFrame:
-    """The three columns; every line has a session, an item and a time that is a finite number."""
-    clicks = table.select("line", session="sessionid", item="itemid", time_s=time_s, told=pl.concat_str(columns))
-    untimed = ~pl.col("time_s").is_finite().fill_null(False) | (pl.col("time_s") < 0)
-    unnamed = pl.any_horizontal((pl.col(name).fill_null("") == "") for name in ("session", "item"))
-    for wrong, what in ((unnamed, "has no session or no item"), (untimed, f"has no time: wanted {wanted}")):
-        if len(bad := clicks.filter(wrong)):
-            row = bad.row(0, named=True)
-            told = f", not {str(row['told'])[:40]!r}" if what.startswith("has no time") else ""
-            raise UsageProblem(
-                f"{path}: line {row['line']} {what}{told} ({len(bad):,} such lines); mend them or leave them out"
-            )
-    return clicks.select("session", "item", "time_s")
+    for item, *values in pl.concat(known).iter_rows():
+        for name, value in zip(_WORDS, values, strict=True):
+            words.setdefault(item, []).extend(f"{name}:{each}" for each in (value or "").split(",") if each)
+    return clicks, {item: tuple(dict.fromkeys(own)) for item, own in words.items() if own}

@@ -41,7 +41,8 @@ from jobs.sessions.judge import (
 from jobs.sessions.split import DaySplit, Protocol, Queries, queries, split_last_day
 from jobs.sessions.task import recipe_clicks
 from models.baselines.item_knn import ItemKNN
-from models.baselines.session_knn import STAN, VSKNN, VSTAN, SessionKNN, SessionMemory
+from models.baselines.session_knn import STAN, VSKNN, VSTAN, SessionKNN
+from models.baselines.session_memory import SessionMemory
 from models.metrics.ranking import coverage, popularity_bias
 from models.session_model import SessionModel
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jobs.checkpoints import Checkpoint, Checkpoints, below, optimiser_state, restore_optimiser, under
 from jobs.errors import UsageProblem
@@ -135,6 +135,11 @@ def _descend(
     optim, encoder = recipe.optim, model.encoder
     kind = torch.optim.Adagrad if optim.rule == "adagrad" else torch.optim.AdamW
     optimiser = kind(encoder.parameters(), lr=optim.lr, weight_decay=optim.weight_decay)
+    # Adagrad leaves a row without a gradient as it is: so only the rows of a batch have to be looked at. With 20,000
+    # items that is five times as fast; the other rules move every row at every step.
+    for module in encoder.modules():
+        if isinstance(module, nn.Embedding):
+            module.sparse = optim.rule == "adagrad" and not optim.weight_decay
     reports: list[SessionEpoch] = []
     if checkpoints is not None and (latest := checkpoints.latest()) is not None:
         encoder.load_state_dict(below(latest.tensors, "encoder"))
@@ -150,7 +155,8 @@ def _descend(
         at = time.process_time()
         # Anew for every epoch: what was drawn before it does not have to be kept in a checkpoint.
         torch.manual_seed(int(np.random.default_rng([recipe.seed, epoch]).integers(1 << 62)))
-        loss = _epoch(encoder, split, recipe, optimiser, np.random.default_rng([recipe.seed, epoch]))
+        with torch.sparse.check_sparse_tensor_invariants(False):  # type: ignore[no-untyped-call] # torch made them itself
+            loss = _epoch(encoder, split, recipe, optimiser, np.random.default_rng([recipe.seed, epoch]))
         rate = len(split.train) / max(time.process_time() - at, 1e-9) * recipe.threads
         if not math.isfinite(loss):
             raise UsageProblem(f"epoch {epoch}: the loss is not finite; lower optim.lr")

@@ -25,7 +25,8 @@ from jobs.intervals import RESAMPLES
 from jobs.sessions.clicks import load_clicks
 from jobs.sessions.judge import MEASURES, REPEATS, Judged, difference, judged
 from jobs.sessions.split import DaySplit, Queries, queries, split_last_day
-from models.baselines.session_knn import VSTAN, SessionKNN, SessionMemory
+from models.baselines.session_knn import VSTAN, SessionKNN
+from models.baselines.session_memory import SessionMemory
 from models.session_encoder import NO_ITEM
 from models.session_model import SessionModel
 from models.verdict import Reason, Verdict

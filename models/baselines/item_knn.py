@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from models.baselines.session_knn import SessionMemory
+from models.baselines.session_memory import SessionMemory
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -29,11 +29,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.baselines.session_memory import SessionMemory, runs
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 DAY_S = 86_400.0
-_CELLS_AT_ONCE = 1 << 22  # of queries × items
-_QUERIES_AT_ONCE = 256
+QUERIES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -75,54 +76,27 @@ STAN = NeighbourRule(neighbours=500, sample=2500, spw=1.02, cosine=True, snh_day
 VSTAN = NeighbourRule(neighbours=500, sample=2500, spw=1.02, cosine=True, snh_days=5.0, inh=2.05, ipw=1.0, idf=1.0)
 
 
-class SessionMemory:
-    """S past sessions, looked up by item and by session.
+class Shared(NamedTuple):
+    """M entries of past sessions on items that were clicked in a query, by query, session and place."""
 
-    Args:
-        session: (N,) 0 … S - 1, rising; sessions by their last click.
-        item: (N,) 0 … items - 1, in the order of the clicks.
-        ended_s: (S,) Unix time of the last click of each.
-        items: I.
-    """
-
-    def __init__(self, session: Ints, item: Ints, ended_s: Floats, items: int) -> None:
-        self.items, self.sessions, self.ended_s = items, len(ended_s), ended_s
-        first = np.flatnonzero(np.diff(session, prepend=-1))
-        place = np.arange(len(session)) - np.repeat(first, np.diff(np.append(first, len(session)))) + 1
-        # Each item of a session once, at its last place there.
-        key = session * items + item
-        by_key = np.argsort(key, kind="stable")
-        last = by_key[np.append(np.diff(key[by_key]) != 0, True)] if len(key) else by_key
-        self.of_session, self.item_of, self.place_of = session[last], item[last], place[last]
-        self.lengths = np.bincount(self.of_session, minlength=self.sessions)
-        self.starts = np.append(0, np.cumsum(self.lengths))
-        # The same by item, the latest session first.
-        by_item = np.lexsort((-self.of_session, self.item_of))
-        self.posted_session, self.posted_place = self.of_session[by_item], self.place_of[by_item]
-        self.support = np.bincount(self.item_of, minlength=items)  # sessions of each item
-        self.posted = np.append(0, np.cumsum(self.support))
-        self._keys = self.of_session * items + self.item_of
-
-    def has(self, session: Ints, item: Ints) -> npt.NDArray[np.bool_]:
-        """Whether each of these sessions has the item beside it; False for no item that is known."""
-        key = session * self.items + item
-        at = np.minimum(np.searchsorted(self._keys, key), max(len(self._keys) - 1, 0))
-        found: npt.NDArray[np.bool_] = (self._keys[at] == key) & (item >= 0) & (item < self.items)
-        return found
+    query: Ints  # (M,)
+    entry: Ints  # (M,) of `SessionMemory`
+    column: Ints  # (M,) of the click
 
 
 class Voters(NamedTuple):
-    """V pairs of a query and one of its neighbours, by query."""
+    """V pairs of a query and one of its neighbours, by query and session."""
 
     query: Ints  # (V,)
     session: Ints  # (V,)
     similarity: Floats  # (V,) with r
     shared: Floats  # (V,) Σ w_i over the shared items
-    star: Ints  # (V,) p_n(i*)
+    star: Ints  # (V,) entry of i*
+    at: Ints  # (V,) where that is in `Shared`
 
 
 class Votes(NamedTuple):
-    """Votes of the neighbours, before they are added up."""
+    """Votes of the neighbours, before they are added up, by voter."""
 
     voter: Ints  # position in `Voters`
     item: Ints
@@ -136,7 +110,10 @@ class SessionKNN:
         self.memory, self.rule = memory, rule
         with np.errstate(divide="ignore"):
             idf = np.log(memory.sessions / memory.support)
-        self._gain = 1 + rule.idf * np.where(memory.support > 0, idf, 0.0)
+        self.gain = 1 + rule.idf * np.where(memory.support > 0, idf, 0.0)  # (I,)
+        apart = np.arange(int(memory.place_of.max(initial=0)) + 1)
+        self.decay = np.exp(-apart / rule.inh) if rule.inh else np.ones(len(apart))  # by |p_n(i) - p_n(i*)|
+        self._root = np.sqrt(memory.lengths)
 
     def scores(self, context: Ints, now_s: Floats) -> Floats:
         """Scores (Q, I), 0 for an item that no neighbour has.
@@ -153,94 +130,106 @@ class SessionKNN:
         return out
 
     def votes(self, context: Ints, now_s: Floats) -> Iterator[tuple[slice, Voters, Votes]]:
-        """The same, piece by piece and vote by vote; queries are numbered from the start of their piece."""
-        step = min(_QUERIES_AT_ONCE, max(1, _CELLS_AT_ONCE // self.memory.items))
-        for start in range(0, len(context), step):
-            rows = slice(start, min(start + step, len(context)))
-            voters = self._voters(context[rows], now_s[rows])
+        """The same, `QUERIES_AT_ONCE` by so many and vote by vote; queries are numbered from the start of their
+        piece."""
+        for start in range(0, len(context), QUERIES_AT_ONCE):
+            rows = slice(start, min(start + QUERIES_AT_ONCE, len(context)))
+            weight, back = self.event_weights(context[rows]), steps_back(context[rows])
+            voters = self.voters(self.shared(context[rows], weight), weight, back, now_s[rows])
             yield rows, voters, self._votes(voters)
 
     def event_weights(self, context: Ints) -> Floats:
         """Weights w of the clicks, (Q, L): 0 where there is no known item, or the item is clicked again later."""
-        length = context.shape[1]
-        back = np.arange(length - 1, -1, -1)
-        known = (context >= 0) & (context < self.memory.items)
-        if self.rule.spw:
-            weight = np.broadcast_to(np.exp(-back / self.rule.spw), context.shape)
-        else:
-            clicks = np.maximum((context >= 0).sum(axis=1, keepdims=True), 1)
-            weight = (clicks - back) / clicks
-        query, column = np.nonzero(known)
-        key = query * self.memory.items + context[query, column]
-        last = np.zeros(context.shape, bool)
-        # np.unique gives the first of each key: from behind, the last click on each item.
-        final = len(key) - 1 - np.unique(key[::-1], return_index=True)[1]
-        last[query[final], column[final]] = True
-        return np.where(last, weight, 0.0)
+        last = (context >= 0) & (context < self.memory.items)
+        for column in range(context.shape[1] - 1):
+            last[:, column] &= ~(context[:, column + 1 :] == context[:, column, None]).any(axis=1)
+        return np.where(last, self.weights(steps_back(context), (context >= 0).sum(axis=1)), 0.0)
 
-    def _voters(self, context: Ints, now_s: Floats) -> Voters:
-        memory, rule = self.memory, self.rule
-        weight = self.event_weights(context)
+    def weights(self, back: Ints, clicks: Ints) -> Floats:
+        """Weights (Q, L) of clicks so many steps back, in sessions of so many clicks (Q,)."""
+        if self.rule.spw:
+            decaying: Floats = np.exp(-back / self.rule.spw)
+            return decaying
+        whole = np.maximum(clicks, 1)[:, None]
+        rising: Floats = (whole - back) / whole
+        return rising
+
+    def shared(self, context: Ints, weight: Floats) -> Shared:
+        """What past sessions share with each query, of any item the `sample` latest: so the latest of all are there.
+
+        Args:
+            context: (Q, L).
+            weight: (Q, L) of `event_weights`.
+        """
+        memory, bits = self.memory, (context.shape[1] - 1).bit_length()
         query, column = np.nonzero(weight > 0)
-        item, back = context[query, column], context.shape[1] - 1 - column
-        weights = weight[query, column]
-        found = np.minimum(memory.support[item], rule.sample)  # of any item the latest: so the latest of all are there
-        event = np.repeat(np.arange(len(item)), found)
-        posting = _runs(memory.posted[item], found)
-        past, place = memory.posted_session[posting], memory.posted_place[posting]
-        key = query[event] * memory.sessions + past
-        order = np.argsort(key, kind="stable")
-        event, place, key = event[order], place[order], key[order]
-        begins = np.flatnonzero(np.diff(key, prepend=-1))
+        item = context[query, column]
+        found = np.minimum(memory.support[item], self.rule.sample)
+        query_of = np.repeat(query, found)
+        entry = memory.posted_entry[runs(memory.posted[item], found)]
+        # Everything in one number: sorting numbers takes a fraction of the time of sorting rows by several.
+        key = query_of * len(memory.item_of) + entry << bits | np.repeat(column, found)
+        key.sort()
+        return Shared(query_of, (key >> bits) - query_of * len(memory.item_of), key & (1 << bits) - 1)
+
+    def voters(self, shared: Shared, weight: Floats, back: Ints, now_s: Floats) -> Voters:
+        """The neighbours of each query.
+
+        Args:
+            shared: with the past sessions.
+            weight: (Q, L) of the clicks.
+            back: (Q, L) steps back of each.
+            now_s: (Q,) Unix time.
+        """
+        memory, rule = self.memory, self.rule
+        session = memory.of_session[shared.entry]
+        begins = np.flatnonzero(np.diff(shared.query * memory.sessions + session, prepend=-1))
         if not len(begins):
             none = np.empty(0, np.int64)
-            return Voters(none, none, np.empty(0), np.empty(0), none)
-        key = key[begins]
-        of, past = key // memory.sessions, key % memory.sessions
-        shared = np.add.reduceat(weights[event], begins)
-        star = np.maximum.reduceat(place, begins)
-        steps = np.minimum.reduceat(back[event], begins)
-        similarity = shared.copy()
+            return Voters(none, none, np.empty(0), np.empty(0), none, none)
+        of, past = shared.query[begins], session[begins]
+        sums = np.add.reduceat(weight[shared.query, shared.column], begins)
+        similarity = sums.copy()
         if rule.cosine:
-            norm = np.sqrt(np.square(weight).sum(axis=1))
-            similarity /= norm[of] * np.sqrt(memory.lengths[past])
+            similarity /= np.sqrt(np.square(weight).sum(axis=1))[of] * self._root[past]
         if rule.snh_days:
             age_s = np.maximum(now_s[of] - memory.ended_s[past], 0)
-            similarity *= np.exp(-age_s / (rule.snh_days * DAY_S))
-        latest = _first_of_each(of, np.lexsort((-past, of)), rule.sample)
-        best = _first_of_each(of, np.lexsort((-past, np.where(latest, -similarity, np.inf), of)), rule.neighbours)
-        voting = latest & best
-        if rule.div:
-            similarity /= 1 + steps
-        elif rule.ipw:
-            similarity *= np.exp(-steps / rule.ipw)
-        return Voters(of[voting], past[voting], similarity[voting], shared[voting], star[voting])
+            similarity *= np.exp(age_s * (-1 / (rule.snh_days * DAY_S)))
+        voting = self._nearest(of, similarity)
+        at = np.append(begins[1:], len(session))[voting] - 1
+        similarity = similarity[voting]
+        if rule.div or rule.ipw:
+            steps = np.minimum.reduceat(back[shared.query, shared.column], begins)[voting]
+            similarity = similarity / (1 + steps) if rule.div else similarity * np.exp(-steps / rule.ipw)
+        return Voters(of[voting], past[voting], similarity, sums[voting], shared.entry[at], at)
+
+    def _nearest(self, of: Ints, similarity: Floats) -> Ints:
+        """Which of the candidates (C,), by query and session, vote: the most similar of the latest; of equals the
+        latest."""
+        counts = np.bincount(of)
+        ends = np.cumsum(counts)
+        voting = ends[of] - np.arange(len(of)) <= self.rule.sample
+        for query in np.flatnonzero(counts > self.rule.neighbours).tolist():
+            rows = slice(ends[query] - min(counts[query], self.rule.sample), ends[query])
+            spare = rows.stop - rows.start - self.rule.neighbours
+            if spare > 0:
+                values = similarity[rows]
+                bar = np.partition(values, spare)[spare]
+                nearest = values > bar
+                level = np.flatnonzero(values == bar)
+                nearest[level[len(level) - (self.rule.neighbours - np.count_nonzero(nearest)) :]] = True
+                voting[rows] = nearest
+        return np.flatnonzero(voting)
 
     def _votes(self, voters: Voters) -> Votes:
-        memory, rule = self.memory, self.rule
-        lengths = memory.lengths[voters.session]
-        voter = np.repeat(np.arange(len(lengths)), lengths)
-        click = _runs(memory.starts[voters.session], lengths)
-        item = memory.item_of[click]
-        score = voters.similarity[voter] * self._gain[item]
-        if rule.inh:
-            score *= np.exp(-np.abs(memory.place_of[click] - voters.star[voter]) / rule.inh)
-        return Votes(voter, item, score)
+        memory = self.memory
+        entry, voter = memory.entries(voters.session)
+        item = memory.item_of[entry]
+        apart = np.abs(memory.place_of[entry] - memory.place_of[voters.star][voter])
+        return Votes(voter, item, voters.similarity[voter] * self.gain[item] * self.decay[apart])
 
 
-def _runs(start: Ints, length: Ints) -> Ints:
-    """start[0], start[0] + 1, …, so many of each, one after another."""
-    ends = np.cumsum(length)
-    found: Ints = np.arange(length.sum()) + np.repeat(start - (ends - length), length)
-    return found
-
-
-def _first_of_each(group: Ints, order: Ints, count: int) -> npt.NDArray[np.bool_]:
-    """Which rows are among the first `count` of their group in this order, which keeps groups together."""
-    sorted_group = group[order]
-    begins = np.flatnonzero(np.diff(sorted_group, prepend=-1))
-    sizes = np.diff(np.append(begins, len(group)))
-    rank = np.arange(len(group)) - np.repeat(begins, sizes)
-    kept = np.zeros(len(group), bool)
-    kept[order] = rank < count
-    return kept
+def steps_back(context: Ints) -> Ints:
+    """How many clicks come after each, (Q, L), gaps between them counted."""
+    length = context.shape[1]
+    return np.broadcast_to(np.arange(length - 1, -1, -1), context.shape)

@@ -70,17 +70,20 @@ def test_diginetica_has_content_in_files_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("", "line 1 is of no layout"),
-        ("user,what\n1,2\n", "line 1 is of no layout"),
-        ("SessionId\tItemId\tTime\n", "has no clicks"),
-        (PREPROCESSED + "3\tc\tnoon\n", "line 7 has no time: wanted seconds of Unix time, not 'noon' (1 such lines)"),
-        (PREPROCESSED + "3\tc\tnan\n", "line 7 has no time"),
-        (PREPROCESSED + "3\tc\t-5\n", "line 7 has no time"),
-        (PREPROCESSED + "3\tc\n", "line 7 has no time"),
-        (PREPROCESSED + "3\t\t9\n", "line 7 has no session or no item"),
-        (PREPROCESSED + "3\tc\t9\t9\n", "line 7 has 4 fields, not 3"),
-        (CHALLENGE + "2,yesterday,1,0\n", "line 5 has no time"),
-        (DIGINETICA + "3;NA;5;1;9 May\n", "line 6 has no time: wanted a timeframe in ms"),
+        ("", "line 1: is of no layout"),
+        ("user,what\n1,2\n", "line 1: is of no layout"),
+        ("SessionId\tItemId\tTime\n", "line 2: there are no clicks"),
+        (
+            PREPROCESSED + "3\tc\tnoon\n",
+            "line 7: no time: wanted seconds of Unix time, before 2100, not 'noon' (1 such lines)",
+        ),
+        (PREPROCESSED + "3\tc\tnan\n", "line 7: no time"),
+        (PREPROCESSED + "3\tc\t-5\n", "line 7: no time"),
+        (PREPROCESSED + "3\tc\n", "line 7: no time"),
+        (PREPROCESSED + "3\t\t9\n", "line 7: no session or no item"),
+        (PREPROCESSED + "3\tc\t9\t9\n", "line 7: 4 fields, not 3"),
+        (CHALLENGE + "2,yesterday,1,0\n", "line 5: no time"),
+        (DIGINETICA + "3;NA;5;1;9 May\n", "line 6: no time: wanted a timeframe in ms"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, text: str, wanted: str) -> None:
@@ -90,8 +93,13 @@ def test_a_bad_line_is_named(tmp_path: Path, text: str, wanted: str) -> None:
     assert wanted in str(problem.value) and path in str(problem.value)
 
 
+def test_what_was_bought_is_no_click(tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match="no views in it"):
+        load_clicks(written(tmp_path, "2,2014-04-07T10:55:00.000Z,214536500,1046,1\n"))
+
+
 def test_no_file_and_bytes_that_are_no_text(tmp_path: Path) -> None:
-    with pytest.raises(UsageProblem, match="no such file"):
+    with pytest.raises(UsageProblem, match="cannot be read: No such file"):
         load_clicks(str(tmp_path / "none.txt"))
     (tmp_path / "image").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(UsageProblem, match="cannot be read as text"):

@@ -104,6 +104,14 @@ def test_a_training_cut_short_goes_on_to_the_same_weights(split: DaySplit, tmp_p
         fit(split, recipe, checkpoints=Checkpoints(tmp_path, "y"))
 
 
+def test_looking_at_the_rows_of_a_batch_alone_learns_what_looking_at_all_learns(split: DaySplit) -> None:
+    recipe = TINY["gru4rec"]
+    assert recipe.optim.rule == "adagrad"
+    rows = weights(fit(split, recipe).model())
+    every = weights(fit(split, with_overrides(recipe, ["optim.weight_decay=1e-30"])).model())  # moves every row, by 0
+    torch.testing.assert_close(rows, every, atol=1e-4, rtol=1e-4)
+
+
 def test_an_item_that_nobody_has_clicked_is_found_by_its_content(tmp_path: Path) -> None:
     """Two kinds of things; shoppers stay with one. Of each kind one thing is new on the last day."""
     chance = np.random.default_rng(0)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.baselines.item_knn import ItemKNN
-from models.baselines.session_knn import DAY_S, STAN, VSKNN, VSTAN, NeighbourRule, SessionKNN, SessionMemory
+from models.baselines.session_knn import DAY_S, STAN, VSKNN, VSTAN, NeighbourRule, SessionKNN
+from models.baselines.session_memory import SessionMemory
 
 NO = -1
 

@@ -55,6 +55,21 @@ def test_the_published_yoochoose_layout_with_buys(tmp_path: Path) -> None:
     assert found.events["event_time_ms"].to_physical().to_list() == [1396867869277, 1396868049868, 1396868100000]
 
 
+def test_the_challenges_category_is_the_items_the_last_that_is_said(tmp_path: Path) -> None:
+    again = PUBLISHED + "3,2014-04-08T10:51:09.277Z,214536500,7\n3,2014-04-08T10:51:10.277Z,214536500,0\n"
+    found = import_sessions(written(tmp_path, clicks=again))
+    assert found.items.select("item_id", "category").rows() == [("214536502", ""), ("214536500", "7")]
+
+
+def test_parquet_and_headers_in_another_spelling_are_the_same(tmp_path: Path) -> None:
+    import_file = written(tmp_path, clicks=CLICKS) / "clicks.csv"
+    wanted = import_sessions(import_file).events
+    pl.read_csv(import_file, separator="\t").write_parquet(tmp_path / "clicks.parquet")
+    (tmp_path / "spelled.txt").write_text(CLICKS.replace("SessionId\tItemId\tTime", '"session_id"\titem_id\ttime'))
+    for name in ("clicks.parquet", "spelled.txt"):
+        assert import_sessions(tmp_path / name).events.equals(wanted)
+
+
 def test_the_diginetica_layout_with_its_items(tmp_path: Path) -> None:
     found = import_sessions(
         written(tmp_path, views=VIEWS, purchases=PURCHASES, products=PRODUCTS, categories=CATEGORIES)
@@ -85,12 +100,15 @@ def test_whatever_is_imported_is_believed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "the file is empty"),
-        ("a,b\n1,2\n", "columns a, b are those of no known table"),
-        (CLICKS + "5\t1\tsoon\n", "line 5: Time is 'soon', not a number"),
-        (CLICKS + "5\t1\t1e12\n", "line 5: its time is 1000000000000000 ms after 1970"),
-        (PUBLISHED + "3,yesterday,1,0\n", "time is 'yesterday'"),
-        (VIEWS + "2;NA;1;5;09.05.2016\n", "line 4: eventdate is '09.05.2016'; dates look as 2016-05-09"),
+        ("", "line 1: is of no layout that is known: it is empty"),
+        ("a,b\n1,2\n", "line 1: is of no layout that is known: 'a,b'"),
+        (CLICKS + "5\t1\tsoon\n", "line 5: no time: wanted seconds of Unix time, before 2100, not 'soon'"),
+        (CLICKS + "5\t1\t1e12\n", "line 5: no time: wanted seconds of Unix time, before 2100, not '1e12'"),
+        (
+            PUBLISHED + "3,yesterday,1,0\n",
+            "line 3: no time: wanted a time such as 2014-04-03T10:44:35.672Z, before 2100, not 'yesterday'",
+        ),
+        (VIEWS + "2;NA;1;5;09.05.2016\n", "line 4: no time: wanted a timeframe in ms and a date such as 2016-05-09"),
         (CATEGORIES, "no clicks in it"),
     ],
 )

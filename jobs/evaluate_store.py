@@ -144,7 +144,7 @@ def judge_store(
     pipeline = person_sightings(
         embed, dimensions, store=Store(views, overlapping(views)), appearance=appearance, max_age_s=1e9
     )
-    told = _through(pipeline, seen.batches(on_step))
+    told = through(pipeline, seen.batches(on_step))
     truth = seen.truth.filter(pl.col("visible_share") >= LEAST_VISIBLE)
     ignored = seen.truth.filter(pl.col("visible_share") < LEAST_VISIBLE)
     final = settled(told)
@@ -247,7 +247,7 @@ class _Seen:
         for frame in range(self.frames):
             rows += [self._row(camera, number, frame) for number, camera in enumerate(self.painters)]
             if (frame + 1) % size == 0 or frame + 1 == self.frames:
-                yield _frames(rows)
+                yield frames_of(rows)
                 rows = []
                 if (frame + 1) % (30 * size) == 0:
                     on_step(
@@ -269,7 +269,8 @@ class _Seen:
         }  # fmt: skip
 
 
-def _frames(rows: list[dict[str, Any]]) -> pl.DataFrame:
+def frames_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows as `streaming.runners.preprocess` hands them to transforms."""
     box = pl.Struct({**dict.fromkeys((*_BOXES, "score"), pl.Float32), "crop": pl.Binary})
     kinds: dict[str, Any] = {"width": pl.Int32, "height": pl.Int32, "detections": pl.List(box), "_partition": pl.Int32}
     frame = pl.DataFrame(rows, schema_overrides=kinds)
@@ -281,7 +282,7 @@ def _frames(rows: list[dict[str, Any]]) -> pl.DataFrame:
     )
 
 
-def _through(pipeline: Pipeline, batches: Iterator[pl.DataFrame]) -> pl.DataFrame:
+def through(pipeline: Pipeline, batches: Iterator[pl.DataFrame]) -> pl.DataFrame:
     """What a pipeline says of these rows."""
     tables, said = {stage.name: stage.new_state() for stage in pipeline.stages}, list[pl.DataFrame]()
     for rows in batches:
@@ -311,7 +312,7 @@ def _counted(made: MadeStore, walks: Walks, told: pl.DataFrame, trial: StoreTria
         _reject=pl.lit(None, pl.String),
     )
     size = 5_000
-    figures = _through(store_metrics(store_plan(made)), (rows[at : at + size] for at in range(0, rows.height, size)))
+    figures = through(store_metrics(store_plan(made)), (rows[at : at + size] for at in range(0, rows.height, size)))
     refused = figures.filter(pl.col("_reject").is_not_null()).height if "_reject" in figures.columns else 0
     latest = figures.sort("revision").unique(("window_start_ms", "zone_id", "kind"), keep="last")
     true = crossings(made.plan, walks.positions.filter(pl.col("time_s") < trial.duration_s))

@@ -250,6 +250,41 @@ def store(
 
 
 @evaluate.command()
+def clips(
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of camera0.mp4, camera1.mp4, … and gt_boxes.csv, who is where.")
+    ],
+    embedding: Annotated[
+        str | None, typer.Option(help="NAME@ALIAS or NAME@VERSION; default: that of the settings, store.embedding.")
+    ] = None,
+    gap: Annotated[str, typer.Option(metavar="DURATION", help="Between two clips in turn.")] = "20s",
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a page and all figures as JSON here.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Say of everybody in labelled clips of several cameras who they were taken for, with the score, and whether it is
+    right: names by look and time, without a floor.
+
+    Example: sightline evaluate clips --data clonedperson_scene99 --report clips
+    """
+    from jobs.commands.console import seconds
+    from jobs.evaluate_clips import BadClips, evaluate_clips
+    from jobs.report.clips import clips_page, print_clips
+
+    folder = made_folder(report, "--report")
+    writable_file(json_file, "--json")
+    settings = loaded().settings
+    reference, roots = embedding or settings.store.embedding, settings.models.store_roots
+    try:
+        figures = evaluate_clips(data, reference, roots, seconds(gap), on_step=say)
+    except BadClips as bad:
+        raise UsageProblem(f"--data: {bad}") from None
+    _put_page(folder, figures, clips_page)
+    _tell(json_file, figures, print_clips)
+
+
+@evaluate.command()
 def reproduce(
     data_root: Annotated[Path, typer.Option(metavar="DIR", help="Folder with the public tables, or with moba/ in it.")],
     report: Annotated[Path, typer.Option(metavar="DIR", help="Write the page with all tables, and JSON, here.")],

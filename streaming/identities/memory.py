@@ -93,6 +93,11 @@ class Memory:
             self.state["text"][slot] = name
         return int(self.state["camera"][self.state.slots([key])[0]])
 
+    def reached(self, partition: int) -> int:
+        """How far the event time of a partition has come; long ago where nothing of it was read."""
+        key = f"partition/{partition}"
+        return int(self.state["last_ms"][self.state.slots([key])[0]]) if key in self.state else _NEVER
+
     def cameras(self) -> dict[int, str]:
         """Names by number."""
         slots = self.of_kind(CAMERA)

@@ -9,11 +9,12 @@ is decided, and whenever it changes hands later, a *correction* leaves:
     person_id, link_score who they are; null for nobody any more
 
 Event time is that of all partitions together: the oldest of those that are not more than `PATIENCE_MS` behind the
-newest. A track is decided when it is past the track's first `decide_s` and the step they end in. Identities are a
-function of the rows in the order in which partitions are read, however they are cut into batches. That order matters
-little: a decision waits for the partitions that are behind, and looks at when people were seen, not at when that was
-read. But what was read ahead is known to it, so two runs that interleave partitions otherwise may differ in a doubtful
-link.
+newest. A live partition of which nothing more comes has come, by a tick, to `QUIET_MS` before now: a camera that has
+stopped holds up nobody who is seen in another. A track is decided when it is past the track's first `decide_s` and the
+step they end in. But for ticks, identities are a function of the rows in the order in which partitions are read,
+however they are cut into batches. That order matters little: a decision waits for the partitions that are behind, and
+looks at when people were seen, not at when that was read. But what was read ahead is known to it, so two runs that
+interleave partitions otherwise may differ in a doubtful link.
 
 **Back again.** When a track that was out of sight returns and its person was meanwhile found in another one, the later
 link was made on a false premise: it is taken back, corrected to nobody, and decided anew.
@@ -58,6 +59,7 @@ from streaming.windows.clock import ORIGIN
 log = logging.getLogger(__name__)
 
 PATIENCE_MS = 60_000
+QUIET_MS = 5_000
 NOTE_MS = 500
 """When a track was last seen, and where, is written down so often, that a row of state is not written each frame."""
 
@@ -126,13 +128,20 @@ class IdentityStage:
         return self._told(rows, persons, scores, made)
 
     def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> pl.DataFrame:
-        """Let go of what has had its time by the wall clock, or is to be forgotten, though no camera sends anything:
-        then nobody counts who would have to be told."""
-        memory = Memory(state)
+        """Decide the tracks whose time has come though no camera sends anything; let go of what has had its time by the
+        wall clock, or is to be forgotten: then nobody counts who would have to be told."""
+        memory, made = Memory(state), list[Correction]()
         self._expire(memory, now_ms)
         for _ in self._obey(memory, now_ms):
             pass
-        return pl.DataFrame(schema=_CORRECTION)
+        for partition in sorted(partitions) if self._waits(state) else ():
+            # One far behind now tells of the past, or its clock is wrong: what time it is there, nobody knows.
+            if memory.reached(partition) >= now_ms - PATIENCE_MS:
+                step_ms = self._move_on(memory, partition, now_ms - QUIET_MS)
+                if step_ms is not None:
+                    made += self._decide(memory, step_ms)
+        at = pl.lit(now_ms - QUIET_MS).cast(_TIME)
+        return self.corrected(made).with_columns(captured_ms=at, frame=pl.lit(0, pl.Int64))
 
     def corrected(self, corrections: Sequence[Correction]) -> pl.DataFrame:
         """Corrections as rows."""
@@ -225,6 +234,10 @@ class IdentityStage:
         mine = names[int(camera[slot])]
         pairs = [frozenset({mine, names[number]}) in self.rules.overlapping for number in camera[others].tolist()]
         return np.array(pairs, dtype=np.bool_)
+
+    def _waits(self, state: StateTable) -> bool:
+        """Whether a track is yet to be decided."""
+        return bool(((state["kind"] == TRACK) & (state["status"] == PENDING)).any())
 
     def _move_on(self, memory: Memory, partition: int, now_ms: int) -> int | None:
         """Note how far a partition has come; the end of the last step that the store is past, if that is news."""

@@ -17,7 +17,7 @@ import polars as pl
 
 from streaming import topics
 from streaming.features.floor import FloorView
-from streaming.features.frame_rules import FrameLimits
+from streaming.features.frame_rules import BOX, FrameLimits
 from streaming.features.frames import CheckFrames
 from streaming.features.person_rows import one_per_person
 from streaming.features.persons import CutPersons, Detect
@@ -134,7 +134,9 @@ class Sightings:
         return StateTable(self.name, {}, partitioned=True)
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
-        """Rows of `IdentityStage` to rows of the topic."""
+        """Rows of `IdentityStage` to rows of the topic; of a tick's, which are corrections alone, the rest is null."""
+        left_out = [pl.lit(None, kind).alias(name) for name, kind in _TOLD.items() if name not in rows.columns]
+        rows = rows.with_columns(left_out)
         # A correction stands behind the row that led to it, and is of the same model.
         model = {name: pl.col(f"_{name}").forward_fill() for name in ("model_name", "model_version", "weight_hash")}
         begins_frame = pl.struct("_partition", "_offset").is_first_distinct()
@@ -151,6 +153,17 @@ class Sightings:
 
 
 _TIME = pl.Datetime("ms", "UTC")
+_TOLD: dict[str, pl.DataType] = {
+    **dict.fromkeys((*BOX, "score", "x_m", "y_m"), pl.Float32()),
+    "_covered": pl.Boolean(),
+    "_found": pl.List(pl.Float32()),
+    **dict.fromkeys(("_model_name", "_model_version", "_weight_hash"), pl.String()),
+    "_partition": pl.Int32(),
+    "_offset": pl.Int64(),
+    "_ingest_time_ms": pl.Int64(),
+    "_schema_id": pl.Int32(),
+}
+"""What rows of frames have."""
 
 
 def person_sightings(

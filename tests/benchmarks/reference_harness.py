@@ -18,14 +18,14 @@ from reference_workload import ANSWERS, FRAMES, MATCHES, ReferenceRegistry, fram
 
 from jobs.children import Child
 from jobs.threads import beside
-from streaming.codec import Decoder, Encoder, load_schema
+from streaming.codec import Decoder, Encoder, SchemaRegistry, load_schema
 from streaming.kafka.admin import ensure_topics
 from streaming.kafka.broker import EmbeddedBroker
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.source import KafkaSource
 from streaming.records import Records
-from streaming.topics import state_topic
+from streaming.topics import Topic, state_topic
 from streaming.transport import TransportUnavailable
 
 HERE = Path(__file__).parent
@@ -35,17 +35,23 @@ SEARCH_PATH = os.pathsep.join((str(HERE), str(HERE.parents[1])))
 _TICK_S = 0.02
 
 Received = tuple[float, pl.DataFrame]
-"""A fetch of answers: when it came, in ms since 1970, and `event_time_ms, source_partition, source_offset, emitted_ms`
-of each."""
+"""A fetch of answers: when it came, in ms since 1970, and the columns of each, with `emitted_ms`."""
+ORIGIN = ("event_time_ms", "source_partition", "source_offset")
 
 
 class AnswerMeter:
     """A thread that reads the answers as any consumer would, and notes when each arrived; read is what they say later,
     so that this takes no time from what is measured."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._source = KafkaSource(kafka, ANSWERS.name, "meter")
-        self._decoder = Decoder(str(ANSWERS.schema), ReferenceRegistry())
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topic: Topic = ANSWERS,
+        registry: SchemaRegistry = ReferenceRegistry(),  # noqa: B008 - without state
+        columns: Sequence[str] = ORIGIN,
+    ) -> None:
+        self._source, self._columns = KafkaSource(kafka, topic.name, "meter"), columns
+        self._decoder = Decoder(str(topic.schema), registry)
         self._start = self._source.end_offsets()
         self._stop = threading.Event()
         self._received = 0
@@ -64,8 +70,7 @@ class AnswerMeter:
         for now_ms, records in self._fetched[len(self._batches) :]:
             answers = self._decoder.decode(records).frame
             emitted = pl.Series("emitted_ms", records.timestamps_ms)
-            columns = answers.select("event_time_ms", "source_partition", "source_offset").with_columns(emitted)
-            self._batches.append((now_ms, columns))
+            self._batches.append((now_ms, answers.select(self._columns).with_columns(emitted)))
         return self._batches[:]
 
     def stop(self) -> list[Received]:

@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "dolls": ["bench_dolls.py"],
     "decode": ["bench_decode.py"],
     "cameras": ["bench_cameras.py"],
+    "sightings": ["bench_sightings.py"],
     "reid": ["bench_reid.py"],
     "gallery": ["bench_gallery.py"],
     "transport": ["bench_transport.py"],
@@ -116,7 +117,7 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     dolls, training = results["dolls"]["dolls"], results["training"]["training"]
     pictures, watched = results["decode"]["decode"], results["cameras"]["cameras"]
     reid, gallery = results["reid"]["reid"], results["gallery"]["gallery"]
-    carried = watched[watched["best"]]
+    carried, sighted = watched[watched["best"]], results["sightings"]["sightings"]
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -277,6 +278,17 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             f"{carried['cameras_a_core']:.1f}: {carried['ms_a_frame']:.0f} ms a frame ("
             + ", ".join(f"{part} {100 * share:.0f} %" for part, share in carried["share"].items())
             + ")",
+        ),
+        *(
+            (
+                f"frame to sighting, {sighted['cameras']} cameras of {sighted['size']} at {sighted['fps']} frames/s, "
+                f"{how}, p50 / p95",
+                "400 ms in the median",
+                f"{sighted[name]['latency_ms']['p50']} / {sighted[name]['latency_ms']['p95']} ms, on average ("
+                + ", ".join(f"{part} {ms:.0f}" for part, ms in sighted[name]["mean_ms_by_part"].items())
+                + ")",
+            )
+            for name, how in (("boxes", "boxes sent along"), ("detected", f"detector {sighted['detector']}"))
         ),
         (
             f"crops embedded by {reid['model']}, {reid['crops']} a batch, one core, against the bare network",

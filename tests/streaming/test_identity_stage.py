@@ -183,6 +183,32 @@ def test_a_camera_that_is_read_later_gives_the_same_names() -> None:
     assert final(stage(skewed, stage.new_state())) == final(stage(rows, stage.new_state()))
 
 
+def stopped_door() -> tuple[pl.DataFrame, IdentityStage, StateTable]:
+    """The door's camera and the till's stop after four seconds; somebody comes to the shelf two seconds later."""
+    rows = Scene().walk("door", 1, 0, 4, 0).walk("shelf", 1, 6, 9, 1).rows(9)
+    rows = rows.filter((pl.col("camera_id") == "shelf") | (pl.col("captured_ms") < NOW_MS + 4_000))
+    stage = IdentityStage(DIMENSIONS, RULES)
+    state = stage.new_state()
+    assert final(stage(rows, state)) == {("door", 1): "P1"}
+    return rows, stage, state
+
+
+def test_a_camera_that_has_stopped_holds_up_nobody_who_is_seen_in_another() -> None:
+    _, stage, state = stopped_door()
+    assert stage.tick(NOW_MS + 9_000, [0], state).is_empty()  # it may only be late
+    told = stage.tick(NOW_MS + 13_000, [0], state)
+    assert final(told) == {("shelf", 1): "P2"}
+    assert told["captured_ms"].dt.epoch("ms").to_list() == [NOW_MS + 8_000]
+    state.drain()
+    assert stage.tick(NOW_MS + 14_000, [0, 1], state).is_empty()
+    assert len(state.drain().keys) == 0, "a tick that decides nobody leaves nothing to be written"
+
+
+def test_a_tick_says_nothing_of_what_time_it_is_in_a_recording() -> None:
+    _, stage, state = stopped_door()
+    assert stage.tick(NOW_MS + 3_600_000, [0, 1], state).is_empty()
+
+
 def test_names_are_never_used_again_and_looks_expire() -> None:
     rules = Rules(appearance=RULES.appearance, memory_s=5.0, retention_s=10.0)
     scene = Scene().walk("door", 1, 0, 3, 0).walk("door", 2, 20, 23, 0)

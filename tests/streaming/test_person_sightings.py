@@ -25,6 +25,7 @@ from streaming.pipelines.person_sightings import (
 )
 from streaming.pipelines.store_alerts import store_alerts
 from streaming.records import Records
+from streaming.runners.ticking import Tick
 from streaming.store.plan import parse_plan
 from streaming.store.rules import parse_rules
 from streaming.testing import MemoryLog
@@ -144,6 +145,22 @@ def test_what_cannot_be_believed_is_counted_and_not_kept() -> None:
         "InvalidFrame"
     ] * 2
     assert dirty.commits[0].dead_letters == []
+
+
+def test_who_is_seen_last_is_named_by_a_tick_when_no_frame_follows() -> None:
+    rows = [row for row in visit(8.2) if row["camera_id"] == "till" or row["captured_ms"] < NOW_MS + 5_000]
+    done = on_log(rows).run((100,))
+    at_till = told(done).filter(camera_id="till").drop_nulls("track_id")
+    assert (at_till["track_id"].unique().to_list(), at_till["person_id"].unique().to_list()) == ([1], [None])
+    end_ms = NOW_MS + 8_200
+    early = done.flow.tick(Tick(end_ms, {0: done.at[0], 1: done.at[1]}))
+    assert early is None or not early.answers
+    commit = done.flow.tick(Tick(end_ms + 6_000, {0: done.at[0], 1: done.at[1]}))
+    assert commit is not None
+    done.commits.append(commit)
+    (named,) = told(done)[-1:].iter_rows(named=True)
+    assert (named["camera_id"], named["track_id"], named["person_id"]) == ("till", 1, "P1")
+    assert named["corrects_from_ms"] is not None and named["source_offset"] is None and named["found_px"] is None
 
 
 def test_another_network_is_refused_once_people_are_remembered() -> None:

@@ -19,6 +19,9 @@ Floats = npt.NDArray[np.float64]
 FARTHEST_M = 40.0
 """From the nearest floor in the picture: beyond, a pixel is metres, and a place means nothing."""
 
+BODY_M = 1.68
+"""From the floor to the top of a head."""
+_CUT_M = 6.0  # whose feet are below the picture stands near the camera
 _EDGE_PX = 2.0  # a box that reaches the lower edge is cut off there: its feet are not in the picture
 _GRID = 32  # pixels each way that are looked at for overlaps
 
@@ -38,7 +41,9 @@ class FloorView:
     height_px: int
 
     def places(self, boxes: Floats, width_px: int, height_px: int) -> Floats:
-        """Where the feet of boxes (N, 4) stand, (N, 2) in m; NaN where they are not in the picture, or too far away.
+        """Where the feet of boxes (N, 4) stand, (N, 2) in m; NaN too far away, or where nobody can tell.
+
+        Of a box that the picture's lower edge cuts, the head tells: it is taken to be `BODY_M` above the floor.
 
         Args:
             boxes: corners in pixels of a frame.
@@ -51,6 +56,8 @@ class FloorView:
         is_cut = boxes[:, 3] >= height_px - _EDGE_PX
         near = np.hypot(*(floor - self._nearest()).T) <= FARTHEST_M
         floor[~(is_floor & near) | is_cut] = np.nan
+        headed = is_cut & (boxes[:, 1] > _EDGE_PX)
+        floor[headed] = self._below(np.column_stack([feet[:, 0], boxes[:, 1] * scale[1]])[headed])
         return floor
 
     def sees(self, points: Floats) -> npt.NDArray[np.bool_]:
@@ -69,6 +76,35 @@ class FloorView:
         points, is_floor = self._floor(np.column_stack([x.ravel(), y.ravel()]))
         near: Floats = points[is_floor & (np.hypot(*(points - self._nearest()).T) <= FARTHEST_M)]
         return near
+
+    def _below(self, heads: Floats) -> Floats:
+        """Floor points (N, 2) under heads at these pixels; NaN where there is none, or the camera hangs lower.
+
+        The camera is taken to have square pixels and to look through the middle of its picture; then the homography's
+        columns, which are of the same length and at right angles but for the focal length, tell that, and their cross
+        product is the column of the height (Zhang, "A Flexible New Technique for Camera Calibration", 2000, eq. 3-4).
+        """
+        to_middle = np.array([[1, 0, -self.width_px / 2], [0, 1, -self.height_px / 2], [0, 0, 1]])
+        a, b = (to_middle @ np.array(self.homography)).T[:2]
+        known = np.array([a[0] * b[0] + a[1] * b[1], a[0] ** 2 + a[1] ** 2 - b[0] ** 2 - b[1] ** 2])
+        wanted = -np.array([a[2] * b[2], a[2] ** 2 - b[2] ** 2])
+        inverse_f2 = float(known @ wanted) / max(float(known @ known), 1e-300)
+        if not inverse_f2 > 0:
+            return np.full((len(heads), 2), np.nan)
+        lens = np.array([np.sqrt(inverse_f2), np.sqrt(inverse_f2), 1.0])
+        up = np.cross(a * lens, b * lens) / np.linalg.norm(a * lens) / lens
+        up = np.linalg.inv(to_middle) @ up
+        # Of both directions, up is the one in which the picture of a point above the floor's lower middle rises.
+        nearest = np.append(self._nearest(), 1.0)
+        foot = np.array(self.homography) @ nearest
+        rises = (foot + 0.1 * up)[1] / (foot + 0.1 * up)[2] < foot[1] / foot[2]
+        raised = np.array(self.homography) + np.outer(up if rises else -up, [0.0, 0.0, BODY_M])
+        found = np.column_stack([heads, np.ones(len(heads))]) @ np.linalg.inv(raised).T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            points: Floats = found[:, :2] / found[:, 2:]
+        away = np.hypot(*(points - self._nearest()).T)
+        points[~((away <= _CUT_M) & (found[:, 2] * self._sign() > 0))] = np.nan
+        return points
 
     def _floor(self, pixels: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Floor points (N, 2) of pixels, and which of them there are."""

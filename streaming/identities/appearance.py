@@ -6,6 +6,9 @@ with mean m are known, with a = K·ρ / (K·ρ + 1 - ρ) and v = 1 - a·ρ:
 
     log LR = D/2 · (1 - |x - a·m|² / v - ln v)
 
+With a share of looks that are spoilt, by somebody who stands before them or by a box that is off, it is the mixture of
+that ratio and of 1: a look speaks for somebody as before, and never much against.
+
 ρ, the cosine that two looks of one person have on average, and D, the number of directions in which people differ, are
 properties of the embedding network; `Appearance.fit` finds them from labelled pairs.
 """
@@ -36,11 +39,14 @@ class Appearance:
 
     same_cosine: float = 0.5  # ρ
     directions: float = 24.0  # D
-    most_log_ratio: float = 12.0  # no look is better evidence than this, for or against
+    most_log_ratio: float = 12.0  # no look is better evidence than this
+    spoilt_share: float = 0.15  # of looks that show somebody in front, or nothing of use: like those of anybody
 
     def __post_init__(self) -> None:
         if not 0 < self.same_cosine < 1:
             raise ValueError(f"same_cosine is {self.same_cosine}, not between 0 and 1: looks of one person are alike")
+        if not 0 < self.spoilt_share < 1:
+            raise ValueError(f"spoilt_share is {self.spoilt_share}, not between 0 and 1: any look may be of no use")
         if not self.directions >= 1 or not self.most_log_ratio > 0:
             raise ValueError(
                 f"directions {self.directions} must be 1 or more, most_log_ratio {self.most_log_ratio} > 0"
@@ -68,8 +74,9 @@ class Appearance:
         alike = (looks @ means.T).astype(np.float64)
         away = 1 - 2 * a * alike + a**2 * (means.astype(np.float64) ** 2).sum(axis=1)
         ratio = self.directions / 2 * (1 - away / v - np.log(v))
-        clipped: Floats = np.clip(ratio, -self.most_log_ratio, self.most_log_ratio)
-        return clipped
+        clipped = np.clip(ratio, -self.most_log_ratio, self.most_log_ratio)
+        mixed: Floats = np.log((1 - self.spoilt_share) * np.exp(clipped) + self.spoilt_share)
+        return mixed
 
 
 def centred(looks: Looks, camera: Ints) -> Looks:

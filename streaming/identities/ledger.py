@@ -56,6 +56,12 @@ class Ledger:
         self._state.touch([key])
         return self._corrections(np.array([slot]), np.array([NOBODY]))[0]
 
+    def relink(self, slot: int, person: int, score: float) -> Correction:
+        """A decided track is another person's after all."""
+        old = self._state["person"][[slot]].copy()
+        self.link(slot, person, score)
+        return self._corrections(np.array([slot]), old)[0]
+
     def reopen(self, slot: int) -> Correction:
         """The link of a track is taken back: it is pending again."""
         (key,) = self._memory.track_keys(np.array([slot]))

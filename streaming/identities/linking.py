@@ -1,6 +1,6 @@
 """Who is it: the probability of each candidate, and the assignment of several tracks at once.
 
-Before a look at them, candidates come to a camera at some rate (`transit`, `floor_ratio`), and so do newcomers. A look
+Before a look at them, candidates come to a camera at some rate (`arrivals`), and so do newcomers. A look
 multiplies a candidate's rate by its likelihood ratio (`appearance`). By Bayes' rule, over all who could have come:
 
     P(i) = rate_i · LR_i / (rate_new + Σ_j rate_j · LR_j)
@@ -21,10 +21,6 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 NOBODY = -1
-
-_VIEW_M2 = 30.0  # floor that a camera sees: what a place says is worth is counted against it
-_MOST_RATIO, _LEAST_RATIO = 60.0, 1e-6
-_PLACE_M, _WANDER_M_PER_S = 0.5, 1.0
 
 
 class Links(NamedTuple):
@@ -61,12 +57,3 @@ def link(probability: Floats, least: float) -> Links:
     score = rest.copy()
     score[found.rows] = probability[found.rows, found.columns]
     return Links(person, np.clip(score, 0.0, 1.0))
-
-
-def floor_ratio(distance_m: Floats, elapsed_s: Floats) -> Floats:
-    """How much a distance on the floor plan speaks for one person, of two sightings so far apart in time; 1 where the
-    distance is not known (NaN). Against: anywhere in the view of a camera."""
-    spread2 = (_PLACE_M + _WANDER_M_PER_S * np.abs(elapsed_s)) ** 2
-    ratio = _VIEW_M2 * np.exp(-(distance_m**2) / (2 * spread2)) / (2 * np.pi * spread2)
-    told: Floats = np.where(np.isnan(distance_m), 1.0, np.clip(ratio, _LEAST_RATIO, _MOST_RATIO))
-    return told

@@ -1,7 +1,7 @@
 """What is remembered, as rows of keyed state, and how it is asked.
 
     store            counters                          partition/P       how far its event time has come
-    camera/NAME      its number, newcomers             transit/A/B       times from camera A to camera B
+    camera/NAME      its number                        transit/A/B       times from camera A to camera B
     track/C/T        a track of camera number C: who it is, when, where, its look
     event/N          a merge or a split (`ledger`)
 
@@ -29,7 +29,7 @@ PENDING, DECIDED, ERASED = range(3)
 """What is known of a track: not yet who, who, or nothing any more and nothing to come."""
 
 PLACES = 8
-"""Last places of a track that are kept, at least `streaming.identities.stage.NOTE_MS` apart."""
+"""Places of a track that are kept, the first and the last, at least `streaming.identities.stage.NOTE_MS` apart."""
 
 _NEVER = -(10**15)
 
@@ -49,7 +49,7 @@ def layout(look_bytes: int) -> dict[str, Column]:
         "score": Column(np.float32),  # of the link of a track
         "first_ms": Column(np.int64),  # of a track, a camera; of an event: when
         "last_ms": Column(np.int64),  # of a track, a partition
-        "count": Column(np.int64),  # of looks in a track's; of times of a transit; of newcomers of a camera
+        "count": Column(np.int64),  # of looks in a track's; of times of a transit
         "mean_log": Column(np.float64),  # of a transit
         "m2_log": Column(np.float64),
         "place_ms": Column(np.int64, (PLACES,), default=_NEVER),  # of a track
@@ -103,19 +103,6 @@ class Memory:
         slots = self.of_kind(CAMERA)
         return dict(sorted(zip(self.state["camera"][slots].tolist(), self.state["text"][slots].tolist(), strict=True)))
 
-    def newcomers_per_s(self, now_ms: int, prior_per_s: float, worth_s: float) -> Floats:
-        """(C,) of each camera, by number, with a prior worth so many seconds."""
-        slots = self.of_kind(CAMERA)
-        slots = slots[np.argsort(self.state["camera"][slots])]
-        elapsed_s = np.maximum(now_ms - self.state["first_ms"][slots], 0) / 1000
-        rate: Floats = (self.state["count"][slots] + prior_per_s * worth_s) / (elapsed_s + worth_s)
-        return rate
-
-    def count_newcomer(self, camera: str) -> None:
-        """One more person was first seen there."""
-        slot = self.slot(f"camera/{camera}", CAMERA)
-        self.state["count"][slot] += 1
-
     def transits(self, prior: TransitPrior) -> Transits:
         """What was learned so far."""
         cameras, slots = len(self.of_kind(CAMERA)), self.of_kind(TRANSIT)
@@ -168,9 +155,16 @@ class Memory:
         was = (self.state["kind"] == TRACK) & (self.state["linked"] == person) & (self.state["person"] != 0)
         return [int(other) for other in np.unique(self.state["person"][was])] if person else []
 
-    def decided(self) -> Slots:
-        """Tracks of which is known who they are, the earliest first."""
-        return self._sorted(np.flatnonzero((self.state["kind"] == TRACK) & (self.state["status"] == DECIDED)))
+    def decided(self, since_ms: int | None = None) -> Slots:
+        """Tracks of which is known who they are, the earliest first; those seen since then, where it is given."""
+        chosen = (self.state["kind"] == TRACK) & (self.state["status"] == DECIDED)
+        if since_ms is not None:
+            chosen &= self.state["last_ms"] >= since_ms
+        return self._sorted(np.flatnonzero(chosen))
+
+    def began_ms(self) -> int:
+        """When the first camera was first heard of."""
+        return int(self.state["first_ms"][self.of_kind(CAMERA)].min())
 
     def forget(self, keys: Sequence[str]) -> None:
         """Delete rows, and let nothing of them stand in memory."""

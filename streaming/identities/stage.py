@@ -11,10 +11,10 @@ is decided, and whenever it changes hands later, a *correction* leaves:
 Event time is that of all partitions together: the oldest of those that are not more than `PATIENCE_MS` behind the
 newest. A live partition of which nothing more comes has come, by a tick, to `QUIET_MS` before now: a camera that has
 stopped holds up nobody who is seen in another. A track is decided when it is past the track's first `decide_s` and the
-step they end in. But for ticks, identities are a function of the rows in the order in which partitions are read,
-however they are cut into batches. That order matters little: a decision waits for the partitions that are behind, and
-looks at when people were seen, not at when that was read. But what was read ahead is known to it, so two runs that
-interleave partitions otherwise may differ in a doubtful link.
+step they end in, and asked again at some ages (`reviews`). But for ticks, identities are a function of the rows in the
+order in which partitions are read, however they are cut into batches. That order matters little: a decision waits for
+the partitions that are behind, and looks at when people were seen, not at when that was read. But what was read ahead is
+known to it, so two runs that interleave partitions otherwise may differ in a doubtful link.
 
 **Back again.** When a track that was out of sight returns and its person was meanwhile found in another one, the later
 link was made on a false premise: it is taken back, corrected to nobody, and decided anew.
@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from streaming.identities import reviews
 from streaming.identities.appearance import Looks
 from streaming.identities.decisions import Decisions, Rules
 from streaming.identities.ledger import NOBODY, Correction, Ledger
@@ -42,7 +43,6 @@ from streaming.identities.memory import (
     FREE,
     PARTITION,
     PENDING,
-    PLACES,
     STORE,
     TRACK,
     Memory,
@@ -122,9 +122,9 @@ class IdentityStage:
             slots = np.fromiter(before, np.int64, len(before))
             made += [(int(frame[-1]), one) for one in self._contradicted(memory, slots, before, now_ms)]
             persons[seen], scores[seen] = state["person"][slots], state["score"][slots]
-            step_ms = self._move_on(memory, int(partition[frame[0]]), now_ms)
-            if step_ms is not None:
-                made += [(int(frame[-1]), one) for one in self._decide(memory, step_ms)]
+            moved_ms = self._move_on(memory, int(partition[frame[0]]), now_ms)
+            if moved_ms is not None:
+                made += [(int(frame[-1]), one) for one in self._decide(memory, *moved_ms)]
         return self._told(rows, persons, scores, made)
 
     def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> pl.DataFrame:
@@ -137,9 +137,9 @@ class IdentityStage:
         for partition in sorted(partitions) if self._waits(state) else ():
             # One far behind now tells of the past, or its clock is wrong: what time it is there, nobody knows.
             if memory.reached(partition) >= now_ms - PATIENCE_MS:
-                step_ms = self._move_on(memory, partition, now_ms - QUIET_MS)
-                if step_ms is not None:
-                    made += self._decide(memory, step_ms)
+                moved_ms = self._move_on(memory, partition, now_ms - QUIET_MS)
+                if moved_ms is not None:
+                    made += self._decide(memory, *moved_ms)
         at = pl.lit(now_ms - QUIET_MS).cast(_TIME)
         return self.corrected(made).with_columns(captured_ms=at, frame=pl.lit(0, pl.Int64))
 
@@ -181,7 +181,8 @@ class IdentityStage:
             state["count"][slot] = count + 1 if state["look"][slot].any() else 0  # some may not be kept
         state["last_ms"][slot] = now_ms
         if not np.isnan(place).any() and now_ms - state["place_ms"][slot].max() >= NOTE_MS:
-            at = int(state["place_ms"][slot].argmin()) if PLACES else 0
+            # The first place stays: there the track began.
+            at = 0 if np.isnan(state["place_m"][slot, 0, 0]) else 1 + int(state["place_ms"][slot][1:].argmin())
             state["place_ms"][slot, at], state["place_m"][slot, at] = now_ms, place
         state.touch([key])
         return int(slot), now_ms - since_ms
@@ -239,8 +240,9 @@ class IdentityStage:
         """Whether a track is yet to be decided."""
         return bool(((state["kind"] == TRACK) & (state["status"] == PENDING)).any())
 
-    def _move_on(self, memory: Memory, partition: int, now_ms: int) -> int | None:
-        """Note how far a partition has come; the end of the last step that the store is past, if that is news."""
+    def _move_on(self, memory: Memory, partition: int, now_ms: int) -> tuple[int, int] | None:
+        """Note how far a partition has come; the ends of the last step that was past, and of the last that is now, if
+        that is news."""
         state, key = memory.state, f"partition/{partition}"
         slot = memory.slot(key, PARTITION)
         state["last_ms"][slot] = max(now_ms, int(state["last_ms"][slot]))
@@ -253,21 +255,23 @@ class IdentityStage:
             store = memory.slot("store", STORE)
         if end <= state["last_ms"][store]:
             return None
-        state["last_ms"][store] = end
+        since_ms, state["last_ms"][store] = int(state["last_ms"][store]), end
         state.touch(["store"])
-        return end
+        return since_ms, end
 
-    def _decide(self, memory: Memory, until_ms: int) -> Iterator[Correction]:
+    def _decide(self, memory: Memory, since_ms: int, until_ms: int) -> Iterator[Correction]:
         """Every step that is over, in turn."""
         state, step_ms = memory.state, round(1000 * self.rules.step_s)
         self._expire(memory, until_ms)
         pending = np.flatnonzero((state["kind"] == TRACK) & (state["status"] == PENDING))
         ends = (state["first_ms"][pending] + round(1000 * self.rules.decide_s)) // step_ms * step_ms + step_ms
         decisions = Decisions(self.rules, self._seal, memory)
-        for end in np.unique(ends[ends <= until_ms]).tolist():
+        for end in sorted({*ends[ends <= until_ms].tolist(), *reviews.steps(since_ms, until_ms, step_ms)}):
             due = pending[ends == end]
             due = due[np.lexsort([state["track_id"][due], state["camera"][due]])]
             yield from decisions.decide(due, end)
+            for tracks in reviews.due(memory, end, step_ms):
+                yield from decisions.review(tracks, end)
 
     def _expire(self, memory: Memory, now_ms: int) -> None:
         state = memory.state

@@ -27,10 +27,13 @@ from streaming.privacy.erasures import Erasures
 from streaming.privacy.folder import KeyFolder
 from streaming.privacy.keyed import KeyedSeal
 from streaming.state import Column, StateTable
-from streaming.tracking import TrackStage
+from streaming.tracking import ByteTrack, TrackStage
 
 CROP_PX = (128, 64)
 """Height and width of the crops that travel: 24 KB each."""
+_TRACKER = ByteTrack(confirm_hits=2, lost_s=0.5)
+"""Short tracks that are one person's for sure: who was hidden for longer is found again by the identities, which know
+the floor, the other cameras and everybody's looks."""
 MAX_PERSONS = 64
 """In a frame; with `CROP_PX` its crops take at most 1.5 MB."""
 
@@ -197,7 +200,7 @@ def person_sightings(
         transforms=(CheckFrames(FrameLimits(max_detections=MAX_PERSONS)), CutPersons(detect, CROP_PX)),
         stages=(
             PersonEmbedding(embed, dimensions, store.views),
-            TrackStage(dimensions=dimensions, seal=KeyedSeal(keys) if keys is not None else None),
+            TrackStage(_TRACKER, dimensions=dimensions, seal=KeyedSeal(keys) if keys is not None else None),
             IdentityStage(
                 dimensions,
                 rules,

@@ -8,6 +8,8 @@ Departures: time is in seconds, not in frames, since frames are dropped; a track
 `confirm_hits` times (there: twice), with gaps of at most `trial_s`; and boxes are compared with a margin that grows
 with the time since the track was seen: at 5 frames a second somebody who walks is half a body further in the next one,
 and nothing is known yet of a new track's speed. At 30 the margin is a twentieth of a box.
+Overlap says which boxes may be a track's, and motion which of them is the likeliest: in a crowd the best overlap is
+often the neighbour's (`Motion.strangeness`).
 Where boxes come with looks (embeddings), a box that looks like somebody else is not a track's, however well it lies
 (after BoT-SORT, Aharon et al., 2022, eq. 11-13, without its mixture): people who hide one another keep their ids.
 """
@@ -27,6 +29,10 @@ UNSEEN = 0
 
 _NEWEST = 0.1  # weight of a look in a track's mean
 _MARGIN_PER_S, _MOST_MARGIN = 1.5, 0.4  # shares of the sides of a box
+_MOST_STRANGE = 5.0  # an edge that is hidden costs 3: one may be, not two
+_LOOK_WEIGHT, _LEAST_COSINE, _USUAL_COSINE = 3.0, -0.2, 0.5
+_VAGUE_WEIGHT = 0.5  # of the volume of what would fit a track that was not seen for a while
+_ENOUGH, _LEAST_WORTH = 11.0, 0.01  # so that a pair that may be is always worth more than none
 
 
 @dataclass(slots=True)
@@ -139,12 +145,17 @@ class ByteTrack:
         known = has_look(tracks.look)[:, None] & has_look(looks)[None, :]
         strange = known & (tracks.look @ looks.T < self.min_cosine)
 
+        alike = np.where(known, np.clip(tracks.look @ looks.T, _LEAST_COSINE, 1.0) - _USUAL_COSINE, 0.0)
+        strangeness, vagueness = expected.strangeness(boxes)
+
         def match(candidates: Ints, offered: Ints, min_iou: float) -> tuple[Ints, Ints]:
             if not len(candidates) or not len(offered):
                 return candidates, offered
-            worth = overlaps(where[candidates], boxes[offered], margin[candidates])
-            worth[strange[np.ix_(candidates, offered)]] = 0.0
-            found = assign(worth, min_iou)
+            pair = np.ix_(candidates, offered)
+            near = overlaps(where[candidates], boxes[offered], margin[candidates]) >= min_iou
+            near &= (strangeness[pair] < _MOST_STRANGE) & ~strange[pair]
+            likely = _LOOK_WEIGHT * alike[pair] - strangeness[pair] - _VAGUE_WEIGHT * vagueness[pair]
+            found = assign(np.where(near, np.maximum(likely + _ENOUGH, _LEAST_WORTH), 0.0), _LEAST_WORTH)
             owner[offered[found.columns]] = candidates[found.rows]
             return candidates[found.rows_left], offered[found.columns_left]
 

@@ -23,6 +23,7 @@ _SPEED = 0.8  # of the first velocity, heights per second: a person of 1.7 m wal
 _DISTURBED = np.array([0.5, 0.5, 0.1, 0.1])  # of the acceleration, heights / s^1.5
 _DECAY_PER_S = 0.5
 _LEAST_PX = 1.0
+_TAIL, _HIDDEN = 4.0, 3.0
 
 
 class Motion(NamedTuple):
@@ -73,6 +74,27 @@ class Motion(NamedTuple):
             self.mean + np.stack([gain, gain_velocity], axis=-1) * innovation[..., None],
             np.stack([(1 - gain) * var, (1 - gain) * cross, var_velocity - gain_velocity * cross], axis=-1),
         )
+
+    def strangeness(self, boxes: Floats) -> tuple[Floats, Floats]:
+        """How unlike each box (M, 4) is to what is expected, and how little the expectation says: both (N, M).
+
+        The first is the sum over the four edges of a box of ν ln(1 + z² / ν), as in Student's t with ν = 4, at most
+        `_HIDDEN` for each: an edge may be anywhere when somebody stands before it. The second is the logarithm of the
+        area in which the centre is expected, against that of one measurement.
+        """
+        seen = centres(boxes)
+        away = seen[None] - self.mean[:, None, :, 0]
+        height = np.maximum(np.minimum(seen[None, :, 3], self.mean[:, None, 3, 0]), _LEAST_PX)
+        noise = (_MEASURED * height) ** 2
+        spread = self.cov[:, None, :, 0] + noise[..., None]
+        strange = np.zeros(away.shape[:2])
+        for centre, size in ((0, 2), (1, 3)):
+            variance = spread[..., centre] + spread[..., size] / 4
+            for side in (-0.5, 0.5):
+                edge = away[..., centre] + side * away[..., size]
+                strange += np.minimum(_TAIL * np.log1p(edge**2 / (_TAIL * variance)), _HIDDEN)
+        vague: Floats = (np.log(spread[..., 0] / noise) + np.log(spread[..., 1] / noise)) / 2
+        return strange, vague
 
     @property
     def boxes(self) -> Floats:

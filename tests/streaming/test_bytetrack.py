@@ -122,6 +122,15 @@ def test_a_box_that_looks_like_somebody_else_is_not_a_tracks() -> None:
     assert camera.see([person(300.0)], looks=[[0.0, 0.0]]) == [1]  # of a box without a look nothing is known
 
 
+def test_a_neighbours_box_is_not_taken_for_ones_own() -> None:
+    # Two stand side by side, less than a width apart; a third comes where the first one was, who is hidden meanwhile.
+    camera = Camera()
+    for _ in range(6):
+        camera.see([person(300.0), person(335.0)])
+    assert camera.see([person(335.0)]) == [2]
+    assert camera.see([person(336.0), person(338.0, y=120.0)]) == [2, 0]
+
+
 def test_dropped_frames_lose_nobody() -> None:
     camera, chance = Camera(), np.random.default_rng(0)
     seen, last = 0, 0

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming.identities import Appearance, Rules
+from streaming.identities import Appearance, Rules, floor, reviews
 from streaming.identities.appearance import centred, nearest
+from streaming.identities.floor import VIEW_M2, begun_near, beside_ratio, moved_ratio
 from streaming.identities.ledger import Ledger, Unknown
-from streaming.identities.linking import NOBODY, floor_ratio, link, posterior
+from streaming.identities.linking import NOBODY, link, posterior
 from streaming.identities.memory import CAMERA, EVENT, TRACK, Memory, layout, track_key
+from streaming.identities.past import Notes
 from streaming.identities.transit import TransitPrior, Transits, learned
 from streaming.privacy.seal import Plain
 from streaming.state import StateTable
@@ -24,10 +26,18 @@ NO_COUNTS = np.zeros((2, 2))
 
 def test_a_look_is_evidence_as_the_formula_says() -> None:
     # One look known, ρ = 0.5, D = 2: a = 0.5, v = 0.75; |x - a m|² is 0.25 for the same look and 1.25 across it.
-    appearance = Appearance(same_cosine=0.5, directions=2.0)
+    appearance = Appearance(same_cosine=0.5, directions=2.0, spoilt_share=1e-12)
     looks, means = np.array([[1.0, 0.0]], np.float32), np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
     ratio = appearance.log_ratio(looks, means, np.array([1, 1]))
     np.testing.assert_allclose(ratio, [[1 - 0.25 / 0.75 - math.log(0.75), 1 - 1.25 / 0.75 - math.log(0.75)]], rtol=1e-6)
+
+
+def test_a_look_that_may_be_spoilt_is_little_evidence_against() -> None:
+    looks, means = np.array([[1.0, 0.0]], np.float32), np.array([[1.0, 0.0], [-1.0, 0.0]], np.float32)
+    for share in (0.1, 0.3):
+        for_him, against = Appearance(0.9, 60.0, spoilt_share=share).log_ratio(looks, means, np.array([6, 6]))[0]
+        assert against == pytest.approx(math.log(share), abs=0.01)
+        assert for_him > 10
 
 
 def test_more_looks_of_a_person_are_more_evidence() -> None:
@@ -128,11 +138,29 @@ def test_scores_are_probabilities_and_nobody_is_linked_twice(rates: list[list[fl
     assert ((links.score >= 0) & (links.score <= 1)).all()
 
 
-def test_the_nearer_on_the_floor_the_more_it_says() -> None:
-    at = floor_ratio(np.array([0.0, 1.0, 5.0, np.nan]), np.zeros(4))
-    assert at[0] == pytest.approx(30 / (2 * math.pi * 0.25))
-    assert at[0] > at[1] > 1 > at[2]
-    assert at[3] == 1.0
+def test_the_nearer_at_the_same_moments_the_more_it_says() -> None:
+    spread2 = 2 * floor.PLACE_M**2
+    at = beside_ratio(np.array([0.0, 0.09, 25.0]), np.ones(3))
+    np.testing.assert_allclose(at[:2], VIEW_M2 / (2 * math.pi * spread2) * np.exp([0.0, -0.09 / (2 * spread2)]))
+    assert at[0] > at[1] > 1 > at[2] > 0
+    once, thrice = beside_ratio(np.array([0.5, 0.5]), np.array([1.0, 3.0]))
+    assert thrice < once  # a neighbour gives himself away
+    assert beside_ratio(np.array([0.5]), np.array([90.0]))[0] == thrice  # but not without end: errors persist
+
+
+def test_the_longer_ago_the_less_a_place_says() -> None:
+    near, far = moved_ratio(np.array([0.3, 0.3, 0.3]), np.array([0.0, 2.0, 600.0])), moved_ratio(np.array([5.0]), 0.0)
+    assert near[0] > near[1] > near[2] > 0
+    assert far[0] < 1e-6
+    spread2 = 2 * floor.PLACE_M**2 + floor.FARTHEST_M**2
+    assert near[2] == pytest.approx(VIEW_M2 / (2 * math.pi * spread2) * math.exp(-0.09 / (2 * spread2)))
+
+
+def test_people_begin_where_people_began() -> None:
+    door = np.array([[1.0, 1.0], [1.2, 0.8], [np.nan, np.nan]])
+    at_the_door, inside = begun_near(door, np.array([1.0, 1.0])), begun_near(door, np.array([9.0, 9.0]))
+    assert at_the_door > 2 * VIEW_M2 / (2 * math.pi * floor.BEGINS_M**2) * 0.98
+    assert inside < 1e-6
 
 
 class Book:
@@ -266,3 +294,34 @@ def test_a_merge_lives_as_long_as_tracks_that_it_moved_however_often() -> None:
 def test_figures_out_of_range_are_refused(made: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         made()  # type: ignore[operator]
+
+
+def test_ways_are_compared_at_the_same_moments() -> None:
+    at_ms = np.array([[0, 1_000, 4_000, -(10**15)], [-(10**15)] * 4])
+    places = np.full((2, 4, 2), np.nan)
+    places[0, :3] = [[0.0, 0.0], [1.0, 0.0], [4.0, 0.0]]
+    notes = Notes(at_ms, places)
+    other_ms, other = np.array([500, 1_200, 2_500, 4_900]), np.array([[0.5, 0.3], [1.2, 0.4], [2.5, 0], [4.0, 0]])
+    apart = notes.apart(np.array([0, 1]), other_ms, other)
+    # On the way between two notes; beside one; too long between two; after the last.
+    np.testing.assert_allclose(apart, [[0.3, 0.4, np.nan, np.nan], [np.nan] * 4])
+
+
+def test_every_age_is_asked_once_and_after_a_pause_no_more() -> None:
+    book, first_ms = Book(1), 10_000
+    asked = [
+        end
+        for since in range(first_ms, first_ms + 20_000, 500)
+        for end in reviews.steps(since, since + 500, 500)
+        if list(reviews.due(book.memory, end, 500))
+    ]
+    assert asked == [first_ms + age for age in reviews.PERSON_AGES_MS]
+    assert len(reviews.steps(first_ms, first_ms + 10**9, 500)) <= 40
+
+
+def test_a_track_may_be_anothers_after_all() -> None:
+    book = Book(1, 2)
+    (slot,) = book.memory.tracks_of(2).tolist()
+    made = book.ledger.relink(slot, 1, 0.8)
+    assert (made.old, made.new, made.score) == (2, 1, pytest.approx(0.8))
+    assert book.whose() == [1, 1]

@@ -136,6 +136,11 @@ def test_in_overlapping_views_the_floor_says_who_is_who(x_m: float, same: bool) 
     assert (len(set(final(ran(scene, 10, OVERLAP)[0]).values())) == 1) is same
 
 
+def test_who_comes_into_two_views_in_one_step_is_one() -> None:
+    scene = Scene().walk("door", 1, 0, 8, 0, x_m=1.0).walk("shelf", 1, 0, 8, 0, x_m=1.1)
+    assert len(set(final(ran(scene, 10, OVERLAP)[0]).values())) == 1
+
+
 def test_nobody_walks_faster_than_people_walk() -> None:
     near = Scene().walk("door", 1, 0, 4, 0, x_m=1.0).walk("till", 1, 6, 10, 0, x_m=5.0)
     far = Scene().walk("door", 1, 0, 4, 0, x_m=1.0).walk("till", 1, 6, 10, 0, x_m=40.0)

@@ -130,6 +130,17 @@ def test_feet_below_the_picture_and_beyond_the_horizon_are_nowhere() -> None:
     assert np.allclose(tilted.places(2 * boxes, 2 * WIDTH, 2 * HEIGHT)[1], places[1])
 
 
+def test_of_whom_the_picture_cuts_the_feet_the_head_tells() -> None:
+    # The same camera: 1.68 m up, at 4 m from it, is 100 · (3 - 1.68) / 4 px below the horizon.
+    tilted = FloorView(((100.0, 80.0, 0.0), (0.0, 60.0, 300.0), (0.0, 1.0, 0.0)), WIDTH, HEIGHT)
+    cut = np.array([[70, 60 + 33.0, 90, HEIGHT]], float)
+    for sign in (1.0, -1.0):  # a homography may be scaled either way
+        same = FloorView(tuple(tuple(sign * v for v in row) for row in tilted.homography), WIDTH, HEIGHT)
+        np.testing.assert_allclose(same.places(cut, WIDTH, HEIGHT), [[0.0, 4.0]], atol=1e-9)
+    assert np.isnan(tilted.places(np.array([[70, 0.0, 90, HEIGHT]], float), WIDTH, HEIGHT)).all()  # no head either
+    assert np.isnan(FLAT.places(np.array([[70, 60.0, 90, HEIGHT]], float), WIDTH, HEIGHT)).all()  # no such camera
+
+
 def test_cameras_overlap_where_they_see_the_same_floor() -> None:
     beside = FloorView(((10.0, 0.0, -100.0), (0.0, 10.0, 0.0), (0.0, 0.0, 1.0)), WIDTH, HEIGHT)
     elsewhere = FloorView(((10.0, 0.0, -200.0), (0.0, 10.0, 0.0), (0.0, 0.0, 1.0)), WIDTH, HEIGHT)

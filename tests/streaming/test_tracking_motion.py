@@ -86,3 +86,17 @@ def test_a_box_never_turns_inside_out() -> None:
     )
     size = centres(shrinking.after(np.ones(1)).boxes)[:, 2:]
     np.testing.assert_allclose(size, 1.0)
+
+
+def test_one_edge_may_be_hidden_and_a_neighbour_is_strange() -> None:
+    seen = np.array([[100.0, 100.0, 140.0, 200.0]])
+    known = Motion.begin(seen).measured(seen).measured(seen)
+    cut, beside = seen + np.array([0, 0, 0, -60.0]), seen + np.array([40.0, 0, 40.0, 0])
+    strange, vague = known.strangeness(np.concatenate([seen, cut, beside]))
+    assert strange.shape == (1, 3)
+    assert strange[0, 0] == pytest.approx(0.0)
+    assert strange[0, 1] == pytest.approx(3.0)  # as much as an edge can be
+    assert 5.0 < strange[0, 2] <= 6.0  # two edges
+    later = known.after(np.array([2.0])).strangeness(beside)
+    assert later[0][0, 0] < strange[0, 2]
+    assert later[1][0, 0] > vague[0, 2]  # what may be anywhere fits all, and says little

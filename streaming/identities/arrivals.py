@@ -1,0 +1,189 @@
+"""Who may have come to where a track is, and at what rate, before a look at them.
+
+Tracks of one person that are asked about together are a `Unit`: one that is new, or all that a young person has. How a
+person may come to it (rate per second):
+
+- seen at the same moments in another camera: at once, as far as the places on the floor agree. Without places: if the
+  two cameras overlap;
+- last seen before: the sooner the likelier, as far as the way on the floor is one that people go; nobody walks faster
+  than `MOST_M_PER_S`. Without places by the learned transit times (`transit`). Whoever was seen again afterwards must
+  have had time for the way back as well;
+- seen in the unit's own camera at the same time: not at all.
+
+Newcomers come where people were first seen before: their rate is that of the persons who began there, as they are known
+now. Whoever was taken for new by mistake, and has been merged since, does not count any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import numpy.typing as npt
+
+from streaming.identities.floor import begun_near, beside_ratio, moved_ratio
+from streaming.identities.memory import Memory
+from streaming.identities.past import Notes, Past
+from streaming.identities.transit import TransitPrior
+from streaming.state import Slots
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+MOST_M_PER_S, SLACK_M = 2.5, 1.5
+
+_TOGETHER_MS = 1_000  # who is seen at two places for longer is there at once
+_NOTED_MS = 300  # notes lag behind by up to half of their distance
+_BESIDE_PER_S = 0.5  # who stands in an overlapping view comes into this one
+_BLIND = 0.1  # of that, where it is not known where in it
+_RETURN_PER_S = 0.7  # who was lost a moment ago is seen again
+_NEW_WORTH_S = 60.0  # of the first belief about newcomers
+
+
+class Unit:
+    """Tracks of one person, asked about together."""
+
+    def __init__(self, slots: Slots, memory: Memory) -> None:
+        state, self.slots = memory.state, slots
+        self.cameras = state["camera"][slots].astype(np.int64)
+        self.first_ms, self.last_ms = state["first_ms"][slots], state["last_ms"][slots]
+        notes = Notes(state["place_ms"][slots], state["place_m"][slots].astype(np.float64))
+        self.at_ms, self.places = notes.joined()
+        self.begins_ms, self.ends_ms = int(self.first_ms.min()), int(self.last_ms.max())
+        self.first_camera = int(self.cameras[np.argmin(self.first_ms)])
+
+
+class Arrivals:
+    """At one time, of all candidates (P,): those of whom `past` has tracks.
+
+    Args:
+        memory: for what was learned.
+        past: tracks of the candidates.
+        overlapping: pairs of cameras, by name, that see some floor in common.
+        prior: of transit times.
+        newcomers_per_s: at one camera, before any was seen.
+        seen_s: for how long people have been seen, as far as it is remembered.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        past: Past,
+        overlapping: Collection[frozenset[str]],
+        prior: TransitPrior,
+        newcomers_per_s: float,
+        seen_s: float,
+    ) -> None:
+        self._past, self._names, self._overlapping = past, memory.cameras(), overlapping
+        self._transits, self._new_per_s, self._seen_s = memory.transits(prior), newcomers_per_s, seen_s
+        self.persons = np.unique(past.person)
+        self._of = np.searchsorted(self.persons, past.person)  # (L,)
+        self._first_ms, self._first, self._end_ms, self._end = past.notes.ends()
+
+    def newcomers(self, unit: Unit) -> float:
+        """Of whom nothing was seen before, per second."""
+        past = self._past
+        order = np.lexsort([past.first_ms, past.person])
+        begun = order[np.searchsorted(past.person[order], self.persons)]
+        if len(unit.at_ms):
+            seen = begun_near(self._first[begun], unit.places[0])
+        else:
+            seen = float((past.camera[begun] == unit.first_camera).sum())
+        return (seen + self._new_per_s * _NEW_WORTH_S) / (self._seen_s + _NEW_WORTH_S)
+
+    def rates(self, unit: Unit) -> Floats:
+        """(P,) per second; 0 where it cannot be."""
+        rates = np.zeros(len(self.persons))
+        if not len(self.persons):
+            return rates
+        beside, at_once = self._beside(unit)
+        blind, elsewhere = self._blind(unit, beside > 0)
+        rates = np.where(at_once, beside, blind)
+        apart = ~at_once & (blind == 0.0)
+        rates[apart] = self._before(unit, apart) * self._after(unit, apart)
+        rates[elsewhere | self._twice(unit)] = 0.0
+        return rates
+
+    def _twice(self, unit: Unit) -> Bools:
+        """(P,) who was seen beside the unit in one of its cameras."""
+        past = self._past
+        here = past.camera[:, None] == unit.cameras
+        here &= (past.last_ms[:, None] >= unit.first_ms) & (past.first_ms[:, None] <= unit.last_ms)
+        return self._anyone(here.any(axis=1))
+
+    def _beside(self, unit: Unit) -> tuple[Floats, Bools]:
+        """(P,) rates by places at the same moments, and for whom there are any."""
+        past = self._past
+        near = past.last_ms >= unit.begins_ms - _NOTED_MS
+        near &= past.first_ms <= unit.ends_ms + _NOTED_MS
+        tracks = np.flatnonzero(near)
+        away = past.notes.apart(tracks, unit.at_ms, unit.places)
+        known, square, moments = ~np.isnan(away), np.zeros(len(self.persons)), np.zeros(len(self.persons))
+        np.add.at(square, self._of[tracks], np.where(known, away, 0.0).__pow__(2).sum(axis=1))
+        np.add.at(moments, self._of[tracks], known.sum(axis=1))
+        at_once = moments > 0
+        ratio = beside_ratio(square / np.maximum(moments, 1), np.minimum(moments, len(unit.at_ms)))
+        return np.where(at_once, _BESIDE_PER_S * ratio, 0.0), at_once
+
+    def _blind(self, unit: Unit, placed: Bools) -> tuple[Floats, Bools]:
+        """(P,) rates of those seen meanwhile it is not known where, and who was seen where one cannot be seen too."""
+        past = self._past
+        meanwhile = (past.last_ms > unit.begins_ms + _TOGETHER_MS) & ~placed[self._of]
+        meanwhile &= past.first_ms < unit.ends_ms - _TOGETHER_MS // 2
+        tracks = np.flatnonzero(meanwhile)
+        shares = np.zeros(len(meanwhile), dtype=np.bool_)
+        shares[tracks] = [self._share(int(past.camera[track]), unit.cameras) for track in tracks.tolist()]
+        rates = np.where(self._anyone(meanwhile), _BLIND * _BESIDE_PER_S, 0.0)
+        return rates, self._anyone(meanwhile & ~shares)
+
+    def _before(self, unit: Unit, chosen: Bools) -> Floats:
+        """Rates of the chosen persons by where they were last seen before the unit began."""
+        past, who = self._past, np.flatnonzero(chosen)
+        earlier = np.flatnonzero(past.first_ms <= unit.begins_ms)
+        latest = np.full(len(chosen), -1)
+        latest[self._of[earlier]] = earlier  # tracks are sorted by when they were last seen
+        track = latest[who]
+        gap_s = np.maximum((unit.begins_ms - past.last_ms[track]) / 1000, 0.0)
+        rate = self._transits.rate(past.camera[track], np.full(len(track), unit.first_camera), gap_s)
+        if len(unit.at_ms):
+            noted = np.flatnonzero((past.notes.count > 0) & (self._end_ms <= unit.at_ms[0] + _NOTED_MS))
+            noted = noted[np.argsort(self._end_ms[noted], kind="stable")]
+            newest = np.full(len(chosen), -1)
+            newest[self._of[noted]] = noted
+            placed, note = newest[who] >= 0, newest[who][newest[who] >= 0]
+            way = self._way(self._end[note], unit.places[0], (unit.at_ms[0] - self._end_ms[note]) / 1000)
+            rate[placed] = _RETURN_PER_S / (1 + gap_s[placed]) * way
+        rate[track < 0] = 0.0
+        return rate
+
+    def _after(self, unit: Unit, chosen: Bools) -> Floats:
+        """Factors for the chosen persons by where they were seen again after the unit ended; 1 if they were not."""
+        factor = np.ones(len(chosen))
+        if len(unit.at_ms):
+            later = np.flatnonzero((self._past.notes.count > 0) & (self._first_ms >= unit.at_ms[-1]))
+            later = later[np.argsort(-self._first_ms[later], kind="stable")]
+            soonest = np.full(len(chosen), -1)
+            soonest[self._of[later]] = later
+            track = soonest[soonest >= 0]
+            elapsed_s = (self._first_ms[track] - unit.at_ms[-1]) / 1000
+            factor[soonest >= 0] = self._way(self._first[track], unit.places[-1], elapsed_s)
+        return factor[chosen]
+
+    @staticmethod
+    def _way(there: Floats, here: Floats, elapsed_s: Floats) -> Floats:
+        """How much the ways between places (N, 2) and one (2,) speak for one person."""
+        elapsed_s, distance_m = np.maximum(elapsed_s, 0.0), np.hypot(*(there - here).T)
+        ratio = moved_ratio(distance_m, elapsed_s)
+        ratio[distance_m > SLACK_M + MOST_M_PER_S * elapsed_s] = 0.0
+        return ratio
+
+    def _anyone(self, tracks: Bools) -> Bools:
+        """(P,) who has one of these tracks (L,)."""
+        has = np.zeros(len(self.persons), dtype=np.bool_)
+        has[self._of[tracks]] = True
+        return has
+
+    def _share(self, camera: int, others: Ints) -> bool:
+        pairs = (frozenset({self._names[camera], self._names[other]}) for other in others.tolist())
+        return all(pair in self._overlapping for pair in pairs)

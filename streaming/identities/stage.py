@@ -13,8 +13,8 @@ newest. A live partition of which nothing more comes has come, by a tick, to `QU
 stopped holds up nobody who is seen in another. A track is decided when it is past the track's first `decide_s` and the
 step they end in, and asked again at some ages (`reviews`). But for ticks, identities are a function of the rows in the
 order in which partitions are read, however they are cut into batches. That order matters little: a decision waits for
-the partitions that are behind, and looks at when people were seen, not at when that was read. But what was read ahead is
-known to it, so two runs that interleave partitions otherwise may differ in a doubtful link.
+the partitions that are behind, and looks at when people were seen, not at when that was read. But what was read ahead
+is known to it, so two runs that interleave partitions otherwise may differ in a doubtful link.
 
 **Back again.** When a track that was out of sight returns and its person was meanwhile found in another one, the later
 link was made on a false premise: it is taken back, corrected to nobody, and decided anew.

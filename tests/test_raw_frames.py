@@ -25,6 +25,7 @@ WRITERS = {
 """What makes a file of a picture, or bytes for one."""
 
 ALLOWED = {
+    "jobs/evaluate_clips.py: encode_jpeg": "frames of clips that the user has, in memory",
     "jobs/evaluate_store.py: encode_jpeg": "drawn people, in memory",
     "jobs/store_demo/scene.py: encode_jpeg": "drawn people, on their way to a camera of the demo",
     "jobs/stream_set/days.py: write_parquet": "training sets, of matches",

@@ -78,7 +78,8 @@ def made_up(seed: int, size: Size | None = None) -> Stock:
     shoppers = shop.make_shoppers(goods, of.shoppers, seed=seed)
     before = shop.VisitSettings(hours=24.0 * PAST_DAYS, bots=0.0)
     past = shop.visits(goods, shoppers, sessions=of.past_sessions, settings=before, seed=seed).events
-    now = shop.VisitSettings(first_day=PAST_DAYS, hours=1.0)
+    # A bot has eighty times the views of a person: more of them would be most of what there is to see.
+    now = shop.VisitSettings(first_day=PAST_DAYS, hours=1.0, bots=0.003)
 
     def laps() -> Iterator[Lap]:
         lap = seed

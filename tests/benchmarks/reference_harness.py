@@ -18,14 +18,14 @@ from reference_workload import ANSWERS, FRAMES, MATCHES, ReferenceRegistry, fram
 
 from jobs.children import Child
 from jobs.threads import beside
-from streaming.codec import Decoder, Encoder, load_schema
+from streaming.codec import Decoder, Encoder, SchemaRegistry, load_schema
 from streaming.kafka.admin import ensure_topics
 from streaming.kafka.broker import EmbeddedBroker
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.source import KafkaSource
 from streaming.records import Records
-from streaming.topics import state_topic
+from streaming.topics import Topic, state_topic
 from streaming.transport import TransportUnavailable
 
 HERE = Path(__file__).parent
@@ -43,9 +43,9 @@ class AnswerMeter:
     """A thread that reads the answers as any consumer would, and notes when each arrived; read is what they say later,
     so that this takes no time from what is measured."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._source = KafkaSource(kafka, ANSWERS.name, "meter")
-        self._decoder = Decoder(str(ANSWERS.schema), ReferenceRegistry())
+    def __init__(self, kafka: KafkaSettings, answers: Topic = ANSWERS, registry: SchemaRegistry | None = None) -> None:
+        self._source = KafkaSource(kafka, answers.name, "meter")
+        self._decoder = Decoder(str(answers.schema), registry or ReferenceRegistry())
         self._start = self._source.end_offsets()
         self._stop = threading.Event()
         self._received = 0

@@ -14,6 +14,7 @@ Layouts, told apart by the first line, with comma, semicolon or tab between fiel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ _PUBLISHED = {
     4: ("sessionid", "time", "itemid", "category"),
     5: ("sessionid", "time", "itemid", "price", "quantity"),
 }
+_WHEN = re.compile(r"\d{8}t\d{6,15}z")  # 2014-04-03T10:44:35.672Z, its letters and digits
 _NO_CATEGORY = ("0", "")
 _NO_USER = ("NA", "")
 _END_S = 4_102_444_800.0  # the year 2100
@@ -74,7 +76,7 @@ def read_clicks(path: Path) -> ClickFile:
     if "itemid" in names and set(about.values()) & set(names):
         table = _table(path, names, separator) if table is None else table
         return ClickFile(path, DIGINETICA, ACT_SCHEMA.to_frame(), _known(path, table, about))
-    if table is None and names[0].isdigit() and len(names) in _PUBLISHED and "T" in _first_line(path).split(",")[1]:
+    if table is None and len(names) in _PUBLISHED and _WHEN.fullmatch(names[1]):
         return _published(path, _table(path, _PUBLISHED[len(names)], ",", header=False))
     raise ImportProblem(
         path, "line 1", f"is of no layout that is known: {_first_line(path)[:60]!r}", f"give {_LAYOUTS}"

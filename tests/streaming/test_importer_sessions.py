@@ -61,6 +61,12 @@ def test_the_challenges_category_is_the_items_the_last_that_is_said(tmp_path: Pa
     assert found.items.select("item_id", "category").rows() == [("214536502", ""), ("214536500", "7")]
 
 
+def test_sessions_and_items_of_the_published_layout_may_have_names_that_are_no_numbers(tmp_path: Path) -> None:
+    (tmp_path / "past.csv").write_text("s1,2026-11-18T10:37:30.652Z,i3,Home > rugs\ns1,2026-11-18T10:38:00.000Z,i4,0\n")
+    events = import_sessions(tmp_path / "past.csv").events
+    assert events["item_id"].to_list() == ["i3", "i4"]
+
+
 def test_parquet_and_headers_in_another_spelling_are_the_same(tmp_path: Path) -> None:
     import_file = written(tmp_path, clicks=CLICKS) / "clicks.csv"
     wanted = import_sessions(import_file).events

@@ -25,6 +25,7 @@ from models.osnet import OSNetConfig
 from models.resnet import ResNet50Config
 from models.sasrec import SASRecConfig
 from models.session_model import EncoderConfig, SessionModelConfig
+from models.small_cnn import SmallCNNConfig
 from models.tsstn import TSSTNConfig
 from models.two_tower import TwoTowerConfig
 
@@ -184,6 +185,7 @@ _ARCHITECTURES: dict[str, Architecture] = {
     "causal-transformer": _plain("causal-transformer", CausalTransformerConfig),
     "osnet": _plain("osnet", OSNetConfig),
     "resnet50": _plain("resnet50", ResNet50Config),
+    "small-cnn": _plain("small-cnn", SmallCNNConfig),
     "gru4rec": _plain("gru4rec", GRU4RecConfig),
     "sasrec": _plain("sasrec", SASRecConfig),
     "two-tower": _plain("two-tower", TwoTowerConfig),

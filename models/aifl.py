@@ -64,15 +64,18 @@ class AIFL(nn.Module):
         embedder: any; its file knows nothing of this.
         people: N whose identity is known.
         weights: of the terms.
+        dtype: the backbone computes in; the terms are in float32.
     """
 
     memory: Tensor
     memory_size: Tensor
     memory_next: Tensor
 
-    def __init__(self, embedder: PersonEmbedder, people: int, weights: AIFLWeights) -> None:
+    def __init__(
+        self, embedder: PersonEmbedder, people: int, weights: AIFLWeights, *, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
-        self.weights, self.embedder = weights, embedder
+        self.weights, self.embedder, self._dtype = weights, embedder, dtype
         dim = embedder.dim
         self.classifier = nn.Linear(dim, people, bias=False)
         self.centres = CentreLoss(people, dim)
@@ -101,7 +104,7 @@ class AIFL(nn.Module):
         if unlabelled is not None and w.unlabelled and ramp:
             parts += [unlabelled.images, unlabelled.dressed]
         sizes = [len(part) for part in parts]
-        pooled = self.embedder.pooled(torch.cat(parts))
+        pooled = self.embedder.pooled_in(self._dtype, torch.cat(parts))
         necked = self.embedder.neck(pooled)
         plain_f, dressed_f, *rest = torch.split(F.normalize(necked), sizes)
         everybody = torch.cat([labels, labels[used]])

@@ -23,6 +23,9 @@ from dataclasses import dataclass, field, fields
 from jobs.errors import UsageProblem
 from models.osnet import OSNetConfig
 from models.resnet import ResNet50Config
+from models.small_cnn import SmallCNNConfig
+
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,13 @@ class ReID:
     """The whole recipe."""
 
     data: str
-    network: OSNetConfig | ResNet50Config = field(default_factory=OSNetConfig)
+    network: OSNetConfig | ResNet50Config | SmallCNNConfig = field(default_factory=OSNetConfig)
     weights: str = ""  # safetensors file that the backbone begins with; empty: fresh ones
     validation: float = 0.1  # share of people held out to watch; 0: none
     seed: int = 0
     threads: int = 1
     device: str = "cpu"  # or cuda
+    precision: str = FLOAT32  # or bfloat16: of the backbone alone; losses are always summed in float32
     loss: PersonLossWeights = field(default_factory=PersonLossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
     batch: PKBatch = field(default_factory=PKBatch)
@@ -113,6 +117,8 @@ class ReID:
             raise UsageProblem("optim.early_stop=true: needs people to watch: set validation above 0")
         if self.device not in ("cpu", "cuda"):
             raise UsageProblem(f"device={self.device}: must be cpu or cuda")
+        if self.precision not in (FLOAT32, BFLOAT16):
+            raise UsageProblem(f"precision={self.precision}: must be {FLOAT32} or {BFLOAT16}")
 
 
 OSNET = ReID(

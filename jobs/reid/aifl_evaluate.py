@@ -51,7 +51,7 @@ def evaluate_aifl(
     Args:
         study: what is trained and judged.
         work: folder for trainings that are done or begun; need not exist.
-        seeds: how many, from 0; at least 1.
+        seeds: how many, from the study's first; at least 1.
         ablation: with a row for each term switched off, and one for what a perfect generator would give.
         on_step: told what begins, in words.
         on_epoch: told after every epoch.
@@ -66,7 +66,7 @@ def evaluate_aifl(
     rows = rows_of(study, ablation=ablation)
     found: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
     checks: list[dict[str, float]] = []
-    for seed in range(seeds):
+    for seed in range(study.first_seed, study.first_seed + seeds):
         people = people_of(study, seed)
         on_step(f"seed {seed}: baseline")
         baseline, facts = trained_row(BASELINE, rows[BASELINE], study, people, seed, None, work, on_epoch)

@@ -23,7 +23,7 @@ from jobs.recipes.reid import ReID
 from jobs.recipes.reid_aifl import JITTER, ReIDAIFL
 from jobs.reid.aifl_learner import AIFLLearner
 from jobs.reid.crops import CropSet
-from jobs.reid.dolls import WARDROBE, Dolls, doll_crops
+from jobs.reid.dolls import Dolls, doll_crops
 from jobs.reid.fit import fit
 from jobs.reid.fit_as_gan import fit_as_gan, what_decides
 from jobs.reid.fit_stargan import fit_stargan
@@ -33,6 +33,8 @@ from jobs.task import OnEpoch
 from models.as_gan import ASGAN
 from models.bnneck import PersonEmbedder
 from models.stargan import StarGAN, StarGANConfig
+
+_LENDERS = 8  # whose clothes a doll can be seen in, itself the first
 
 
 class People(NamedTuple):
@@ -61,16 +63,19 @@ def people_of(study: AIFLStudy, seed: int) -> People:
 
 
 class SimulatedDresser:
-    """By the simulator: the same pictures with another outfit of the doll's own wardrobe."""
+    """By the simulator: the same pictures in what other dolls of the set wear.
+
+    Of a wardrobe of one's own a network would learn which few outfits are whose, and no more than that.
+    """
 
     def __init__(self, encoder: ASGANDresser, dolls: tuple[Dolls, ...], *, height_px: int, width_px: int) -> None:
         self._encoder = encoder
         self._place: dict[bytes, tuple[int, int]] = {}
-        self._others: list[Tensor] = []  # of each set of dolls: (outfits, N, 3, H, W)
+        self._others: list[Tensor] = []  # of each set of dolls: (lenders, N, 3, H, W)
         for number, each in enumerate(dolls):
             worn = [
-                doll_crops(replace(each, first_outfit=outfit), height_px=height_px, width_px=width_px).images
-                for outfit in range(WARDROBE)
+                doll_crops(replace(each, lent=lent), height_px=height_px, width_px=width_px).images
+                for lent in range(_LENDERS)
             ]
             self._others.append(torch.stack(worn))
             self._place |= {image.numpy().tobytes(): (number, row) for row, image in enumerate(worn[0])}
@@ -80,10 +85,10 @@ class SimulatedDresser:
         return self._encoder.worn(images)
 
     def dressed(self, images: Tensor, chance: torch.Generator) -> Redressed:
-        """Crops that were drawn by these dolls, in any other outfit than the first."""
-        outfit = torch.randint(1, WARDROBE, (len(images),), generator=chance).tolist()
+        """Crops that were drawn by these dolls, in any other clothes than their own."""
+        lender = torch.randint(1, _LENDERS, (len(images),), generator=chance).tolist()
         places = [self._place[image.numpy().tobytes()] for image in images]
-        made = torch.stack([self._others[n][o, row] for o, (n, row) in zip(outfit, places, strict=True)])
+        made = torch.stack([self._others[n][o, row] for o, (n, row) in zip(lender, places, strict=True)])
         return Redressed(made, self.worn(made))
 
 

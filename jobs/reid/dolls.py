@@ -7,7 +7,7 @@ picture exists in other clothes (`first_outfit`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -19,6 +19,7 @@ from jobs.reid.crops import CropSet
 DOLLS = "simulator:dolls"
 WARDROBE = 8
 """Outfits that a doll owns."""
+_BLURRED_AT_PX = 128  # height of a crop with the whole blur of its camera; a smaller one is scaled down after it
 _EXAMPLE = f"{DOLLS}?people=200&outfits=1&cameras=4&images=3&first=0&seed=0"
 _MOST_CROPS = 200_000
 
@@ -33,6 +34,7 @@ class Dolls:
     images: int = 3  # by each camera
     first: int = 0  # number of the first person; the same number is the same person
     first_outfit: int = 0  # of the wardrobe
+    lent: int = 0  # everybody wears what the person so many places on owns; after the last comes the first
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,21 +79,23 @@ def doll_crops(dolls: Dolls, *, height_px: int, width_px: int) -> CropSet:
     """
     from streaming.simulators.store.cameras import hang_cameras
     from streaming.simulators.store.crops import draw_crops
-    from streaming.simulators.store.identities import draw_identities
+    from streaming.simulators.store.identities import draw_identities, with_hair_styles
     from streaming.simulators.store.outfits import draw_outfits
     from streaming.simulators.store.plan import supermarket
 
     try:
-        looks = [camera.look for camera in hang_cameras(supermarket(5, 6.5, 3), dolls.cameras)]
+        hung = hang_cameras(supermarket(5, 6.5, 3), dolls.cameras)
     except ValueError as error:
         raise UsageProblem(f"{DOLLS}: {error}") from None
+    looks = [replace(camera.look, blur_px=camera.look.blur_px * height_px / _BLURRED_AT_PX) for camera in hung]
     shape = (dolls.people, dolls.outfits, dolls.cameras, dolls.images)
     person, outfit, camera, _ = (each.ravel() for each in np.indices(shape))
     person, outfit = person + dolls.first, outfit + dolls.first_outfit
-    clothes = person * WARDROBE + outfit
+    owner = dolls.first + (person - dolls.first + dolls.lent) % dolls.people
+    clothes = owner * WARDROBE + outfit
     last = dolls.first + dolls.people
     drawn = draw_crops(
-        draw_identities(last, dolls.seed).take(person),
+        with_hair_styles(draw_identities(last, dolls.seed), dolls.seed).take(person),
         draw_outfits(last * WARDROBE, dolls.seed).take(clothes),
         camera,
         looks,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.errors import UsageProblem
-from jobs.recipes.reid import ReID
+from jobs.recipes.reid import BFLOAT16, ReID
 from jobs.reid.augment import augmented
 from jobs.reid.crops import CropSet
 from models.bnneck import PersonEmbedder
@@ -61,11 +61,16 @@ class PersonLearner(Learner):
         device = self._recipe.device
         crops = augmented(self._train.images[torch.from_numpy(rows)], self._recipe.augmentation, chance).to(device)
         labels = torch.from_numpy(self._labels[rows]).to(device)
-        pooled = self.embedder.pooled(crops)
+        pooled = self.embedder.pooled_in(computing_in(self._recipe), crops)
         losses = self.loss(pooled, self.embedder.neck(pooled), labels)
         self.loss.centres.move(pooled.detach(), labels)
         total: Tensor = losses.total
         return total
+
+
+def computing_in(recipe: ReID) -> torch.dtype:
+    """What its backbone computes in."""
+    return torch.bfloat16 if recipe.precision == BFLOAT16 else torch.float32
 
 
 def begun_embedder(recipe: ReID) -> PersonEmbedder:

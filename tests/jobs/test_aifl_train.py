@@ -28,9 +28,10 @@ from jobs.reid.dolls import Dolls, doll_crops
 from jobs.reid.fit import fit
 from jobs.reid.fit_as_gan import GANEpoch, fit_as_gan, partners, rate_at
 from jobs.reid.fit_stargan import fit_stargan, repainted
-from jobs.reid.redress import ASGANDresser, JitterDresser, redressed_set
+from jobs.reid.redress import ASGANDresser, JitterDresser, Redressed, redressed_set
 from jobs.report.aifl import aifl_page, print_aifl
 from jobs.train import RECIPES, resume, train
+from models.aifl import Pair
 from models.as_gan import ASGAN, ASGANConfig
 from models.bnneck import PersonEmbedder
 from models.store import ModelStore
@@ -41,7 +42,7 @@ GAN_SIZE = ["network.width=2", "network.dim=8", "network.hidden=8", "network.ban
 GAN_STEPS = ["optim.batch=4", "optim.steps=6", "optim.report_every=2", "optim.penalty_every=2", "optim.cycle_from=0.3"]
 GAN = with_overrides(AS_GAN, [*NETWORK, *GAN_SIZE, *GAN_STEPS])
 AIFL_SIZE = [
-    "network.width=0.1",
+    "network.width=2",
     "network.dim=8",
     "batch.people=3",
     "batch.images=2",
@@ -235,10 +236,42 @@ def test_dressers_leave_people_who_they_are(dolls: CropSet, dresser: ASGANDresse
 def test_the_simulator_dresses_the_very_same_pictures(dolls: CropSet, dresser: ASGANDresser) -> None:
     simulated = SimulatedDresser(dresser, (replace(FEW, first=9), FEW), **SIZE)
     made = simulated.dressed(dolls.images[[5, 2]], torch.Generator().manual_seed(0))
-    wardrobes = torch.stack([doll_crops(replace(FEW, first_outfit=outfit), **SIZE).images for outfit in range(1, 8)])
+    lent = torch.stack([doll_crops(replace(FEW, lent=places), **SIZE).images for places in range(1, 8)])
     for image, row in zip(made.images, (5, 2), strict=True):
-        assert any(torch.equal(image, other) for other in wardrobes[:, row])
+        assert any(torch.equal(image, other) for other in lent[:, row])
     torch.testing.assert_close(made.apparel, dresser.worn(made.images))
+
+
+class Numbered:
+    """Changes no picture, and gives clothes a number by which they are known again."""
+
+    def worn(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(images), 1)
+
+    def dressed(self, images: torch.Tensor, chance: torch.Generator) -> Redressed:
+        return Redressed(images, torch.rand(len(images), 1, generator=chance))
+
+
+@pytest.mark.parametrize(("copies", "kinds"), [(0, 12), (3, 3)])
+def test_other_clothes_are_of_the_same_rows_and_no_more_than_the_copies(
+    dolls: CropSet, copies: int, kinds: int
+) -> None:
+    recipe = with_overrides(AIFL, [f"redressing.copies={copies}", "augmentation.pad_px=0", "augmentation.flip=0"])
+    learner = AIFLLearner(dolls, dolls.images[:0], recipe, Numbered())
+    seen: list[Pair] = []
+
+    class Looks(torch.nn.Module):
+        def forward(self, pair: Pair, *rest: object, **ramp: float) -> dict[str, torch.Tensor]:
+            seen.append(pair)
+            return {"nothing": torch.zeros(())}
+
+    learner.aifl = Looks()  # type: ignore[assignment] # in place of the losses
+    learner.begin(3)
+    rows, chance = np.array([1, 4, 9, 6]), torch.Generator().manual_seed(0)
+    for _ in range(12):
+        learner.loss_of(rows, chance)
+    assert all(torch.equal(pair.dressed, dolls.images[torch.from_numpy(rows)] / 255) for pair in seen)
+    assert len({float(pair.dressed_apparel[3]) for pair in seen}) == kinds
 
 
 def test_a_stargan_of_the_same_crops_repaints_them(dolls: CropSet) -> None:
@@ -255,6 +288,7 @@ def test_a_stargan_of_the_same_crops_repaints_them(dolls: CropSet) -> None:
         ("redressing.by=paint", "redressing.by=paint: must be as-gan or jitter"),
         ("aifl.invariance=-1", "aifl.invariance=-1.0: must be a finite number"),
         ("aifl.memory=0", "aifl.memory=0"),
+        ("redressing.copies=-1", "redressing.copies=-1: must not be below 0"),
         ("redressing.share=2", "redressing.share=2.0: must lie between"),
         ("redressing.enters_after=9", "must be at least 0 and not above full_after"),
         ("loss.triplet=0.5", "loss: is of the baseline; set the weights of aifl"),
@@ -295,7 +329,7 @@ def test_rows_differ_in_what_they_say_and_in_nothing_else() -> None:
     rows = rows_of(STUDY, ablation=True)
     base = rows[BASELINE]
     for row in rows.values():
-        same = ("network", "batch", "optim", "augmentation")
+        same = ("network", "precision", "batch", "optim", "augmentation")
         assert all(getattr(row, name) == getattr(base, name) for name in same)
     assert rows["no triplets"] == replace(AIFL, aifl=replace(AIFL.aifl, triplet=0.0))
     assert rows["jitter"] == replace(AIFL, redressing=replace(AIFL.redressing, by=JITTER))

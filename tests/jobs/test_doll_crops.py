@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -25,14 +27,29 @@ def test_dolls_say_who_wears_what_before_which_camera() -> None:
 
 
 def test_the_same_pictures_in_other_clothes_differ_where_clothes_are() -> None:
-    from dataclasses import replace
-
     crops = doll_crops(replace(FEW, outfits=1), **SIZE)
     others = doll_crops(replace(FEW, outfits=1, first_outfit=3), **SIZE)
     apart = (crops.images.float() - others.images.float()).abs().mean(dim=(0, 1))
     assert apart[10:28].mean() > 10
     assert apart[:3].mean() < 2 and apart[10:28, 5:11].mean() > 3 * apart[10:28, :1].mean()
     assert crops.identity.tolist() == others.identity.tolist() and (crops.clothes != others.clothes).all()
+
+
+def test_dolls_lend_each_other_what_they_wear() -> None:
+    crops, lent = (doll_crops(replace(FEW, outfits=1, lent=places), **SIZE) for places in (0, 2))
+    assert lent.identity.tolist() == crops.identity.tolist()
+    assert crops.clothes is not None and lent.clothes is not None
+    assert lent.clothes.tolist() == np.repeat([16, 0, 8], 4).tolist()
+    again = doll_crops(replace(FEW, outfits=1, lent=3), **SIZE)  # of three: back to one's own
+    assert torch.equal(again.images, crops.images) and not torch.equal(lent.images, crops.images)
+
+
+def test_a_smaller_crop_is_scaled_down_and_not_blurred_more() -> None:
+    """A picture of twice the size, made smaller, differs little from the small one; noise is that of a pixel."""
+    small = doll_crops(replace(FEW, cameras=5), **SIZE).images.float()
+    large = doll_crops(replace(FEW, cameras=5), height_px=64, width_px=32).images.float()
+    shrunk = torch.nn.functional.avg_pool2d(large, 2)
+    assert (small.std(dim=(2, 3)) / shrunk.std(dim=(2, 3))).mean() == pytest.approx(1.0, abs=0.08)
 
 
 def test_a_person_is_the_same_however_many_are_drawn() -> None:

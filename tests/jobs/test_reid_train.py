@@ -123,6 +123,14 @@ def test_training_learns_to_tell_people_apart(split: tuple[CropSet, CropSet]) ->
     assert fitted.best.epoch == 6, "without early stop the last epoch counts"
 
 
+def test_half_the_precision_gives_nearly_the_same_network(split: tuple[CropSet, CropSet]) -> None:
+    short = with_overrides(TINY, ["optim.epochs=1", "optim.lr=1e-4"])
+    whole, half = (fit(*split, with_overrides(short, [f"precision={each}"])) for each in ("float32", "bfloat16"))
+    assert half.best.train_loss == pytest.approx(whole.best.train_loss, rel=0.05)
+    assert half.best.train_loss != whole.best.train_loss
+    assert all(value.dtype != torch.bfloat16 for value in half.weights.values())
+
+
 def test_early_stop_keeps_the_best_epoch(split: tuple[CropSet, CropSet]) -> None:
     recipe = with_overrides(TINY, ["optim.early_stop=true", "optim.patience=2", "optim.epochs=30"])
     reports = fit(*split, recipe).reports
@@ -177,6 +185,7 @@ def test_weights_that_do_not_fit_are_refused(kind: str, tmp_path: Path) -> None:
         ("optim.lr=nan", "must be a finite number"),
         ("validation=1.0", "below 1"),
         ("device=tpu", "must be cpu or cuda"),
+        ("precision=half", "precision=half: must be float32 or bfloat16"),
         ("network.last_stride=3", "last_stride 1 or 2"),
     ],
 )

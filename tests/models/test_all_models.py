@@ -18,6 +18,7 @@ from models.osnet import OSNetConfig
 from models.resnet import ResNet50Config
 from models.sasrec import SASRecConfig
 from models.session_model import SessionModelConfig
+from models.small_cnn import SmallCNNConfig
 from models.store import SHIPPED, ModelStore
 from models.tsstn import TSSTNConfig
 from models.two_tower import TwoTowerConfig
@@ -40,6 +41,7 @@ BASELINES: dict[str, ModelConfig] = {
 PEOPLE: dict[str, ModelConfig] = {
     "osnet": OSNetConfig(height_px=16, width_px=8, width=0.1, dim=8),
     "resnet50": ResNet50Config(height_px=16, width_px=8, width=2),
+    "small-cnn": SmallCNNConfig(height_px=16, width_px=8, width=2, dim=8),
     "as-gan": ASGANConfig(height_px=16, width_px=8, width=2, dim=4, hidden=4, blocks=1, bank=8),
 }
 SHOPPERS: dict[str, ModelConfig] = {

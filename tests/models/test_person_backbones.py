@@ -16,12 +16,14 @@ from models.embedding import embed
 from models.losses import PersonLoss
 from models.osnet import OSNetConfig
 from models.resnet import ResNet50, ResNet50Config
+from models.small_cnn import SmallCNNConfig
 from models.store import ModelStore
 
-BACKBONES: dict[str, OSNetConfig | ResNet50Config] = {
+BACKBONES: dict[str, OSNetConfig | ResNet50Config | SmallCNNConfig] = {
     "osnet": OSNetConfig(height_px=32, width_px=16, width=0.1, dim=24),
     "osnet-as-published": OSNetConfig(height_px=32, width_px=16, width=0.1, dim=24, last_stride=2, instance_norm=False),
     "resnet50": ResNet50Config(height_px=32, width_px=16, width=4),
+    "small-cnn": SmallCNNConfig(height_px=32, width_px=16, width=4, dim=24),
 }
 CROPS = np.random.default_rng(0).integers(0, 256, (40, 3, 32, 16), dtype=np.uint8)
 
@@ -101,7 +103,7 @@ def test_the_store_gives_the_same_embeddings_back(name: str, tmp_path: Path) -> 
     assert np.array_equal(embed(loaded, CROPS[:3]), embed(model, CROPS[:3]))
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", [name for name, config in BACKBONES.items() if hasattr(config, "last_stride")])
 def test_a_last_stride_of_one_keeps_the_maps_twice_as_large(name: str) -> None:
     maps = [made(replace(BACKBONES[name], last_stride=stride)).backbone(torch.zeros(1, 3, 64, 32)) for stride in (2, 1)]
     assert [2 * size for size in maps[0].shape[2:]] == list(maps[1].shape[2:])
@@ -133,6 +135,8 @@ def test_resnet_has_the_parameters_of_the_published_one() -> None:
         (OSNetConfig, {"width": 0.0}, "width=0.0 must lie between"),
         (OSNetConfig, {"last_stride": 3}, "last_stride 1 or 2"),
         (ResNet50Config, {"width": 0}, "at least 1"),
+        (SmallCNNConfig, {"dim": 0}, "at least 1"),
+        (SmallCNNConfig, {"width_px": 20}, "multiples of 8"),
     ],
 )
 def test_sizes_that_make_no_network_are_refused(config: type, changes: dict[str, float], message: str) -> None:

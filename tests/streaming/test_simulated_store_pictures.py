@@ -11,7 +11,7 @@ from streaming.simulators.store.cameras import DEFAULT_LOOKS, Camera, Look, look
 from streaming.simulators.store.crops import draw_crops
 from streaming.simulators.store.dolls import Pixels, over
 from streaming.simulators.store.frames import FramePainter
-from streaming.simulators.store.identities import draw_identities
+from streaming.simulators.store.identities import draw_identities, with_hair_styles
 from streaming.simulators.store.looks import tone_table, toned
 from streaming.simulators.store.outfits import PATTERNS, Outfits, draw_outfits
 from streaming.simulators.store.plan import supermarket
@@ -25,6 +25,7 @@ PLAIN = Look()  # neither cast nor blur nor noise
 AISLE = looking_at("aisle", (8.2, 8.6, 2.9), (4.4, 4.0), size_px=(640, 360), look=PLAIN)
 WORN = OUTFITS.take(np.arange(20))
 ONE_CAMERA = np.zeros(1, np.int64)
+COLOURS = ("upper_rgb", "upper_second_rgb", "lower_rgb", "lower_second_rgb", "shoe_rgb")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,34 @@ def test_another_person_in_the_same_clothes_looks_different() -> None:
     for person in range(6):
         assert difference(crop(person, 0), crop(person + 1, 0)) > 3
         assert difference(crop(person, 0)[:14], crop(person + 1, 0)[:14]) > 2  # the head tells too
+
+
+def test_hair_has_a_shape_of_its_own() -> None:
+    """Dark hair on a person seen against a light floor: pixels of it, of the same person in other hair."""
+    one = PEOPLE.take(np.array([1]))
+    black = replace(one, hair_rgb=np.full((1, 3), 2.0), hair=np.array([0.3]), skin_rgb=np.full((1, 3), 220.0))
+    white = replace(WORN.take(np.array([1])), **dict.fromkeys(COLOURS, np.full((1, 3), 240.0)))
+
+    def dark(**style: bool | float) -> int:
+        worn = replace(black, **{name: np.array([value]) for name, value in style.items()})
+        pictures = [draw_crops(worn, white, ONE_CAMERA, (PLAIN,), seed)[0][:40] for seed in range(12)]
+        return sum(int((picture.max(axis=2) < 12).sum()) for picture in pictures)
+
+    plain = dark()
+    assert dark(bald=True) < 0.3 * plain
+    assert dark(volume=1.5) > 1.2 * plain
+    assert dark(beard=True) > 1.05 * plain
+    assert dark(bun=True) != plain
+
+
+def test_hair_styles_are_of_a_person_and_few_have_each() -> None:
+    many, few = with_hair_styles(draw_identities(400, 1), 1), with_hair_styles(draw_identities(7, 1), 1)
+    for name in ("volume", "bald", "bun", "beard"):
+        assert np.array_equal(getattr(few, name), getattr(many, name)[:7])
+        assert len(np.unique(getattr(many, name))) > 1
+    assert not (many.bald & many.bun).any() and many.volume.min() >= 1
+    plain = draw_identities(400, 1)
+    assert np.array_equal(plain.height_m, many.height_m) and not plain.bald.any() and (plain.volume == 1).all()
 
 
 def test_cameras_see_colours_differently() -> None:

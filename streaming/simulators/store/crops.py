@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from streaming.simulators.store.backdrop import draw_backdrop
-from streaming.simulators.store.bodies import Poses, pose
+from streaming.simulators.store.bodies import Joint, Poses, pose
 from streaming.simulators.store.cameras import Look, hang_cameras
-from streaming.simulators.store.dolls import Pixels, View, in_tones, over, paint, sketch
+from streaming.simulators.store.dolls import BUN_HEIGHT, Pixels, View, in_tones, over, paint, sketch
 from streaming.simulators.store.identities import Identities
 from streaming.simulators.store.looks import add_grain, grain, soften, tone_table, toned
 from streaming.simulators.store.outfits import Outfits
@@ -71,7 +71,7 @@ def draw_crops(
         view = _view(these, camera, rng)
         dolls = in_tones(sketch(these, outfits.take(rows), view), tables[camera])
         # The picture is stretched to the crop, as a box that was cut out is.
-        corner, scale = _framing(boxes_of(view), size_px, rng)
+        corner, scale = _framing(boxes_of(_with_hair(view, these)), size_px, rng)
         window = rng.integers(_WINDOWS, size=len(rows))
         at_x, at_y = rng.integers(3 * width, size=len(rows)), rng.integers(3 * height, size=len(rows))
         for i, (row, by) in enumerate(zip(rows.tolist(), camera.tolist(), strict=True)):
@@ -101,6 +101,13 @@ def _view(people: Identities, cameras: Ints, rng: np.random.Generator) -> View:
     depth = x * cos - z * sin
     pixels = np.stack([y, -x * sin - z * cos], axis=-1) * (_FOCAL_PX / depth)[..., None]
     return View(pixels, bodies.radii_m * _FOCAL_PX / depth, depth)
+
+
+def _with_hair(view: View, people: Identities) -> View:
+    """Bodies as large as what is drawn of them: hair stands out over the crown."""
+    radii = view.radii_px.copy()
+    radii[:, Joint.CROWN] *= np.where(people.bun, BUN_HEIGHT, people.volume)
+    return view._replace(radii_px=radii)
 
 
 def _framing(boxes_px: Floats, size_px: tuple[int, int], rng: np.random.Generator) -> tuple[Floats, Floats]:

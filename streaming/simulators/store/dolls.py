@@ -30,6 +30,9 @@ _SHADE = 0.76  # brightness of the rim
 _CORNERS = 14  # of a hull
 _SUBPIXEL = 4  # bits
 _PATTERN_M = 0.07  # half a period
+_BUN_AT, _BUN_WIDTH = 2.2, 0.45  # on the way from chin to crown, of the radius there
+BUN_HEIGHT = 1.8
+"""Over the middle of the crown, in its radii."""
 
 
 class View(NamedTuple):
@@ -107,7 +110,7 @@ def sketch(people: Identities, outfits: Outfits, view: View) -> Sketches:
     _legs(shapes, outfits, depth)
     _torso(shapes, outfits)
     _arms(shapes, outfits, depth - chest[:, None])
-    _head(shapes, depth)
+    _head(shapes, people, depth)
     whole, lit = shapes.hulls()
     material = np.array(shapes.material)
     key, shown = np.stack(shapes.key, axis=1), np.stack(shapes.shown, axis=1)
@@ -175,11 +178,17 @@ def _arms(shapes: _Shapes, outfits: Outfits, behind_chest: Floats) -> None:
         shapes.add([shapes.between(elbow, elbow, 0.0, 1.05), cuff], UPPER, key + 0.1, sleeve > 1.0)
 
 
-def _head(shapes: _Shapes, depth: Floats) -> None:
+def _head(shapes: _Shapes, people: Identities, depth: Floats) -> None:
     away = depth[:, Joint.BROW] > depth[:, Joint.CROWN]  # the face looks away from the camera
     shapes.add([shapes.joint(Joint.NECK), shapes.joint(Joint.CHIN)], SKIN, 4.5)
-    shapes.add([shapes.joint(Joint.CROWN), shapes.joint(Joint.NAPE)], HAIR, np.where(away, 7.0, 3.5))
+    behind = np.where(away, 7.0, 3.5)
+    (crown_px, crown_r), (nape_px, nape_r) = shapes.joint(Joint.CROWN), shapes.joint(Joint.NAPE)
+    hair = [(crown_px, crown_r * people.volume), (nape_px, nape_r * people.volume)]
+    shapes.add(hair, HAIR, behind, ~people.bald)
+    shapes.add([(crown_px, crown_r)], SKIN, behind, people.bald)
+    shapes.add([shapes.between(Joint.CHIN, Joint.CROWN, _BUN_AT, _BUN_WIDTH)], HAIR, 7.2, people.bun)
     shapes.add([shapes.joint(Joint.BROW), shapes.joint(Joint.CHIN)], SKIN, 5.0)
+    shapes.add([shapes.joint(Joint.CHIN), shapes.between(Joint.CHIN, Joint.NECK, 0.3)], HAIR, 5.1, people.beard)
     for eye in (Joint.EYE_R, Joint.EYE_L):
         seen = depth[:, eye] < depth[:, Joint.BROW] - 0.02
         shapes.add([shapes.joint(eye)], EYE, 5.2, seen & (shapes.joint(eye)[1] > 0.7))

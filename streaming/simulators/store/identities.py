@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from streaming.simulators.store.plan import Floats
+from streaming.simulators.store.plan import Flags, Floats
 
 _SKIN = np.array([[246, 214, 190], [232, 190, 160], [208, 160, 124], [170, 120, 84], [122, 82, 56], [84, 56, 42]])
 _HAIR = np.array(
@@ -32,6 +32,10 @@ class Identities:
     swing: Floats  # 1 is average; scales the arms' swing
     skin_rgb: Floats  # (N, 3), 0 to 255
     hair_rgb: Floats  # (N, 3), 0 to 255
+    volume: Floats  # of the hair: 1 lies close to the skull
+    bald: Flags
+    bun: Flags  # hair tied up, on the crown
+    beard: Flags
 
     def __len__(self) -> int:
         return len(self.height_m)
@@ -39,6 +43,9 @@ class Identities:
     def take(self, rows: npt.NDArray[np.integer]) -> Identities:
         """These rows, in this order."""
         return Identities(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+_BALD, _BUN, _BEARD = 0.12, 0.16, 0.28  # shares of people
 
 
 def draw_identities(people: int, seed: int) -> Identities:
@@ -69,4 +76,24 @@ def draw_identities(people: int, seed: int) -> Identities:
         swing=1.0 + 0.6 * middling[:, 8],
         skin_rgb=(_SKIN[low] * (1 - share) + _SKIN[low + 1] * share),
         hair_rgb=np.clip(_HAIR[hair] * (0.85 + 0.3 * u[:, 13:14]), 0, 255),
+        volume=np.ones(people),
+        bald=np.zeros(people, np.bool_),
+        bun=np.zeros(people, np.bool_),
+        beard=np.zeros(people, np.bool_),
+    )
+
+
+def with_hair_styles(people: Identities, seed: int) -> Identities:
+    """The same people with hair of a shape of its own, as people have; person i's is the same however many they are.
+
+    Apart from `draw_identities`, whose people all wear it close: figures of the store were taken with them.
+    """
+    u = np.random.default_rng([seed, 20]).random((len(people), 4))
+    bald = u[:, 0] < _BALD
+    return replace(
+        people,
+        volume=1.0 + 0.6 * u[:, 1] ** 2,
+        bald=bald,
+        bun=~bald & (u[:, 2] < _BUN),
+        beard=u[:, 3] < _BEARD,
     )

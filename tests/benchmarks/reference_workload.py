@@ -76,8 +76,8 @@ def micro_batch(
     settings, pipeline = PipelineSection(), make_pipeline()
     return MicroBatchRunner(
         pipeline,
-        KafkaSource(kafka, FRAMES.name, GROUP),
-        KafkaSink(kafka, "reference", GROUP, FRAMES.name),
+        KafkaSource(kafka, pipeline.source.name, GROUP),
+        KafkaSink(kafka, "reference", GROUP, pipeline.source.name),
         registry or ReferenceRegistry(),
         changelog=lambda: read_changelog(kafka, pipeline.name),
         config=MicroBatchConfig(
@@ -101,12 +101,13 @@ def continuous(
 ) -> ContinuousRunner:
     def make(number: int, progress: Progress) -> Worker:
         pipeline = make_pipeline()
-        plain = KafkaPlainSink(kafka, GROUP, FRAMES.name)
+        source = pipeline.source.name
+        plain = KafkaPlainSink(kafka, GROUP, source)
         named = replace(kafka, client_id=f"{GROUP}-{os.getpid()}")  # the group tells which process reads what
         return Worker(
             pipeline,
-            KafkaSource(named, FRAMES.name, GROUP),
-            plain if at_least_once else KafkaSink(kafka, f"reference.{number}", GROUP, FRAMES.name, producers=2),
+            KafkaSource(named, source, GROUP),
+            plain if at_least_once else KafkaSink(kafka, f"reference.{number}", GROUP, source, producers=2),
             registry or ReferenceRegistry(),
             changelog=lambda owners: read_changelog(kafka, pipeline.name, owners),
             progress=progress,

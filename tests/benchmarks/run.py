@@ -31,6 +31,10 @@ BENCHMARKS: dict[str, list[str]] = {
     "sightings": ["bench_sightings.py"],
     "reid": ["bench_reid.py"],
     "gallery": ["bench_gallery.py"],
+    "top_k": ["bench_top_k.py"],
+    "sessions": ["bench_sessions.py"],
+    "clicks_micro_batch": ["bench_clicks.py"],
+    "clicks_continuous": ["bench_clicks.py", "--workers", "1"],
     "transport": ["bench_transport.py"],
     "startup": ["bench_startup.py"],
     "restore": ["bench_restore.py"],
@@ -58,6 +62,7 @@ TOGETHER = {
     "continuous": ("continuous_latency", "continuous_drain"),
     "plain": ("plain_latency", "plain_drain"),
     "recovery": ("restart", "failover"),
+    "shop": ("top_k", "sessions", "clicks_micro_batch", "clicks_continuous"),
 }
 """Names for several."""
 
@@ -118,6 +123,8 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     pictures, watched = results["decode"]["decode"], results["cameras"]["cameras"]
     reid, gallery = results["reid"]["reid"], results["gallery"]["gallery"]
     carried, sighted = watched[watched["best"]], results["sightings"]["sightings"]
+    searched, shop = results["top_k"]["top_k"], results["sessions"]["sessions"]
+    clicked = {name: results[f"clicks_{name}"][f"clicks_{name}"] for name in ("micro_batch", "continuous")}
     return [
         (
             f"event to insight at {latency['events_per_s']:,.0f} events/s, every event answered, p50 / p99",
@@ -311,6 +318,46 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
             )
             for size, asked in gallery["dimensions"].items()
             if size != "512"
+        ),
+        *(
+            (
+                f"events of sessions, every view answered {how.replace('_', ' ')}, {shop['model']['items']:,} items: "
+                "two processes / one core",
+                "20,000 events/s",
+                f"{made['two_processes_events_per_s']:,} / {made['events_per_core_s']:,} events/s, "
+                f"{made['views_per_core_s']:,} answers/s a core ("
+                + ", ".join(f"{part} {100 * share:.0f} %" for part, share in made["share"].items())
+                + ")",
+            )
+            for how, made in ((how, shop[how]) for how in ("with_reasons", "without_reasons"))
+        ),
+        (
+            f"GRU4Rec learning from {shop['model']['clicks']:,} clicks on {shop['model']['items']:,} items, one core",
+            "20,000 clicks/s",
+            f"{shop['model']['clicks_per_s']:,} clicks/s",
+        ),
+        *(
+            (
+                f"click to answer with reasons, {name.replace('_', '-')} runner, {one['events_per_s']:.0f} events/s, "
+                "p50 / p95",
+                aim,
+                f"{one['latency_ms']['p50']:.0f} / {one['latency_ms']['p95']:.0f} ms",
+            )
+            for (name, one), aim in zip(clicked.items(), ("250 ms", "25 ms"), strict=True)
+        ),
+        *(
+            (
+                f"top {searched['k']} exactly over {searched['items']:,} × {searched['dim']}, one core, "
+                f"{count} {'query' if count == '1' else 'queries'}, beside faiss Flat",
+                "1.00 times its time",
+                f"{one['ours_ms']:.0f} ms"
+                + (
+                    f" ({one['ours_ms'] / one['faiss_flat_ms']:.2f} times)"
+                    if "faiss_flat_ms" in one
+                    else " (faiss is not installed)"
+                ),
+            )
+            for count, one in searched["queries"].items()
         ),
         ("encode, fixed-width answers, against fastavro", "10×", f"{codec['encode_fixed_ratio']:.0f}×"),
         (

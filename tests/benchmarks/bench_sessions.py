@@ -6,7 +6,12 @@ The shop is simulated, its catalogue has 65,000 items. GRU4Rec beside remembered
 visits (one epoch: only the rate depends on that), and other visits are then answered: decoded and checked, folded into
 sessions, every view answered with 20 of 60 candidates, by rules and MMR, with two reasons for each and without reasons,
 and encoded. A figure in processor time is what a core does; two processes have half of the sessions each. Prints JSON.
-Expected time: two minutes on two cores.
+Expected time: four minutes on two cores.
+
+On one 2.6 GHz EPYC core: 5,800 events/s without reasons (3,600 answers/s) and 1,500 with (900 answers/s), of which the
+model takes .92 and .98: every answer scores 48,600 items, and every distinct click of its session once more for the
+reasons, 4.4 on the average. All else would do 70,000 events/s. Two processes there do no more than one: they share what
+multiplies and the way to memory.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Both search the same vectors by inner product with the same queries, by turns, and the best of so many calls counts, in
 processor time. Faiss is no dependency of the project: `pip install faiss-cpu` adds its rows. Arithmetic decides: 128
 queries are 33 GFLOP, one query is 512 MB of memory to be read. Expected time: a minute, and 1.5 GB. On a 2.6 GHz EPYC
-core, ours and faiss 1.15.1: 29 and 18 ms for one query, 63 and 148 for 8, 144 and 569 for 32, 492 and 2,255 for 128.
+core, ours and faiss 1.15.1: 18 to 21 and 16 to 17 ms for one query, 35 and 32 for two, 45 and 127 for 8.
 """
 
 from __future__ import annotations

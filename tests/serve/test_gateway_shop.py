@@ -343,7 +343,15 @@ async def test_what_the_pipeline_would_refuse_is_not_written(service, settings, 
     assert log.end(USER_SESSIONS.name, 0) == 0
 
 
-@pytest.mark.parametrize("content", [b"{", b"[" * 5000, b'{"session_id": "\\ud800", "kind": "view", "item_id": "x"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[" * 5000,
+        b'{"session_id": "\\ud800", "kind": "view", "item_id": "x"}',
+        b'{"session_id": "me", "kind": "impression", "answer_id": "a", "items": ["\\ud800"]}',
+    ],
+)
 async def test_a_body_that_is_no_event_is_refused(service, settings, content) -> None:
     async with client_of(service, settings, headers={"content-type": "application/json"}) as client:
         assert (await client.post("/api/v1/shop/events", content=content)).status_code == 400

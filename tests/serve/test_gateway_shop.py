@@ -278,6 +278,13 @@ async def test_a_stream_hears_of_what_comes_later_in_its_session_alone(service, 
     assert [one.may_be_offered for one in got["items"].items] == [False]
 
 
+async def test_nothing_is_left_of_a_stream_that_has_ended(service) -> None:
+    hub = Hub(10)
+    for number in range(5):
+        await events(service, hub, f"visit-{number}", 5, 1)
+    assert not hub._bells  # noqa: SLF001 - what would grow
+
+
 async def test_who_comes_back_gets_each_change_once_as_it_is_now(service, log) -> None:
     for price in (1.0, 2.0, 3.0):
         stock(log, [item("red", title="Red kettle", price=price)])

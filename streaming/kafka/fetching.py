@@ -9,7 +9,8 @@ reads everything back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +117,19 @@ class ColumnReader:
         """The chunks that have arrived, by partition."""
         polled = self.consumer.poll(timeout_ms=max(timeout_s, 0.0) * 1000, max_records=1 << 20)
         return {tp.partition: chunks for tp, chunks in polled.items()}
+
+    @contextmanager
+    def without(self, held: Collection[Any]) -> Iterator[None]:
+        """Within, `poll` asks for nothing of these partitions, and gives nothing of them."""
+        assigned = self.consumer._subscription.assignment
+        paused = [assigned[tp] for tp in held if tp in assigned]
+        for partition in paused:
+            partition.pause()
+        try:
+            yield
+        finally:
+            for partition in paused:  # one that the group has taken away meanwhile is another when it comes back
+                partition.resume()
 
     def position(self, topic_partition: Any) -> int | None:
         """Where the next fetch of this partition begins, or None if the group has just taken it away; unlike the

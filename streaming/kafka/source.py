@@ -253,7 +253,9 @@ class KafkaReader:
 
     def _fetch(self, wait_s: float) -> None:
         began = time.monotonic()
-        with self._explaining():
+        # While one is waited for, no more of the others is asked for: a long backlog would come to lie in memory.
+        held = [self._at(partition) for partition, chunks in self._waiting.items() if chunks]
+        with self._explaining(), self._columns.without(held):
             for partition, chunks in self._columns.poll(wait_s).items():
                 if partition in self._waiting:
                     self._waiting[partition] += chunks

@@ -278,6 +278,13 @@ async def test_a_stream_hears_of_what_comes_later_in_its_session_alone(service, 
     assert [one.may_be_offered for one in got["items"].items] == [False]
 
 
+async def test_nothing_is_left_of_a_stream_that_has_ended(service) -> None:
+    hub = Hub(10)
+    for number in range(5):
+        await events(service, hub, f"visit-{number}", 5, 1)
+    assert not hub._bells  # noqa: SLF001 - what would grow
+
+
 async def test_who_comes_back_gets_each_change_once_as_it_is_now(service, log) -> None:
     for price in (1.0, 2.0, 3.0):
         stock(log, [item("red", title="Red kettle", price=price)])
@@ -343,7 +350,15 @@ async def test_what_the_pipeline_would_refuse_is_not_written(service, settings, 
     assert log.end(USER_SESSIONS.name, 0) == 0
 
 
-@pytest.mark.parametrize("content", [b"{", b"[" * 5000, b'{"session_id": "\\ud800", "kind": "view", "item_id": "x"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[" * 5000,
+        b'{"session_id": "\\ud800", "kind": "view", "item_id": "x"}',
+        b'{"session_id": "me", "kind": "impression", "answer_id": "a", "items": ["\\ud800"]}',
+    ],
+)
 async def test_a_body_that_is_no_event_is_refused(service, settings, content) -> None:
     async with client_of(service, settings, headers={"content-type": "application/json"}) as client:
         assert (await client.post("/api/v1/shop/events", content=content)).status_code == 400

@@ -20,10 +20,11 @@ from streaming.kafka import clients
 from streaming.kafka.admin import ensure_topics
 from streaming.kafka.fetching import Chunk, FetchedColumns
 from streaming.kafka.settings import KafkaSettings
-from streaming.kafka.source import KafkaSource
-from streaming.records import OffsetRange
+from streaming.kafka.source import KafkaReader, KafkaSource
+from streaming.records import OffsetRange, Records
 from streaming.topics import Topic
 from streaming.transport import LogCorrupt
+from tests.transport_labs import PATIENCE_S, KafkaLab
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 HEAD_BYTES = 61  # of a batch: what lies before its records
@@ -192,3 +193,28 @@ def test_a_quiet_topic_is_not_an_absent_broker_even_when_that_gathers_for_longer
     began = time.monotonic()
     while time.monotonic() - began < 5.0:
         assert reader.poll(0.25, 100) is None
+
+
+@pytest.mark.kafka
+def test_who_waits_for_another_partition_comes_to_lie_in_memory_no_more_than_fetched_at_once(
+    kafka, topic_prefix, monkeypatch
+) -> None:
+    lab = KafkaLab(kafka, topic_prefix, monkeypatch)
+    lab.create("in", 2)
+    value, count = b"x" * 100_000, 120
+    for partition in (0, 1):  # all of the second is later than all of the first
+        times = [1_000 * (1 + partition * count + number) for number in range(count)]
+        lab.append("in", Records.of([None] * count, [value] * count, timestamps_ms=times), partition)
+    reader = lab.source("in").open({0: 0, 1: 0})
+    assert isinstance(reader, KafkaReader)
+    read, most = [0, 0], 0
+    while sum(read) < 2 * count:
+        fetched = reader.poll(PATIENCE_S, 50)
+        assert fetched is not None
+        read[fetched.range.partition] += len(fetched.records)
+        waiting = reader._waiting[1]  # noqa: SLF001 - what would grow
+        most = max(most, sum(len(chunk.records) for chunk in waiting))
+    reader.close()
+    lab.close()
+    assert read == [count, count]
+    assert 0 < most < count / 2

@@ -9,7 +9,7 @@ too much has changed, or that the position is not on record: load /api/v1/shop a
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -104,15 +104,19 @@ class ShopState(ShopTrust):
     categories: list[Category] = Field(description="By name.")
 
 
+ItemId = Annotated[str, Field(min_length=1, max_length=128)]
+"""Whatever has a bound is also looked at: a text without one may hold half a character, which nothing can write."""
+
+
 class ShopperEvent(_Message):
     """One thing that a shopper did. `streaming.sessions.events` says which fields each kind needs; when it was is the
     gateway's to say, and who it was nobody's."""
 
     session_id: str = Field(min_length=1, max_length=128, description="Of the browser; made by chance.")
     kind: Literal["view", "search", "cart", "purchase", "impression"]
-    item_id: str | None = Field(None, max_length=128)
+    item_id: ItemId | None = None
     text: str | None = Field(None, max_length=1_000, description="search: as it was typed.")
-    items: list[str] = Field([], max_length=100, description="impression: what was shown, in its order.")
+    items: list[ItemId] = Field([], max_length=100, description="impression: what was shown, in its order.")
     answer_id: str | None = Field(None, max_length=128, description="Of the offer that was shown or clicked on.")
 
 

@@ -33,39 +33,42 @@ _ALL_S = 1e10
 async def shop_stream(shop: ShopService, hub: Hub, session_id: str, position: ShopPosition) -> Stream:
     """Items that changed after a position, the newest offer of a session, then all that comes."""
     board, told, announced = shop.board, None, None
-    while not hub.closing:
-        bell = hub.bell(bell_of(session_id))
-        board.look(session_id, now_ms())
-        messages: list[Message] = []
-        if position.offset > board.catalogue.position:
-            reason = f"position {position} is not on this log"
-            position = ShopPosition(board.catalogue.position)
-            messages.append(Message("resync", Resync(reason=f"{reason}; load the shop again")))
-        items, after = board.changes(position.offset, _MOST_CHANGES)
-        if after > position.offset:
-            position = ShopPosition(after)
-            if items is None:
-                reason = f"more than {_MOST_CHANGES} items have changed; load the shop again"
-                messages.append(Message("resync", Resync(reason=reason)))
-            else:
-                messages.append(Message("items", ItemChanges(items=items), position))
-        answer = board.newest(session_id)
-        if answer is not None and answer is not told:
-            told = answer
-            messages.append(Message("offer", board.offer(answer)))
-        trust = shop.trust(now_ms())
-        if (shown := _shown(trust)) != announced:
-            announced = shown
-            messages.append(Message("state", trust))
-        for message in messages:
-            yield message
-        if messages:
-            await rang(hub.closed, _PAUSE_S)
-            continue
-        # Time alone changes how far behind answers are: looked at each second, told when it shows.
-        silent = not await rang(bell, min(_CHECK_S, board.settings.heartbeat_s))
-        if silent and _shown(shop.trust(now_ms())) == announced:
-            yield None
+    try:
+        while not hub.closing:
+            bell = hub.bell(bell_of(session_id))
+            board.look(session_id, now_ms())
+            messages: list[Message] = []
+            if position.offset > board.catalogue.position:
+                reason = f"position {position} is not on this log"
+                position = ShopPosition(board.catalogue.position)
+                messages.append(Message("resync", Resync(reason=f"{reason}; load the shop again")))
+            items, after = board.changes(position.offset, _MOST_CHANGES)
+            if after > position.offset:
+                position = ShopPosition(after)
+                if items is None:
+                    reason = f"more than {_MOST_CHANGES} items have changed; load the shop again"
+                    messages.append(Message("resync", Resync(reason=reason)))
+                else:
+                    messages.append(Message("items", ItemChanges(items=items), position))
+            answer = board.newest(session_id)
+            if answer is not None and answer is not told:
+                told = answer
+                messages.append(Message("offer", board.offer(answer)))
+            trust = shop.trust(now_ms())
+            if (shown := _shown(trust)) != announced:
+                announced = shown
+                messages.append(Message("state", trust))
+            for message in messages:
+                yield message
+            if messages:
+                await rang(hub.closed, _PAUSE_S)
+                continue
+            # Time alone changes how far behind answers are: looked at each second, told when it shows.
+            silent = not await rang(bell, min(_CHECK_S, board.settings.heartbeat_s))
+            if silent and _shown(shop.trust(now_ms())) == announced:
+                yield None
+    finally:
+        hub.ring_one(bell_of(session_id))  # whoever comes names a session of their own: no bell may be left behind
 
 
 def _shown(trust: ShopTrust) -> tuple[Any, ...]:

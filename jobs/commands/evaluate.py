@@ -212,7 +212,9 @@ def store(
     embedding: Annotated[
         str | None, typer.Option(help="NAME@ALIAS or NAME@VERSION; default: that of the settings, store.embedding.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="So many stores; seeds count from 101.")] = 5,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="So many stores; seeds count from 104: rules were chosen on those before.")
+    ] = 5,
     length: Annotated[str, typer.Option("--for", metavar="DURATION", help="Of each store's opening.")] = "5m",
     cameras: Annotated[int, typer.Option(help="2, 8 or 16.")] = 8,
     people: Annotated[int, typer.Option(min=2, help="Who come.")] = 60,
@@ -241,7 +243,7 @@ def store(
         embedding or settings.store.embedding,
         settings.models.store_roots,
         StoreTrial(cameras=cameras, people=people, duration_s=seconds(length)),
-        range(101, 101 + seeds),
+        range(104, 104 + seeds),
         on_step=say,
     )
     _put_page(folder, figures, store_page)

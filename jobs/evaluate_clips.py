@@ -65,8 +65,7 @@ def evaluate_clips(
         BadClips: the folder has no such files, or they do not fit.
         ModelNotFoundError, BrokenModelError: there is no such model, or it embeds no people.
     """
-    from jobs.store import appearance_of
-    from serve.predictors.reid import load_reid_predictor
+    from serve.predictors.reid import appearance_of, load_reid_predictor
 
     labels, clips = read_labels(folder), list(read_clips(folder))
     predictor = load_reid_predictor(roots, reference)

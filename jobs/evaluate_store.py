@@ -91,8 +91,7 @@ def evaluate_store(
     Raises:
         ModelNotFoundError, BrokenModelError: there is no such model, or it embeds no people.
     """
-    from jobs.store import appearance_of
-    from serve.predictors.reid import load_reid_predictor
+    from serve.predictors.reid import appearance_of, load_reid_predictor
 
     predictor = load_reid_predictor(roots, reference)
     info = predictor.info

@@ -101,13 +101,14 @@ def served(name: str, settings: Settings, on_failure: Callable[[], None]) -> Ser
     }
     if name == PERSON_SIGHTINGS:
         from jobs.store import person_model, sightings_with
-        from serve.reid import ReIDApp, ServeEmbed
+        from serve.reid import FollowedEmbed, ReIDApp, ServeEmbed
 
-        model = person_model(settings)
-        app = ReIDApp(known, model.exact, settings.models.store, **scale)
+        model, reference = person_model(settings), settings.store.embedding
+        app = ReIDApp(known, reference, settings.models.store, dimensions=model.dimensions, **scale)
         keeper = AppKeeper(app, on_failure=on_failure)
         embed = ServeEmbed(keeper.loading)
-        return Served(sightings_with(embed, model, settings), app, keeper, embed.describe)
+        followed = FollowedEmbed(embed, settings.models.store_roots, reference, hints=_hints(kafka))
+        return Served(sightings_with(followed, model, settings), app, keeper, embed.describe, followed.close)
     from serve.releases import Following
 
     if name == RECOMMENDATIONS:
@@ -138,11 +139,13 @@ def local(name: str, settings: Settings) -> Local:
     store = settings.models.store
     if name == PERSON_SIGHTINGS:
         from jobs.store import person_model, sightings_with
-        from serve.reid import LocalEmbed
+        from serve.reid import FollowedEmbed, LocalEmbed
 
-        model = person_model(settings)
-        embed = LocalEmbed(store, model.exact, store_must_exist=Path(store).is_dir())
-        return Local(sightings_with(embed, model, settings), embed.describe, embed.describe)
+        model, reference = person_model(settings), settings.store.embedding
+        there, hints = Path(store).is_dir(), _hints(settings.kafka.connection())
+        embed = LocalEmbed(store, reference, dimensions=model.dimensions, store_must_exist=there)
+        followed = FollowedEmbed(embed, settings.models.store_roots, reference, hints=hints)
+        return Local(sightings_with(followed, model, settings), embed.describe, followed.describe, followed.close)
     from serve.releases import Following
 
     hints = _hints(settings.kafka.connection())

@@ -14,12 +14,11 @@ from jobs.errors import SettingsError, UsageProblem
 
 if TYPE_CHECKING:
     from jobs.settings import Settings
-    from serve.predictors.reid import ReIDPredictor
     from streaming.cameras.definition import Camera
     from streaming.features.persons import Detect
     from streaming.identities import Appearance
     from streaming.pipeline import Pipeline
-    from streaming.pipelines.person_sightings import Embed, Store
+    from streaming.pipelines.person_sightings import Embed, ReleasedEmbed, Store
     from streaming.privacy.keyring import Retention
     from streaming.store.plan import StorePlan
     from streaming.store.rules import Rule
@@ -63,24 +62,14 @@ def person_model(settings: Settings) -> PersonModel:
     Raises:
         ModelNotFoundError, BrokenModelError: there is no such model, or it embeds no people.
     """
-    from serve.predictors.reid import load_reid_predictor
+    from serve.predictors.reid import appearance_of, load_reid_predictor
 
     predictor = load_reid_predictor(settings.models.store_roots, settings.store.embedding)
     info = predictor.info
     return PersonModel(f"{info.name}@{info.version}", info.dimensions, appearance_of(predictor))
 
 
-def appearance_of(predictor: ReIDPredictor) -> Appearance:
-    """What looks of this network say: as its training measured it, else what is usual."""
-    from streaming.identities import Appearance
-
-    figures = predictor.metrics.get("validation")
-    known = figures if isinstance(figures, dict) else {}
-    fitted = {name: float(known[name]) for name in ("same_cosine", "directions") if name in known}
-    return Appearance(**fitted) if len(fitted) == 2 else Appearance()
-
-
-def sightings_with(embed: Embed, model: PersonModel, settings: Settings) -> Pipeline:
+def sightings_with(embed: Embed | ReleasedEmbed, model: PersonModel, settings: Settings) -> Pipeline:
     """The pipeline of sightings by this model, with the cameras of `cameras.toml`."""
     from jobs.camera_book import read_cameras
     from streaming.pipelines.person_sightings import person_sightings

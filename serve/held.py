@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from models.store import BrokenModelError, ModelNotFoundError, ModelStore
 from serve.releases import releases_of
 
-if TYPE_CHECKING:
-    from serve.predictors.win import ModelInfo
-
 _HELD = 3  # versions of a title: the one that answers, the one before, to which a rollback leads, and one to come
+
+
+class Named(Protocol):
+    """Which model it is."""
+
+    @property
+    def exact(self) -> str:
+        """NAME@VERSION."""
 
 
 class Loaded(Protocol):
     """A model in memory."""
 
     @property
-    def info(self) -> ModelInfo:
+    def info(self) -> Named:
         """Which it is."""
 
 

@@ -70,15 +70,20 @@ def records(from_s: float, until_s: float, start_ms: int = T0_MS) -> Records:
 def embed(crops: npt.NDArray[np.uint8]) -> Embedding:
     """In place of a network: who it is can be seen by the colour."""
     who = (crops[..., 2].mean(axis=(1, 2)) > crops[..., 0].mean(axis=(1, 2))).astype(np.int64)
-    return Embedding(LOOKS[who].astype(np.float32), "colours", "1", "0" * 8)
+    return Embedding(LOOKS[who].astype(np.float32), "colours", "1", NETWORK)
 
 
 def keys_in(folder: Path, clock: Callable[[], int] = now_ms) -> KeyFolder:
     return KeyFolder(folder, RETENTION, clock)
 
 
+NETWORK = "0" * 8
+
+
 def seal_of(folder: Path) -> Seal:
-    return KeyedSeal(keys_in(folder))
+    seal = KeyedSeal(keys_in(folder))
+    seal.of_network(NETWORK)
+    return seal
 
 
 def people(keys: KeyFolder) -> Pipeline:

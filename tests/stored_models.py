@@ -41,15 +41,16 @@ def save_small(store: ModelStore, name: str = "m", seed: int = 0, **words: Any) 
     return store.save(name, SMALL.build(), config_to_json(SMALL), **{**given, **words})
 
 
-def save_turned(store: ModelStore, by: float = 1.01) -> int:
-    """A new version of the lol model: the weights that ship, times so much."""
-    shipped = ModelStore(SHIPPED).load("tsstn-lol@live")
+def save_turned(store: ModelStore, by: float = 1.01, name: str = "tsstn-lol") -> int:
+    """A new version of the lol model, or another: the weights that ship, times so much."""
+    shipped = ModelStore(SHIPPED).load(f"{name}@live")
     network = shipped.build()
     with torch.no_grad():
         for weights in network.parameters():
             weights.mul_(by)
     words: dict[str, Any] = dict.fromkeys(("trained_on", "data_fingerprint", "code_version"), "a test")
-    return store.save("tsstn-lol", network, shipped.config, metrics={}, title="lol", **words).version
+    title = shipped.manifest.title
+    return store.save(name, network, shipped.config, metrics={}, title=title, **words).version
 
 
 def verdict(*, passed: bool = True, against: str = "m@1") -> Verdict:

@@ -13,6 +13,7 @@ import torch
 from models.bnneck import PersonEmbedder
 from models.embedding import embed
 from models.store import ModelStore, StoredModel
+from streaming.identities import Appearance
 
 Crops = npt.NDArray[np.uint8]
 """(N, H, W, 3), RGB, of any one size."""
@@ -27,6 +28,11 @@ class EmbeddingInfo:
     weight_hash: str
     trained_on: str
     dimensions: int
+
+    @property
+    def exact(self) -> str:
+        """NAME@VERSION."""
+        return f"{self.name}@{self.version}"
 
 
 class ReIDPredictor:
@@ -79,3 +85,11 @@ def load_reid_predictor(store: Sequence[str], reference: str, device: str = "cpu
         ModelNotFoundError, BrokenModelError: as `ModelStore.load`; or it embeds no people.
     """
     return ReIDPredictor(ModelStore(*store).load(reference), device)
+
+
+def appearance_of(predictor: ReIDPredictor) -> Appearance:
+    """What looks of this network say: as its training measured it, else what is usual."""
+    figures = predictor.metrics.get("validation")
+    known = figures if isinstance(figures, dict) else {}
+    fitted = {name: float(known[name]) for name in ("same_cosine", "directions") if name in known}
+    return Appearance(**fitted) if len(fitted) == 2 else Appearance()

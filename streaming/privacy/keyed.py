@@ -2,6 +2,8 @@
 
     day (4 bytes, big-endian, 0 for none) │ AES-SIV of D little-endian float32 (RFC 5297): 16 bytes more than they
 
+What is authenticated beside the day is the network that made the look: to another one it is nothing, and does not open.
+
 AES-SIV is deterministic: the same look of the same track and day is the same bytes, so state stays a function of what
 was read, whatever the batches and restarts; it authenticates, so that no other bytes open; and it needs no nonce that
 two workers could use twice. That two looks are equal can be seen, which happens where one was not updated.
@@ -46,6 +48,13 @@ class KeyedSeal:
         self._ciphers: dict[tuple[TrackName, int], AESSIV | None] = {}
         self._opened: dict[TrackName, tuple[bytes, Looks]] = {}  # with day and tag
         self._version: object = None
+        self._network = b""
+
+    def of_network(self, weight_hash: str) -> None:
+        """Looks are of this network from now on; those of another do not open."""
+        if weight_hash.encode() != self._network:
+            self._network = weight_hash.encode()
+            self._opened.clear()
 
     def __reduce__(self) -> tuple[Callable[..., KeyedSeal], tuple[TrackKeys]]:
         return type(self), (self._keys,)  # what was opened stays in the process
@@ -65,7 +74,7 @@ class KeyedSeal:
         for row in np.flatnonzero((looks != 0).any(axis=1)).tolist():
             cipher = self._cipher(tracks[row], day)
             if cipher is not None:
-                body = cipher.encrypt(looks[row].astype("<f4").tobytes(), [head])
+                body = cipher.encrypt(looks[row].astype("<f4").tobytes(), [head, self._network])
                 sealed[row] = np.frombuffer(head + body, np.uint8)
                 self._hold(tracks[row], head + body, looks[row].astype(np.float32))
         return sealed
@@ -101,7 +110,7 @@ class KeyedSeal:
         if cipher is None:
             return None
         try:
-            look = np.frombuffer(cipher.decrypt(raw[_DAY_BYTES:], [head]), "<f4").astype(np.float32)
+            look = np.frombuffer(cipher.decrypt(raw[_DAY_BYTES:], [head, self._network]), "<f4").astype(np.float32)
         except InvalidTag:
             return None
         self._hold(track, raw, look)

@@ -13,10 +13,11 @@ import pytest
 
 from models.store import SHIPPED, BrokenModelError, ModelNotFoundError, ModelStore
 from serve.predictors.reid import ReIDPredictor, load_reid_predictor
-from serve.reid import LocalEmbed, ReIDReplica, ServeEmbed
+from serve.reid import FollowedEmbed, LocalEmbed, ReIDReplica, ServeEmbed
 from streaming.pipeline import DependencyUnavailable
-from streaming.pipelines.person_sightings import CROP_PX
-from tests.stored_models import save_small
+from streaming.pipelines.person_sightings import CROP_PX, ReleasedEmbed
+from tests.stored_models import save_small, save_turned
+from tests.waiting import wait_until
 
 Crops = npt.NDArray[np.uint8]
 
@@ -124,3 +125,31 @@ def test_embedding_in_the_own_process_is_the_same_and_travels_light(tmp_path: Pa
     packed = pickle.dumps(local)
     assert len(packed) < 1_000
     assert np.array_equal(pickle.loads(packed)(crops(3)).vectors, found.vectors)  # noqa: S301 - our own bytes
+
+
+def test_a_promotion_is_loaded_beside_and_offered_and_each_call_says_by_which_it_is_answered(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path, str(SHIPPED))
+    first, second = (save_turned(store, by, "reid-osnet") for by in (1.0, 1.3))
+    store.set_alias("reid-osnet", "live", first)
+    local = LocalEmbed(str(tmp_path), "reid-osnet@live", dimensions=128)
+    followed = FollowedEmbed(local, [str(tmp_path), str(SHIPPED)], "reid-osnet@live")
+    assert isinstance(followed, ReleasedEmbed)
+    try:
+        wait_until(lambda: followed.offered().version == first)
+        old = followed.offered()
+        store.set_alias("reid-osnet", "live", second)
+        wait_until(lambda: followed.offered().version == second)
+        new, some = followed.offered(), crops(3)
+        both = [followed(some, release) for release in (old, new)]
+        assert [found.model_version for found in both] == [str(first), str(second)]
+        assert new.may_follow(old) and not old.may_follow(new)
+        assert both[0].weight_hash != both[1].weight_hash
+        assert np.abs(both[0].vectors - both[1].vectors).max() > 1e-3
+        assert both[0].appearance is not None
+    finally:
+        followed.close()
+
+
+def test_a_version_of_another_size_cannot_take_over_and_the_one_before_answers_on(tmp_path: Path) -> None:
+    with pytest.raises(BrokenModelError, match="embeds to 128 numbers, and those that are remembered have 64"):
+        ReIDReplica(str(tmp_path), "reid-osnet@1", "cpu", dimensions=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,10 @@ from streaming.pipelines.person_sightings import (
     person_sightings,
 )
 from streaming.pipelines.store_alerts import store_alerts
+from streaming.privacy.folder import KeyFolder
+from streaming.privacy.keyring import Retention
 from streaming.records import Records
+from streaming.releases import Release, ReleaseLost
 from streaming.runners.ticking import Tick
 from streaming.store.plan import parse_plan
 from streaming.store.rules import parse_rules
@@ -246,3 +250,69 @@ def test_a_hand_before_a_camera_becomes_an_alert() -> None:
     assert (alert["kind"], alert["state"], alert["subject"]) == ("camera_covered", "raised", "till")
     after_s = (alert["event_time_ms"].timestamp() * 1000 - NOW_MS) / 1000
     assert 15 <= after_s <= 18
+
+
+class Networks:
+    """Colours by two networks that see them on other axes; `live` is what the alias means."""
+
+    def __init__(self, version: int = 3, moves: int = 1) -> None:
+        self.live = Release("by-colour@live", moves, version)
+        self.lost: set[int] = set()
+
+    def offered(self) -> Release:
+        return self.live
+
+    def alerts(self) -> tuple[str, ...]:
+        return ()
+
+    def __call__(self, crops: npt.NDArray[np.uint8], release: Release) -> Embedding:
+        if release.version in self.lost:
+            raise ReleaseLost(release, "its files are gone")
+        found = by_colour(crops).vectors
+        vectors = found if release.version == 3 else -np.roll(found, 1, axis=1)
+        return Embedding(vectors, "by-colour", str(release.version), f"weights-{release.version}")
+
+
+def swapped(keys: KeyFolder, *, restarts: bool = False) -> tuple[OnLog, Networks]:
+    """Nine seconds by one network, when red is named at the till and blue is out of sight, and then by another."""
+    networks = Networks()
+    done = on_log(visit(), person_sightings(networks, 4, detect=seen_by_colour, keys=keys))
+    done.run((15, 15, 15), restarts=restarts)
+    networks.live = Release("by-colour@live", 2, 4)
+    return done.run(EVENLY, restarts=restarts), networks
+
+
+def test_another_network_takes_over_between_two_batches_and_who_is_on_screen_keeps_the_name(tmp_path: Path) -> None:
+    done, _ = swapped(KeyFolder(tmp_path, Retention({}), lambda: NOW_MS))
+    said = told(done)
+    assert said.group_by("frame").agg(pl.col("model_version").n_unique())["model_version"].unique().to_list() == [1]
+    assert said.filter(pl.col("frame") < 45)["model_version"].unique().to_list() == ["3"]
+    assert said.filter(pl.col("frame") >= 45)["model_version"].unique().to_list() == ["4"]
+    red = said.filter(
+        (pl.col("camera_id") == "till") & (pl.col("track_id") == 1) & pl.col("corrects_from_ms").is_null()
+    )
+    later = red.filter(pl.col("frame").is_between(45, 54))
+    assert later["person_id"].unique().to_list() == ["P1"] and later.height == 10, "no new name, no new track"
+    counts = [commit.counts.get("looks forgotten", 0) for commit in done.commits]
+    assert sum(counts[:3]) == 0 and counts[3] > 0, "looks of the old network open for the new one no more"
+    assert any("by-colour@4 tells people apart since" in alert for alert in done.commits[3].alerts)
+    assert not any("tells people apart" in alert for commit in done.commits[:3] for alert in commit.alerts)
+
+
+def test_a_swap_is_the_same_after_crashes_and_is_never_taken_back_by_a_late_worker(tmp_path: Path) -> None:
+    kept = KeyFolder(tmp_path, Retention({}), lambda: NOW_MS)
+    (once, networks), (crashed, _) = swapped(kept), swapped(kept, restarts=True)
+    assert told(once).equals(told(crashed))
+    networks.live = Release("by-colour@live", 1, 3)  # as a worker offers that has not heard of the promotion
+    on_log_again = OnLog(once.pipeline, once.log, NOW_MS)
+    on_log_again.commits, on_log_again.flow = list(once.commits), once.started()
+    on_log_again.process((30, 30))
+    assert told(on_log_again)[-1:]["model_version"].to_list() == ["4"]
+    networks.live, networks.lost = Release("by-colour@live", 3, 3), {4}
+    on_log_again.process((10, 10))  # a rollback, to a version that means nothing to what was learned meanwhile
+    assert told(on_log_again)[-1:]["model_version"].to_list() == ["3"]
+
+
+def test_releases_without_keys_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs keys"):
+        person_sightings(Networks(), 4, detect=seen_by_colour)

@@ -126,7 +126,7 @@ class ShopDemo(DemoParts):
 
     def launch(self) -> None:
         """Start broker and gateway, and train the models meanwhile; the pipeline comes when it has them."""
-        if self._stock.has_content:
+        if self._stock.simulated:
             (self._home / "offer.toml").write_text(_OFFER, "utf-8")
         self.launch_with((), self._changed)
         past = self._home / "past.csv"
@@ -145,10 +145,10 @@ class ShopDemo(DemoParts):
         shop: dict[str, Any] = {
             "recommenders": {"live": f"{training.CLICKS}@live"},
             "by_content": f"{training.CONTENT}@live" if content else None,
-            "offer": self._home / "offer.toml" if content else None,
+            "offer": self._home / "offer.toml" if self._stock.simulated else None,  # of a file nobody clicks on offers
             "flood_per_min": min(1_000_000, math.ceil(settings.shop.flood_per_min * self._speed)),
         }
-        if content:
+        if self._stock.simulated:
             shop["recommenders"]["content"] = f"{training.CONTENT}@live"
         shown = {"shop": True, "shop_origin": "simulated" if self._stock.simulated else "replay"}
         self._own = settings.model_copy(

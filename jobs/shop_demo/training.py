@@ -31,7 +31,7 @@ def write_past(stock: Stock, path: Path) -> None:
     """The past as a file of the RecSys Challenge's own layout, which has categories."""
     rows = stock.past.join(stock.items.select("item_id", "category"), on="item_id", how="left", maintain_order="left")
     rows.select(
-        "session_id",
+        pl.col("session_id").rank("dense"),  # that layout is known by a number at its beginning
         pl.col("event_time_ms").dt.strftime(_TIME),
         "item_id",
         pl.col("category").fill_null("").replace("", "0"),

@@ -51,10 +51,11 @@ class Scorer:
 
     def of(self, states: Tensor, items: npt.NDArray[np.int64]) -> Scores:
         """Scores (Q, k) of some items (Q, k)."""
-        which = torch.from_numpy(items)
+        # Padded: a batch of one is no batched product, and rounds otherwise.
+        rows, which = padded(states), padded(torch.from_numpy(items), 0)
         with torch.inference_mode():
-            found = torch.bmm(self.vectors[which], states[:, :, None])[..., 0] + self.biases[which]
-        single: Scores = found.numpy()
+            found = torch.bmm(self.vectors[which], rows[:, :, None])[..., 0] + self.biases[which]
+        single: Scores = found[: len(states)].numpy()
         return single
 
     def _product(self, states: Tensor) -> Tensor:

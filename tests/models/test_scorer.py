@@ -44,11 +44,14 @@ def test_a_row_is_the_same_bits_wherever_it_stands() -> None:
     asked, one = states(2 * PIECE), scorer()
     alone = next(iter(one.pieces(asked[:1])))[1][0].copy()
     total = one.log_totals(asked[:1])
+    some = np.random.default_rng(0).integers(0, ITEMS, (len(asked), 20))
+    few = one.of(asked[:1], some[:1])[0]
     for place in (0, 1, 7, PIECE - 1, PIECE, 2 * PIECE - 2):
         moved = torch.roll(asked, place, dims=0)
         found = np.concatenate([piece.copy() for _, piece in one.pieces(moved)])
         np.testing.assert_array_equal(found[place], alone)
         assert one.log_totals(moved)[place] == total[0]
+        np.testing.assert_array_equal(one.of(moved, np.roll(some, place, axis=0))[place], few)
 
 
 def test_high_scores_do_not_overflow() -> None:

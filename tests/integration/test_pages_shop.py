@@ -160,6 +160,28 @@ def test_a_basket_is_filled_and_bought_by_keyboard_alone(site: Site, page: Any) 
     assert [row["text"] for row in sent(site, session, "search")] == ["seeds"]
 
 
+def test_what_was_bought_before_one_failed_is_not_bought_again(site: Site, page: Any) -> None:
+    session = show(page, site)
+    for item in IDS[4:6]:
+        page.locator(f'[data-testid="goods"] [data-item="{item}"] button').click()
+        page.locator(f'.looked-item[data-item="{item}"] [data-testid="add"]').click()
+    page.locator(".basket-line").nth(1).wait_for()
+
+    def refuse(route: Any) -> None:
+        body = route.request.post_data_json or {}
+        lost = (body.get("kind"), body.get("item_id")) == ("purchase", IDS[5])
+        route.fulfill(status=503, json={"detail": "away"}) if lost else route.continue_()
+
+    page.route("**/api/v1/shop/events", refuse)
+    page.locator('[data-testid="buy"]').click()
+    page.wait_for_selector(".basket-line:only-child")
+    page.wait_for_selector('[data-testid="buy"]:enabled')
+    page.unroute("**/api/v1/shop/events")
+    page.locator('[data-testid="buy"]').click()
+    page.get_by_text("nothing is charged").wait_for()
+    assert [row["item_id"] for row in sent(site, session, "purchase")] == IDS[4:6]
+
+
 def test_a_reload_keeps_the_visit_and_somebody_new_begins_another(site: Site, page: Any) -> None:
     session = show(page, site)
     look(page, site, session, IDS[15], IDS[20:22])

@@ -45,7 +45,7 @@ export function page(root: HTMLElement): void {
   );
   const side = basketPanel({
     add: (item) => void send({ session_id: session, kind: "cart", item_id: item.item_id }),
-    buy,
+    buy: ({ item_id }) => send({ session_id: session, kind: "purchase", item_id }),
     renew: () => {
       forgetSession(sessionStorage);
       location.reload();
@@ -128,12 +128,6 @@ export function page(root: HTMLElement): void {
     const mine = awaited;
     const sent = await send({ session_id: session, kind: "view", item_id: item.item_id, ...clicked });
     if (!sent && awaited === mine) stopWaiting();
-  }
-
-  async function buy(items: ShopItem[]): Promise<boolean> {
-    for (const { item_id } of items)
-      if (!(await send({ session_id: session, kind: "purchase", item_id }))) return false;
-    return true;
   }
 
   function stopWaiting(said = ""): void {

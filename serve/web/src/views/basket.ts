@@ -15,13 +15,15 @@ export interface Basket {
 
 interface Actions {
   add: (item: ShopItem) => void;
-  buy: (items: ShopItem[]) => Promise<boolean>;
+  /** One item; false where that is not known to be written. */
+  buy: (item: ShopItem) => Promise<boolean>;
   renew: () => void;
 }
 
 export function basketPanel(actions: Actions): Basket {
   let looked: ShopItem | null = null;
   let basket: ShopItem[] = [];
+  let paying = false;
   const category = h("bdi", { class: "muted small" });
   const title = h("bdi", { class: "looked-title" });
   const price = h("span", { class: "good-price" });
@@ -62,13 +64,21 @@ export function basketPanel(actions: Actions): Basket {
     draw();
   }
 
+  /** What was bought is out of the basket at once: where the rest fails, nothing is bought twice. */
   async function pay(): Promise<void> {
     const items = basket.filter(({ may_be_offered }) => may_be_offered);
-    buy.disabled = true;
-    if (await actions.buy(items)) {
-      basket = basket.filter((item) => !items.includes(item));
-      setText(said, words.shopPage.bought);
+    paying = true;
+    draw();
+    let bought = true;
+    for (const { item_id } of items) {
+      const item = basket.find((one) => one.item_id === item_id);
+      if (!item?.may_be_offered) continue; // taken out, or withdrawn meanwhile
+      if (!(bought = await actions.buy(item))) break;
+      basket = basket.filter((one) => one.item_id !== item_id);
+      draw();
     }
+    paying = false;
+    if (bought) setText(said, words.shopPage.bought);
     draw();
   }
 
@@ -93,7 +103,7 @@ export function basketPanel(actions: Actions): Basket {
     sum.hidden = basket.length === 0;
     looking.dataset["empty"] = String(looked === null);
     holding.dataset["empty"] = String(basket.length === 0);
-    buy.disabled = !basket.some(({ may_be_offered }) => may_be_offered);
+    buy.disabled = paying || !basket.some(({ may_be_offered }) => may_be_offered);
   }
 
   function line(item: ShopItem): HTMLElement {

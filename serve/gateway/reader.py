@@ -136,13 +136,31 @@ def followers(feeds: Feeds, board: Board, hub: Hub) -> list[Follower]:
 
 
 class Follower:
-    """Follows one topic, from `history_s` back. `run` is cancelled to stop it."""
+    """Follows one topic, from `history_s` back. `run` is cancelled to stop it.
+
+    Args:
+        feed: of the topic.
+        keeper: of its rows.
+        ring: told what changed.
+        convert: rows of a frame to rows of the keeper, off the event loop.
+        apply: takes them in.
+        history_s: how far back reading begins.
+        after: nothing is read before this one has read back to where its topic ended.
+    """
 
     def __init__(
-        self, feed: Feed, keeper: Keeper, ring: Ring, convert: Convert, apply: Apply, history_s: float
+        self,
+        feed: Feed,
+        keeper: Keeper,
+        ring: Ring,
+        convert: Convert,
+        apply: Apply,
+        history_s: float,
+        after: Follower | None = None,
     ) -> None:
         self._feed, self._keeper, self._ring = feed, keeper, ring
-        self._convert, self._apply, self._history_s = convert, apply, history_s
+        self._convert, self._apply, self._history_s, self._after = convert, apply, history_s, after
+        self._caught_up = asyncio.Event()
         self._topic = feed.source.topic
         self._reader: Reader | None = None
         self._positions: dict[int, int] = {}  # next unread offset of each partition
@@ -150,9 +168,11 @@ class Follower:
 
     async def run(self) -> None:
         """Read and apply until cancelled."""
+        if self._after is not None:
+            await self._after.wait_caught_up()
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, thread_name_prefix=f"gateway-{self._topic}")
-        failures, caught_up, heard_s = 0, False, loop.time()
+        failures, heard_s = 0, loop.time()
         try:
             while True:
                 try:
@@ -170,8 +190,8 @@ class Follower:
                 if batch is not None:
                     heard_s = loop.time()
                     self._take_in(batch)
-                if not caught_up and (self._at_end() or loop.time() - heard_s > _QUIET_S):
-                    caught_up = True
+                if not self._caught_up.is_set() and (self._at_end() or loop.time() - heard_s > _QUIET_S):
+                    self._caught_up.set()
                     self._keeper.broker.caught_up(self._topic)
                     logger.info("%s: read back to where it ended", self._topic)
         finally:
@@ -180,6 +200,10 @@ class Follower:
                 async with asyncio.timeout(_CLOSE_S):
                     await loop.run_in_executor(thread, self._close)
             thread.shutdown(wait=False)
+
+    async def wait_caught_up(self) -> None:
+        """Until it has read back to where its topic ended when it began."""
+        await self._caught_up.wait()
 
     def _take_in(self, batch: _Batch) -> None:
         self._keeper.bad_records += batch.bad

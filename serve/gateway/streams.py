@@ -25,6 +25,28 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class Quiet:
+    """Since when a stream has had nothing to say.
+
+    Args:
+        heartbeat_s: so long, and a client would take it for broken.
+    """
+
+    def __init__(self, heartbeat_s: float) -> None:
+        self._heartbeat_s, self._since_s = heartbeat_s, time.monotonic()
+
+    def ends(self) -> None:
+        """Something was said."""
+        self._since_s = time.monotonic()
+
+    def is_long(self) -> bool:
+        """Whether a heartbeat is due; it is taken for said."""
+        if time.monotonic() - self._since_s < self._heartbeat_s:
+            return False
+        self.ends()
+        return True
+
+
 async def match_stream(board: Board, hub: Hub, match_id: str, position: Position) -> Stream:
     """Everything about one match after a position, then all that comes; ends when the match is no longer kept."""
     announced: tuple[object, ...] = ()

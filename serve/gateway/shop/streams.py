@@ -19,7 +19,7 @@ from serve.gateway.shop.board import ShopBoard, bell_of
 from serve.gateway.shop.rows import answer_rows, event_rows
 from serve.gateway.shop.schemas import ItemChanges, ShopTrust
 from serve.gateway.shop.service import ShopService
-from serve.gateway.streams import Stream, now_ms
+from serve.gateway.streams import Quiet, Stream, now_ms
 from streaming.records import OffsetRange, Records
 
 _MOST_CHANGES = 500
@@ -32,7 +32,7 @@ _ALL_S = 1e10
 
 async def shop_stream(shop: ShopService, hub: Hub, session_id: str, position: ShopPosition) -> Stream:
     """Items that changed after a position, the newest offer of a session, then all that comes."""
-    board, told, announced = shop.board, None, None
+    board, told, announced, quiet = shop.board, None, None, Quiet(shop.settings.heartbeat_s)
     try:
         while not hub.closing:
             bell = hub.bell(bell_of(session_id))
@@ -61,11 +61,12 @@ async def shop_stream(shop: ShopService, hub: Hub, session_id: str, position: Sh
             for message in messages:
                 yield message
             if messages:
+                quiet.ends()
                 await rang(hub.closed, _PAUSE_S)
                 continue
             # Time alone changes how far behind answers are: looked at each second, told when it shows.
             silent = not await rang(bell, min(_CHECK_S, board.settings.heartbeat_s))
-            if silent and _shown(shop.trust(now_ms())) == announced:
+            if silent and _shown(shop.trust(now_ms())) == announced and quiet.is_long():
                 yield None
     finally:
         hub.ring_one(bell_of(session_id))  # whoever comes names a session of their own: no bell may be left behind
@@ -114,10 +115,12 @@ def shop_followers(feeds: ShopFeeds, shop: ShopService, hub: Hub) -> list[Follow
         return board.apply_events(rows, now_ms())
 
     history_s = shop.settings.shop_history_s
+    # What was offered and looked at is noted by the catalogue's numbers of items: of one it does not have, nowhere.
+    first = Follower(catalogue_feed(feeds, board), board, ring, lambda *_: (), catalogue, _ALL_S)
     return [
-        Follower(catalogue_feed(feeds, board), board, ring, lambda *_: (), catalogue, _ALL_S),
-        Follower(feeds.answers, board, ring, lambda frame, *_: answer_rows(frame), answers, history_s),
-        Follower(feeds.events, board, ring, lambda frame, *_: event_rows(frame, now_ms()), events, history_s),
+        first,
+        Follower(feeds.answers, board, ring, lambda frame, *_: answer_rows(frame), answers, history_s, first),
+        Follower(feeds.events, board, ring, lambda frame, *_: event_rows(frame, now_ms()), events, history_s, first),
     ]
 
 

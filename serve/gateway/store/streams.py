@@ -15,7 +15,7 @@ from serve.gateway.store.board import CHANGED
 from serve.gateway.store.rows import alert_rows, metric_rows, sighting_rows
 from serve.gateway.store.schemas import People, Trust
 from serve.gateway.store.service import StoreService
-from serve.gateway.streams import Stream, now_ms
+from serve.gateway.streams import Quiet, Stream, now_ms
 
 _AT_ONCE = 256
 _SIGHTINGS_BACK_S = 5.0  # who was where before is of no use
@@ -25,7 +25,7 @@ _TICK_S = 1.0
 async def store_stream(store: StoreService, hub: Hub, position: StorePosition) -> Stream:
     """Counts and alerts after a position, who is where now, then all that comes."""
     board = store.board
-    told_revision, announced = 0, None
+    told_revision, announced, quiet = 0, None, Quiet(board.settings.heartbeat_s)
     while not hub.closing:
         bell = hub.bell(CHANGED)
         if (reason := board.missed(position)) is not None:
@@ -48,9 +48,10 @@ async def store_stream(store: StoreService, hub: Hub, position: StorePosition) -
             # Time alone changes how far behind the counts are: looked at each second, told when it shows.
             if await rang(bell, min(_TICK_S, board.settings.heartbeat_s)):
                 continue
-            if _shown(store.trust(now_ms())) == announced:
+            if _shown(store.trust(now_ms())) == announced and quiet.is_long():
                 yield None
             continue
+        quiet.ends()
         await rang(hub.closed, board.settings.people_interval_s)
 
 

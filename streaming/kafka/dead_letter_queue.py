@@ -176,12 +176,13 @@ class DeadLetterQueue:
                 reader.close()
 
 
-_Record = tuple[int, int, bytes | None, bytes | None]
+_Record = str | tuple[int, int, bytes | None, bytes | None]
 
 
 def _record(letter: DeadLetter) -> _Record:
-    """What a letter is about; with the bytes, because other programs' letters may not say which offset."""
-    return letter.partition, letter.offset, letter.key, letter.value
+    """What a letter is about. One that is not a pipeline's of ours may not say where its record lay: it is about a record
+    of its own, since two that are alike may both be wanted."""
+    return (letter.partition, letter.offset, letter.key, letter.value) if letter.pipeline else letter.id
 
 
 def _letter(partition: int, records: Records, row: int, headers: Mapping[str, bytes]) -> DeadLetter:

@@ -17,13 +17,13 @@ from jobs import cli
 from streaming.codec import PackagedRegistry, frame_prefix, load_schema, read_fields, write_fields
 from streaming.kafka.admin import ensure_topics
 from streaming.kafka.dead_letter_queue import REPLAYED, SKIPPED, DeadLetterQueue, Unreplayable
-from streaming.kafka.dead_letters import dead_letter_output
+from streaming.kafka.dead_letters import STREAMS, dead_letter_output
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
-from streaming.records import Records
+from streaming.records import Header, Records
 from streaming.topics import Topic
-from streaming.transport import Fenced
+from streaming.transport import Fenced, Output
 
 pytestmark = pytest.mark.kafka
 
@@ -115,6 +115,19 @@ def test_a_record_that_two_pipelines_refused_goes_back_once(place: Place) -> Non
     assert place.queue.replay([unframed]) == place.queue.replay([same_unframed]) == 1  # the second time it is marked
     assert place.events() == [(1, b"m", GOOD), (1, None, b"what")]
     assert [letter.done for letter in place.queue.letters()] == [REPLAYED, REPLAYED, None] * 2
+
+
+def test_of_other_programs_letters_that_are_alike_each_goes_back(place: Place) -> None:
+    headers: list[list[Header]] = [[(f"{STREAMS}topic", place.topic.name.encode())]] * 2
+    letters = Output(place.topic.dead_letters.name, Records.of([b"k"] * 2, [b"v"] * 2, headers=headers))
+    sink = KafkaSink(place.settings, f"{place.topic.name}.other", f"{place.topic.name}.other", place.topic.name)
+    sink.open()
+    sink.commit(answers=[], dead_letters=[letters], state=[], offsets={})
+    sink.open()  # waits until the commit can be seen
+    sink.close()
+    strange = [letter for letter in place.queue.letters() if not letter.pipeline]
+    assert place.queue.replay(strange) == 2
+    assert place.events() == [(0, b"k", b"v")] * 2
 
 
 def test_what_is_not_whole_needs_a_value_and_nothing_is_sent_before(place: Place) -> None:

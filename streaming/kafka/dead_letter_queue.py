@@ -180,8 +180,8 @@ _Record = str | tuple[int, int, bytes | None, bytes | None]
 
 
 def _record(letter: DeadLetter) -> _Record:
-    """What a letter is about. One that is not a pipeline's of ours may not say where its record lay: it is about a record
-    of its own, since two that are alike may both be wanted."""
+    """What a letter is about. One that is not a pipeline's of ours may not say where its record lay: it is about a
+    record of its own, since two that are alike may both be wanted."""
     return (letter.partition, letter.offset, letter.key, letter.value) if letter.pipeline else letter.id
 
 

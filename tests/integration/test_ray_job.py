@@ -106,6 +106,7 @@ def submit(
         time.sleep(0.5)
 
 
+@pytest.mark.long
 def test_a_submitted_training_stores_its_model(cluster: str, tmp_path: Path) -> None:
     words = ["python", "-m", "jobs.train", "win-tsstn", "--data", "simulator:lol?matches=20&seed=1", "--name", "mine"]
     small = ["--set", "optim.epochs=2", "--set", "sizes.hidden=4", "--workers", "2"]

@@ -13,7 +13,7 @@ from streaming.simulators.store.backdrop import may_hide
 from streaming.simulators.store.bodies import Joint, Poses, pose
 from streaming.simulators.store.cameras import Camera, hang_cameras, looking_at
 from streaming.simulators.store.detections import DETECTIONS_SCHEMA, FAULTLESS, DetectorErrors, detect
-from streaming.simulators.store.identities import Identities, draw_identities
+from streaming.simulators.store.identities import Identities, draw_identities, with_hair_styles
 from streaming.simulators.store.occlusion import behind_boxes, body_points
 from streaming.simulators.store.plan import Box, FloorPlan, Spot, supermarket
 from streaming.simulators.store.presets import Store, store
@@ -117,12 +117,20 @@ def test_a_body_stands_on_the_floor_and_is_as_tall_as_the_person(
     assert np.hypot(joints[..., 0] - 1.0, joints[..., 1]).max() < 0.9
 
 
+HAIR_STYLE = ("volume", "bald", "bun", "beard")
+
+
 def test_people_differ_in_build_and_the_first_are_the_same_however_many_there_are() -> None:
     few, many = draw_identities(5, seed=9), draw_identities(300, seed=9)
     for name in Identities.__dataclass_fields__:
         assert np.array_equal(getattr(few, name), getattr(many, name)[:5])
-        assert len(np.unique(getattr(many, name), axis=0)) > 5
+        if name not in HAIR_STYLE:
+            assert len(np.unique(getattr(many, name), axis=0)) > 5
     assert 1.45 < many.height_m.min() < many.height_m.max() < 2.0
+    styled = with_hair_styles(many, seed=9)
+    for name in HAIR_STYLE:
+        assert np.array_equal(getattr(with_hair_styles(few, seed=9), name), getattr(styled, name)[:5])
+        assert len(np.unique(getattr(styled, name))) > 1
 
 
 def test_boxes_hold_head_and_feet(world: tuple[Store, Walks, Identities, pl.DataFrame]) -> None:

@@ -109,6 +109,7 @@ def mjpeg_server(numbers: Sequence[int] = range(FRAMES), gap_s: float = 0.02) ->
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who has seen enough hangs up
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -23,7 +23,7 @@ from serve.gateway.shop.figures import fitting_step_s
 from serve.gateway.shop.rows import ANSWER_COLUMNS, answer_rows, event_rows
 from serve.gateway.shop.schemas import ItemList, ShopFigures, ShopState
 from serve.gateway.shop.service import ShopService
-from serve.gateway.shop.streams import catalogue_feed, shop_followers, shop_stream
+from serve.gateway.shop.streams import catalogue_feed, shop_stream
 from serve.gateway.shop.window import Window
 from serve.gateway.shop.words import MAX_TITLE_CHARS, Cause, reason_words
 from serve.gateway.shop.writing import EventWriter, NotWritten
@@ -283,40 +283,6 @@ async def test_nothing_is_left_of_a_stream_that_has_ended(service) -> None:
     for number in range(5):
         await events(service, hub, f"visit-{number}", 5, 1)
     assert not hub._bells  # noqa: SLF001 - what would grow
-
-
-async def test_a_stream_without_news_beats_as_often_as_is_set_and_no_more(settings, log) -> None:
-    service = service_of(settings.model_copy(update={"heartbeat_s": 1e9}), log)
-    stream = shop_stream(service, Hub(10), "me", ShopPosition(0))
-    assert (await anext(stream)).event == "state"
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(anext(stream), 1.5)  # it looks every second, and has nothing to say
-
-
-async def test_answers_and_events_are_taken_in_after_the_catalogue(settings, log) -> None:
-    tell_answers(log, answer("you", ["item-1"], "item-2"))
-    tell_events(log, event("you", "view", item_id="item-2"))
-    rows = goods_rows(600)
-    stock(log, rows)
-    service, feeds = service_of(settings, log), log.feeds().shop
-    assert feeds is not None
-    known = []
-    for name in ("apply_answers", "apply_events"):
-        apply = getattr(service.board, name)
-
-        def noting(*told: Any, apply: Any = apply) -> set[str]:
-            known.append(service.board.catalogue.position)
-            return apply(*told)
-
-        setattr(service.board, name, noting)
-    running = [asyncio.create_task(one.run()) for one in shop_followers(feeds, service, Hub(10))]
-    async with asyncio.timeout(20):
-        while len(known) < 2:
-            await asyncio.sleep(0.01)
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    assert known == [600, 600]
 
 
 async def test_who_comes_back_gets_each_change_once_as_it_is_now(service, log) -> None:

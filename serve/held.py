@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from models.store import BrokenModelError, ModelNotFoundError, ModelStore
 from serve.releases import releases_of
@@ -13,11 +13,27 @@ _HELD = 3  # versions of a title: the one that answers, the one before, to which
 
 
 class Named(Protocol):
-    """Which model it is."""
+    """Which model it is, and what it learned from."""
+
+    @property
+    def name(self) -> str:
+        """Of the model in its store."""
+
+    @property
+    def version(self) -> str:
+        """Of the model in its store."""
 
     @property
     def exact(self) -> str:
         """NAME@VERSION."""
+
+    @property
+    def weight_hash(self) -> str:
+        """SHA-256 of its weights."""
+
+    @property
+    def trained_on(self) -> str:
+        """In words for viewers."""
 
 
 class Loaded(Protocol):
@@ -35,11 +51,12 @@ class Held(Generic[Model]):
     """Models by title and NAME@VERSION. Safe for threads.
 
     Args:
-        load: (title, NAME@VERSION) to a model that was seen to answer for that title.
+        load: (title, NAME@VERSION) to a model that is for that title.
+        check: (title, model); raises RuntimeError or ValueError, in words, if the model does not answer as it must.
     """
 
-    def __init__(self, load: Callable[[str, str], Model]) -> None:
-        self._load = load
+    def __init__(self, load: Callable[[str, str], Model], check: Callable[[str, Model], None]) -> None:
+        self._load, self._check = load, check
         self._lock = threading.Lock()
         # What was loaded or asked for last at the end. Replaced, never changed.
         self._held: dict[tuple[str, str], Model] = {}
@@ -91,9 +108,41 @@ class Held(Generic[Model]):
         """By title, what was loaded or asked for last."""
         return {title: model for (title, _), model in self._held.items()}
 
+    def describe(self) -> list[dict[str, Any]]:
+        """Of the newest, by title: title, name, version, weight_hash, trained_on."""
+        return [
+            {
+                "title": title,
+                "name": model.info.name,
+                "version": model.info.version,
+                "weight_hash": model.info.weight_hash,
+                "trained_on": model.info.trained_on,
+            }
+            for title, model in sorted(self.newest().items())
+        ]
+
+    def check_newest(self, calling: threading.Lock) -> None:
+        """See that the newest of each title answers as it must.
+
+        Args:
+            calling: held while a model answers.
+
+        Raises:
+            RuntimeError, ValueError: one does not.
+        """
+        for title, model in self.newest().items():
+            with calling:
+                self._check(title, model)
+
     def _loaded(self, title: str, exact: str) -> Model:
         model = self._held.get((title, exact))
-        return self._load(title, exact) if model is None else model
+        if model is None:
+            model = self._load(title, exact)
+            try:
+                self._check(title, model)
+            except (RuntimeError, ValueError) as unfit:
+                raise BrokenModelError(f"{exact} does not answer as it must: {unfit}") from unfit
+        return model
 
     def _touch(self, title: str, model: Model) -> None:
         """Hold it as the last of its title, and no more than a few."""

@@ -59,7 +59,7 @@ class ReIDReplica:
             require_store(store)
         roots = (store, str(SHIPPED))
         self._lock = threading.Lock()
-        self._held: Held[ReIDPredictor] = Held(partial(_loaded, roots, device, dimensions))
+        self._held: Held[ReIDPredictor] = Held(partial(_loaded, roots, device, dimensions), _check_embeds)
         self._held.load_first(ModelStore(*roots), {PERSON: reference}, fall_back=True)
 
     def prepare(self, title: str, exact: str) -> None:
@@ -95,7 +95,7 @@ class ReIDReplica:
 
     def describe(self) -> list[dict[str, Any]]:
         """One entry, as `serve.win.WinReplica.describe` has one a title."""
-        return [described(predictor) for predictor in self._held.newest().values()]
+        return self._held.describe()
 
     def check_health(self) -> None:
         """Healthy means: can embed now.
@@ -103,9 +103,7 @@ class ReIDReplica:
         Raises:
             RuntimeError: an embedding is not of unit length.
         """
-        for predictor in self._held.newest().values():
-            with self._lock:
-                _check_embeds(predictor)
+        self._held.check_newest(self._lock)
 
 
 def _loaded(roots: Sequence[str], device: str, dimensions: int | None, title: str, exact: str) -> ReIDPredictor:
@@ -117,26 +115,15 @@ def _loaded(roots: Sequence[str], device: str, dimensions: int | None, title: st
             f"{exact} embeds to {predictor.info.dimensions} numbers, and those that are remembered have {dimensions}: "
             "delete the pipeline's state topic and start it with this one"
         )
-    try:
-        _check_embeds(predictor)
-    except (RuntimeError, ValueError) as unfit:
-        raise BrokenModelError(f"{exact} does not answer as it must: {unfit}") from unfit
     return predictor
 
 
-def _check_embeds(predictor: ReIDPredictor) -> None:
+def _check_embeds(title: str, predictor: ReIDPredictor) -> None:
     """Raises RuntimeError if an embedding is not of unit length."""
     grey = np.full((1, *CROP_PX, 3), 127, np.uint8)
     length = float(np.linalg.norm(predictor.predict(grey)[0]))
     if not abs(length - 1.0) < 1e-3:
         raise RuntimeError(f"an embedding has length {length:.4f}, not 1")
-
-
-def described(predictor: ReIDPredictor) -> dict[str, Any]:
-    """Title, name, version, weight_hash, trained_on."""
-    info = predictor.info
-    told = {name: getattr(info, name) for name in ("name", "version", "weight_hash", "trained_on")}
-    return {"title": PERSON, **told}
 
 
 class ReIDApp(ReplicaApp):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.store import SHIPPED, BrokenModelError, ModelStore
+from models.store import SHIPPED, ModelStore
 from serve.app import ReplicaApp
 from serve.calls import Loading, Replicas, require_store
 from serve.held import Held
@@ -68,7 +68,7 @@ class SessionReplica:
         opened = ModelStore(*roots)
         content = None if by_content is None else ByContent(opened.load(by_content[0]), by_content[1])
         self._lock = threading.Lock()
-        self._held: Held[SessionPredictor] = Held(partial(_loaded, roots, content))
+        self._held: Held[SessionPredictor] = Held(partial(_loaded, roots, content), _check_offers)
         self._held.load_first(opened, models, fall_back=fall_back)
 
     def prepare(self, name: str, exact: str) -> None:
@@ -102,9 +102,7 @@ class SessionReplica:
 
     def describe(self) -> list[dict[str, Any]]:
         """One entry a recommender, as `serve.win.WinReplica.describe` has one a title."""
-        fields = ("name", "version", "weight_hash", "trained_on")
-        newest = sorted(self._held.newest().items())
-        return [{"title": name, **{field: getattr(each.info, field) for field in fields}} for name, each in newest]
+        return self._held.describe()
 
     def check_health(self) -> None:
         """Healthy means: can recommend now.
@@ -112,23 +110,16 @@ class SessionReplica:
         Raises:
             RuntimeError: a model has nothing to offer.
         """
-        for predictor in self._held.newest().values():
-            with self._lock:
-                _check_offers(predictor)
+        self._held.check_newest(self._lock)
 
 
 def _loaded(roots: Sequence[str], content: Any, name: str, exact: str) -> SessionPredictor:
     from serve.predictors.session import SessionPredictor
 
-    predictor = SessionPredictor(ModelStore(*roots).load(exact), by_content=content)
-    try:
-        _check_offers(predictor)
-    except (RuntimeError, ValueError) as unfit:
-        raise BrokenModelError(f"{exact} does not answer as it must: {unfit}") from unfit
-    return predictor
+    return SessionPredictor(ModelStore(*roots).load(exact), by_content=content)
 
 
-def _check_offers(predictor: SessionPredictor) -> None:
+def _check_offers(name: str, predictor: SessionPredictor) -> None:
     """Raises RuntimeError if it has nothing for a session of which it knows nothing."""
     stranger = Sessions(np.array([""], dtype=object), np.zeros(1, np.int8), np.zeros(1, np.int64), np.array([0, 1]))
     found = predictor(stranger, 1)

@@ -57,7 +57,7 @@ class WinReplica:
             require_store(store)
         roots = (store, str(SHIPPED))
         self._lock = threading.Lock()
-        self._held: Held[WinPredictor] = Held(partial(_loaded, roots, device))
+        self._held: Held[WinPredictor] = Held(partial(_loaded, roots, device), _check_even)
         self._held.load_first(ModelStore(*roots), models, fall_back=fall_back)
 
     def prepare(self, title: str, exact: str) -> None:
@@ -101,17 +101,8 @@ class WinReplica:
 
     def describe(self) -> list[dict[str, Any]]:
         """One entry per title: title, name, version, weight_hash, trained_on, and how often reasons did not add up."""
-        return [
-            {
-                "title": title,
-                "name": predictor.info.name,
-                "version": predictor.info.version,
-                "weight_hash": predictor.info.weight_hash,
-                "trained_on": predictor.info.trained_on,
-                "broken": predictor.broken,
-            }
-            for title, predictor in sorted(self._held.newest().items())
-        ]
+        broken = {title: predictor.broken for title, predictor in self._held.newest().items()}
+        return [{**told, "broken": broken[told["title"]]} for told in self._held.describe()]
 
     def check_health(self) -> None:
         """Healthy means: can predict now. A level match must come out near 50 %, else Serve replaces this replica.
@@ -119,27 +110,16 @@ class WinReplica:
         Raises:
             RuntimeError: a title's model cannot answer, or does not call a level match even.
         """
-        for title, predictor in self._held.newest().items():
-            with self._lock:
-                _check_even(title, predictor)
+        self._held.check_newest(self._lock)
 
 
 def _loaded(roots: Sequence[str], device: str, title: str, exact: str) -> WinPredictor:
     from serve.predictors.win import load_win_predictor  # torch loads here, inside the replica
 
     predictor = load_win_predictor(roots, exact, device)
-    _check_serves(title, predictor)
-    return predictor
-
-
-def _check_serves(title: str, predictor: WinPredictor) -> None:
-    """Raises BrokenModelError if it would not do for matches of this title."""
     if predictor.info.title != title:
         raise BrokenModelError(f"{predictor.info.exact} is for {predictor.info.title}, not {title}: name another model")
-    try:
-        _check_even(title, predictor)
-    except (RuntimeError, ValueError) as unfit:
-        raise BrokenModelError(f"{predictor.info.exact} does not answer as it must: {unfit}") from unfit
+    return predictor
 
 
 def _check_even(title: str, predictor: WinPredictor) -> None:

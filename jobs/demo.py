@@ -11,14 +11,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.demo_home import demo_home
-from jobs.demo_parts import DemoParts, Say, pipeline_steps_s, write_report
-from jobs.signals import signals_set
+from jobs.demo_parts import DemoParts, Say, pipeline_steps_s, staged, write_report
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,12 +69,7 @@ def run_demo(
     """
     began = time.monotonic()
     replay = None if options.replay is None else replayed(options, say)  # a wrong file must not cost a broker
-    stopping = threading.Event()
-    with ExitStack() as stack:
-        stack.enter_context(signals_set(stopping))
-        home = stack.enter_context(demo_home(settings.home, say))
-        demo = Demo(options, settings, home, say, began)
-        stack.callback(demo.stop)
+    with staged(lambda home: Demo(options, settings, home, say, began), settings.home, say) as (demo, stopping):
         demo.launch()
         feed = replay or _simulated(options)  # while broker, Ray and gateway start
         if demo.connect(stopping):
@@ -168,7 +161,7 @@ class Demo(DemoParts):
     def _wait_for_answers(self, over: threading.Event) -> None:
         """Until the pipeline can answer and the pages are up."""
         while not over.is_set():
-            ready = pipeline_steps_s(self._home / "pipeline.log", 0.0).keys() >= {"pipeline_models", "pipeline_state"}
+            ready = pipeline_steps_s(self.home / "pipeline.log", 0.0).keys() >= {"pipeline_models", "pipeline_state"}
             if ready and "pages" in self._steps_s:
                 self._say("the matches begin")
                 return
@@ -196,7 +189,7 @@ class Demo(DemoParts):
         from streaming.topics import MATCH_EVENTS
 
         began = time.time() - (time.monotonic() - self._began)
-        steps_s = self._steps_s | pipeline_steps_s(self._home / "pipeline.log", began)
+        steps_s = self._steps_s | pipeline_steps_s(self.home / "pipeline.log", began)
         told: dict[str, Any] = {"events_in": 0, "insights_out": 0, "dead_letters": 0, "matches": 0}
         told |= {"first_insight_s": None, "latency_ms": {"p50": None, "p99": None}}
         if self._connected is not None:

@@ -12,13 +12,15 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from jobs.demo_home import demo_home
 from jobs.files import json_text, write_json
+from jobs.signals import signals_set
 
 if TYPE_CHECKING:
     from jobs.children import Child
@@ -45,7 +47,7 @@ class DemoParts:
     """
 
     def __init__(self, settings: Settings, home: Path, say: Say, began: float) -> None:
-        self._settings, self._home, self._say, self._began = settings, home, say, began
+        self._settings, self.home, self._say, self._began = settings, home, say, began
         self._children: list[Child] = []
         self._undo = ExitStack()
         self._why = ""  # of its end, where nobody sees it otherwise
@@ -59,10 +61,10 @@ class DemoParts:
         from streaming.kafka.broker import EmbeddedBroker
 
         port = self._settings.kafka.port or free_port()  # known before the broker runs: the others are told it
-        self._broker = BrokerStart(EmbeddedBroker(self._home / "kafka", port=port), self._say)
+        self._broker = BrokerStart(EmbeddedBroker(self.home / "kafka", port=port), self._say)
         self._undo.callback(self._broker.stop)
-        file = self._home / "settings.toml"
-        own = changed(settings_of_children(self._settings, f"127.0.0.1:{port}", self._home / "gateway.url"))
+        file = self.home / "settings.toml"
+        own = changed(settings_of_children(self._settings, f"127.0.0.1:{port}", self.home / "gateway.url"))
         file.write_text(to_toml(own), "utf-8")
         self._environment = environment_of_children(file)
         if pipeline:
@@ -82,7 +84,7 @@ class DemoParts:
         from jobs.children import Child
 
         own = self._environment if environment is None else environment
-        started = Child(name, module, own, self._home / f"{name}.log")
+        started = Child(name, module, own, self.home / f"{name}.log")
         self._children.append(started)
         return started
 
@@ -101,7 +103,7 @@ class DemoParts:
         if "pages" in self._steps_s:
             return
         with suppress(FileNotFoundError):
-            if url := (self._home / "gateway.url").read_text("utf-8").strip():
+            if url := (self.home / "gateway.url").read_text("utf-8").strip():
                 self._step("pages", f"pages: {url}")
                 self._say(f"open {url.rstrip('/')}{page}" if page else f"open {url}")
 
@@ -109,7 +111,7 @@ class DemoParts:
         """Whether the pipeline has come so far that what is sent now is answered soon."""
         by_ray_data = self._settings.pipeline.runner == "micro_batch"
         awaited = {"pipeline_models", "pipeline_state"} if by_ray_data else {"pipeline_topics"}
-        return pipeline_steps_s(self._home / "pipeline.log", 0.0).keys() >= awaited
+        return pipeline_steps_s(self.home / "pipeline.log", 0.0).keys() >= awaited
 
     def _is_time_over(self, duration_s: float | None, begin: Sequence[str] = ("pages", "first_answer")) -> bool:
         """A show lasts as long as it was asked to from when it could be looked at, which is from these steps on."""
@@ -139,6 +141,22 @@ class DemoParts:
     def _step(self, name: str, words: str, at: float | None = None) -> None:
         self._steps_s[name] = round((time.monotonic() if at is None else at) - self._began, 2)
         self._say(f"{words} after {self._steps_s[name]:.1f} s")
+
+
+AnyDemo = TypeVar("AnyDemo", bound=DemoParts)
+
+
+@contextmanager
+def staged(make: Callable[[Path], AnyDemo], homes: Path, say: Say) -> Iterator[tuple[AnyDemo, threading.Event]]:
+    """A demo, made for a folder of its own below `homes`, and an event that Ctrl-C and SIGTERM set. After the body its
+    processes have ended, and the folder is gone."""
+    stopping = threading.Event()
+    with signals_set(stopping), demo_home(homes, say) as home:
+        demo = make(home)
+        try:
+            yield demo, stopping
+        finally:
+            demo.stop()
 
 
 class BrokerStart:

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,15 +26,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from jobs.demo import Demo, DemoOptions
-from jobs.demo_home import demo_home
-from jobs.demo_parts import DemoFailed, Say, free_port, write_report
+from jobs.demo_parts import DemoFailed, Say, free_port, staged, write_report
 from jobs.errors import UsageProblem
 from jobs.loop.report import report_of
 from jobs.loop.story import Cast, Step, Story
 from jobs.loop.watch import Answers, Watch
 from jobs.ray_session import ENVIRONMENT, ROOT
 from jobs.schedule.definition import Schedule
-from jobs.signals import signals_set
 from models.store import SHIPPED, ModelStore
 from streaming.features.match_fold import fold_events
 from streaming.simulators.feed import MatchFeed, season_with_patch
@@ -76,15 +74,13 @@ def run_loop(options: LoopOptions, settings: Settings, say: Say) -> dict[str, An
     if Path.cwd() != ROOT:
         raise UsageProblem(f"--loop sends the folder of Sightline along with its jobs: start it in {ROOT}")
     began = time.monotonic()
-    stopping = threading.Event()
-    with ExitStack() as stack:
-        stack.enter_context(signals_set(stopping))
-        home = stack.enter_context(demo_home(settings.home, say))
-        demo = Demo(DemoOptions(from_start=True), settings, home, say, began)
-        stack.callback(demo.stop)
-        with _ray_head(demo) as head:
-            report = _Loop(options, demo, home, head, say, began).run(stopping)
-            demo.stop_children()  # before their cluster
+    shown = DemoOptions(from_start=True)
+    with (
+        staged(lambda home: Demo(shown, settings, home, say, began), settings.home, say) as (demo, stopping),
+        _ray_head(demo) as head,
+    ):
+        report = _Loop(options, demo, head, say, began).run(stopping)
+        demo.stop_children()  # before their cluster
     if options.report is not None:
         write_report(options.report, report)
     return report
@@ -127,8 +123,8 @@ def _ray_head(demo: Demo) -> Iterator[_Head]:
 class _Loop:
     """The scenario, with the parts that it needs."""
 
-    def __init__(self, options: LoopOptions, demo: Demo, home: Path, head: _Head, say: Say, began: float) -> None:
-        self._options, self._demo, self._home, self._head = options, demo, home, head
+    def __init__(self, options: LoopOptions, demo: Demo, head: _Head, say: Say, began: float) -> None:
+        self._options, self._demo, self._home, self._head = options, demo, demo.home, head
         self._say, self._began = say, began
         self._sent: list[pl.DataFrame] = []
 

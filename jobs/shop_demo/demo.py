@@ -14,7 +14,7 @@ import math
 import threading
 import time
 from collections import deque
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from jobs.demo_home import demo_home
-from jobs.demo_parts import DemoParts, Say, write_report
+from jobs.demo_parts import DemoParts, Say, staged, write_report
 from jobs.files import without_infinity
 from jobs.pipelines import RECOMMENDATIONS
 from jobs.shop_demo import tally, training
 from jobs.shop_demo.stock import Stock, from_file, made_up, moved
-from jobs.signals import signals_set
 
 if TYPE_CHECKING:
     from jobs.children import Child
@@ -77,12 +75,11 @@ def run_shop_demo(options: ShopDemoOptions, settings: Settings, say: Say) -> dic
     began = time.monotonic()
     # A wrong file must not cost a broker.
     stock = made_up(options.seed) if options.replay is None else from_file(options.replay)
-    stopping = threading.Event()
-    with ExitStack() as stack:
-        stack.enter_context(signals_set(stopping))
-        home = stack.enter_context(demo_home(settings.home, say))
-        demo = ShopDemo(options, stock, settings, home, say, began)
-        stack.callback(demo.stop)
+
+    def made(home: Path) -> ShopDemo:
+        return ShopDemo(options, stock, settings, home, say, began)
+
+    with staged(made, settings.home, say) as (demo, stopping):
         demo.launch()
         if demo.connect(stopping):
             demo.show(stopping)
@@ -127,9 +124,9 @@ class ShopDemo(DemoParts):
     def launch(self) -> None:
         """Start broker and gateway, and train the models meanwhile; the pipeline comes when it has them."""
         if self._stock.simulated:
-            (self._home / "offer.toml").write_text(_OFFER, "utf-8")
+            (self.home / "offer.toml").write_text(_OFFER, "utf-8")
         self.launch_with((), self._changed)
-        past = self._home / "past.csv"
+        past = self.home / "past.csv"
         training.write_past(moved(self._stock, _now_ms()), past)
         for recipe in training.models_of(self._stock):
             words = training.train_words(recipe, past, small=self._stock.simulated)
@@ -145,7 +142,7 @@ class ShopDemo(DemoParts):
         shop: dict[str, Any] = {
             "recommenders": {"live": f"{training.CLICKS}@live"},
             "by_content": f"{training.CONTENT}@live" if content else None,
-            "offer": self._home / "offer.toml" if self._stock.simulated else None,  # of a file nobody clicks on offers
+            "offer": self.home / "offer.toml" if self._stock.simulated else None,  # of a file nobody clicks on offers
             "flood_per_min": min(1_000_000, math.ceil(settings.shop.flood_per_min * self._speed)),
         }
         if self._stock.simulated:
@@ -153,8 +150,8 @@ class ShopDemo(DemoParts):
         shown = {"shop": True, "shop_origin": "simulated" if self._stock.simulated else "replay"}
         self._own = settings.model_copy(
             update={
-                "home": self._home,
-                "models": settings.models.model_copy(update={"store": str(self._home / "models")}),
+                "home": self.home,
+                "models": settings.models.model_copy(update={"store": str(self.home / "models")}),
                 "shop": settings.shop.model_copy(update=shop),
                 "gateway": settings.gateway.model_copy(update=shown),
             }

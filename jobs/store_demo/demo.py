@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.camera_book import FILE
-from jobs.demo_home import demo_home
-from jobs.demo_parts import DemoParts, Say, write_report
+from jobs.demo_parts import DemoParts, Say, staged, write_report
 from jobs.ray_session import ROOT
-from jobs.signals import signals_set
 from jobs.store_demo.cameras import (
     Broadcast,
     cameras_of_clips,
@@ -68,12 +66,7 @@ def run_store_demo(options: StoreDemoOptions, settings: Settings, say: Say) -> d
     """
     began = time.monotonic()
     clips = cameras_of_clips(options.replay)  # a wrong file must not cost a broker
-    stopping = threading.Event()
-    with ExitStack() as stack:
-        stack.enter_context(signals_set(stopping))
-        home = stack.enter_context(demo_home(settings.home, say))
-        demo = StoreDemo(options, settings, home, say, began)
-        stack.callback(demo.stop)
+    with staged(lambda home: StoreDemo(options, settings, home, say, began), settings.home, say) as (demo, stopping):
         demo.launch(clips)
         if demo.connect(stopping):
             demo.show(stopping)
@@ -116,9 +109,9 @@ class StoreDemo(DemoParts):
             self._cameras, table = clips, plan_of_clips(clips)
         else:
             self._scene = Scene(self._options.seed)
-            self._cameras, table = cameras_of_scene(self._scene, self._home), self._scene.plan_table()
-        write_book(self._home / FILE, self._cameras)
-        (self._home / "store.toml").write_text(to_toml(table), "utf-8")
+            self._cameras, table = cameras_of_scene(self._scene, self.home), self._scene.plan_table()
+        write_book(self.home / FILE, self._cameras)
+        (self.home / "store.toml").write_text(to_toml(table), "utf-8")
         self.launch_with(["jobs.store_demo.pipelines"], self._own)
         self._say(self._detector)
 
@@ -126,7 +119,7 @@ class StoreDemo(DemoParts):
         """As every demo's, with a plan, cameras and keys of its own."""
         from jobs.settings import PrivacySection
 
-        update: dict[str, Any] = {"plan": self._home / "store.toml", "cameras": self._home / FILE}
+        update: dict[str, Any] = {"plan": self.home / "store.toml", "cameras": self.home / FILE}
         if self._scene is not None:
             self._detector = (
                 "the cameras are made up, and send boxes of their own: the truth's, jittered, 3 % left out, a few false"
@@ -142,12 +135,12 @@ class StoreDemo(DemoParts):
         shown = {
             "show_frames": True,  # the book states a purpose for each camera
             "store_origin": "replay" if self._scene is None else "simulated",
-            "audit": self._home / "audit.jsonl",
+            "audit": self.home / "audit.jsonl",
         }
         return settings.model_copy(
             update={
-                "home": self._home,
-                "privacy": PrivacySection(keys=self._home / "keys"),
+                "home": self.home,
+                "privacy": PrivacySection(keys=self.home / "keys"),
                 "store": settings.store.model_copy(update=update),
                 "gateway": settings.gateway.model_copy(update=shown),
             }

@@ -20,7 +20,7 @@ from serve.gateway.access import Access, Visitor
 from serve.gateway.addresses import EncodedSegments, MatchId
 from serve.gateway.board import Board, Order
 from serve.gateway.body_limit import BodyLimit
-from serve.gateway.door import STREAM_OK, Door, as_json, problems
+from serve.gateway.door import STREAM_OK, Door, as_json, parsed, problems
 from serve.gateway.guard import FORBIDDEN, POLICY_VIOLATION, TRY_AGAIN_LATER, Guard, is_page, needs, visitor_of
 from serve.gateway.hub import Hub
 from serve.gateway.pages import Pages, SecurityHeaders, prefers_json
@@ -129,18 +129,9 @@ class _Gateway(FastAPI):
         return schema
 
 
-def _position(written: str) -> Position:
-    if not written:
-        return Position()
-    try:
-        return Position.parse(written)
-    except ValueError as error:
-        raise HTTPException(400, str(error)) from None
-
-
 def _position_of(last_id: LastId = "", last_event_id: LastEventId = "") -> Position:
     # A browser that reconnects by itself repeats the old address, but its header is up to date.
-    return _position(last_event_id or last_id)
+    return parsed(Position.parse, last_event_id or last_id) or Position()
 
 
 class _Filter(BaseModel):
@@ -197,7 +188,7 @@ def _add_matches(app: FastAPI, door: Door) -> None:
         try:
             if not visitor.may("matches:read"):
                 raise HTTPException(403, "this token has no scope matches:read")
-            position = _position(last_id)
+            position = parsed(Position.parse, last_id) or Position()
             await door.match(match_id, visitor)
             door.check_room(visitor)
         except HTTPException as problem:

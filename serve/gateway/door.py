@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from fastapi import HTTPException
 from fastapi.responses import Response
@@ -51,6 +52,34 @@ def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem, "description": words[code]} for code in codes}
 
 
+class Reading(Protocol):
+    """What is read from topics."""
+
+    @property
+    def broker(self) -> BrokerHealth:
+        """Whether all that was written before this gateway started is known."""
+
+
+class Service(Protocol):
+    """What a gateway has beside the matches."""
+
+    @property
+    def board(self) -> Reading:
+        """What it knows."""
+
+
+Where = TypeVar("Where")
+AnyService = TypeVar("AnyService", bound=Service)
+
+
+def parsed(parse: Callable[[str], Where], written: str) -> Where | None:
+    """The position that is written, if one is; 400 where `parse` takes it for none."""
+    try:
+        return parse(written) if written else None
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from None
+
+
 class Door:
     """What the routes share: finding a match, waiting for a gateway that has just started, room for a stream."""
 
@@ -67,6 +96,14 @@ class Door:
         if not broker.ready:
             why = f"not ready: {broker.state().text}"
             raise HTTPException(503, why, headers={"Retry-After": "2"})
+
+    async def service(self, service: AnyService | None, absent: str) -> AnyService:
+        """A service, once it can know what it is asked; 404 with these words where there is none."""
+        if service is None:
+            raise HTTPException(404, absent)
+        if not service.board.broker.ready:
+            await self.ready(service.board.broker)
+        return service
 
     async def match(self, match_id: str, visitor: Visitor) -> Match:
         """The match of this id, once the gateway can know it, if it is for this visitor."""

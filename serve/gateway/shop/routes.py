@@ -10,7 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from serve.gateway.access import Visitor
-from serve.gateway.door import STREAM_OK, Door, as_json, problems
+from serve.gateway.door import STREAM_OK, Door, as_json, parsed, problems
 from serve.gateway.guard import needs
 from serve.gateway.pages import Pages
 from serve.gateway.position import SHOP_PATTERN, ShopPosition
@@ -31,20 +31,13 @@ SessionId = Annotated[str, Query(max_length=128, description="Whose offers; empt
 
 
 def _position_of(last_id: LastId = "", last_event_id: LastEventId = "") -> ShopPosition | None:
-    written = last_event_id or last_id
-    try:
-        return ShopPosition.parse(written) if written else None
-    except ValueError as error:
-        raise HTTPException(400, str(error)) from None
+    return parsed(ShopPosition.parse, last_event_id or last_id)
 
 
 async def _there(request: Request) -> ShopService:
+    door: Door = request.app.state.door
     shop: ShopService | None = request.app.state.shop
-    if shop is None:
-        raise HTTPException(404, "there is no shop here: set gateway.shop = true")
-    if not shop.board.broker.ready:
-        await request.app.state.door.ready(shop.board.broker)
-    return shop
+    return await door.service(shop, "there is no shop here: set gateway.shop = true")
 
 
 # After the visitor in every route: whether there is a shop is not told to everybody.

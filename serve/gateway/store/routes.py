@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from serve.gateway.access import Visitor
 from serve.gateway.audit import AuditUnwritable
-from serve.gateway.door import STREAM_OK, Door, as_json, problems
+from serve.gateway.door import STREAM_OK, Door, as_json, parsed, problems
 from serve.gateway.guard import needs
 from serve.gateway.pages import Pages
 from serve.gateway.position import STORE_PATTERN, StorePosition
@@ -39,20 +39,13 @@ Minutes = Annotated[int, Query(ge=1, le=24 * 60, description="Up to the newest w
 
 
 def _position_of(last_id: LastId = "", last_event_id: LastEventId = "") -> StorePosition | None:
-    written = last_event_id or last_id
-    try:
-        return StorePosition.parse(written) if written else None
-    except ValueError as error:
-        raise HTTPException(400, str(error)) from None
+    return parsed(StorePosition.parse, last_event_id or last_id)
 
 
 async def _there(request: Request) -> StoreService:
+    door: Door = request.app.state.door
     store: StoreService | None = request.app.state.store
-    if store is None:
-        raise HTTPException(404, "there is no store here: set store.plan to the file of its plan")
-    if not store.board.broker.ready:
-        await request.app.state.door.ready(store.board.broker)
-    return store
+    return await door.service(store, "there is no store here: set store.plan to the file of its plan")
 
 
 # After the visitor in every route: whether there is a store is not told to everybody.

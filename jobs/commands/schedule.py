@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 schedule = typer.Typer(
     no_args_is_help=True,
     help="Jobs that run by themselves: at times, when enough is new, when the model drifts. They are defined in the "
-    "settings file, as [schedule.NAME].",
+    r"settings file, as \[schedule.NAME].",
 )
 
 _NONE = "no schedules: define one as [schedule.NAME] in the settings file, as in deploy/schedules.example.toml"
 
-Name = Annotated[str, typer.Argument(help="As in [schedule.NAME] of the settings file.")]
+Name = Annotated[str, typer.Argument(help=r"As in \[schedule.NAME] of the settings file.")]
 
 
 @schedule.command(name="ls")

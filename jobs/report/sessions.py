@@ -9,27 +9,31 @@ from jobs.report import plots
 from jobs.report.page import index_page, tables_section
 
 Json = Mapping[str, Any]
+Table = tuple[str, list[str], list[list[str]]]
+"""Caption, columns and rows."""
 
 
 def sessions_page(report: Json) -> str:
     """The page of a report of `jobs.sessions.evaluate.evaluate_sessions`."""
     from jobs.sessions.judge import PLACES
 
-    rows, tables = report["rows"], []
+    rows, next_clicks = report["rows"], []
     for caption, columns, lines, figures in _tables(report):
         recall = {row: figures[row]["recall"]["value"] for row in rows}
         best = sorted(rows, key=recall.__getitem__, reverse=True)
         shown = {rows[row]: figures[row]["curve"] for row in ["live", *(row for row in best if row != "live")]}
         plot = plots.curves(shown, across="k", upwards="Recall@k", title=f"Recall@1 to @{PLACES}: {caption}")
-        tables.append(
+        next_clicks.append(
             {"caption": caption, "columns": columns, "rows": lines, "plot": plot, "plot_caption": f"Recall to {PLACES}"}
         )
-    tables += [
-        {"caption": caption, "columns": columns, "rows": lines, "plot": ""}
-        for caption, columns, lines in (_gates(report), _costs(report), _reasons(report))
+    next_clicks += [_plain(table) for table in (_costs(report), _reasons(report))]
+    sections = [
+        tables_section("The next click", session_facts(report), next_clicks),
+        tables_section("Items unseen in training", cold_facts(report), [_plain(table) for table in _cold(report)]),
     ]
-    return index_page(f"What to offer next: {report['data']['source']}", "", [],
-                      [tables_section("", session_facts(report), tables)])  # fmt: skip
+    if told := apart_facts(report):
+        sections.append(tables_section("Measured apart", told, []))
+    return index_page(f"What to offer next: {report['data']['source']}", "", report["gates"], sections)
 
 
 def session_facts(report: Json) -> list[str]:
@@ -47,27 +51,51 @@ def session_facts(report: Json) -> list[str]:
         f"Figures of what is learned are means over {report['seeds']} seeds. Intervals: 95 %, {report['resamples']:,} "
         "resamples of sessions, the same for all rows.",
         "Without repeats, a next click on the last item is not judged, and that item takes no place of a list.",
+        f"All of it took {report['seconds'] / 60:.0f} minutes, {report['machine']}.",
     ]
     if data["left_out"]:
         told.append(f"Left out: {'; '.join(data['left_out'])}.")
     return told
 
 
+def cold_facts(report: Json) -> list[str]:
+    """The same of items unseen in training."""
+    cold = report["cold_start"]
+    trial, moments = cold["trial"], cold["moments"]
+    return [
+        f"A made-up shop (`streaming.simulators.shop`), {cold['seeds']} seeds, each with its own goods, shoppers and "
+        f"trainings: {trial['items']:,} items of {trial['categories']} categories, {trial['sessions']:,} sessions of "
+        f"{trial['days']} days, the last day judged. {trial['unseen']:.0%} of the items, drawn by the seed, were taken "
+        "out of all days before it; what is known of them is their category.",
+        f"Together {cold['train_clicks']:,} clicks to learn from, {cold['unseen_items']:,} unseen items, "
+        f"{moments['of_unseen']:,} moments after clicks on them alone, {moments['to_unseen']:,} before a click on one.",
+        f"Intervals: 95 %, {report['resamples']:,} resamples of sessions.",
+    ]
+
+
+def apart_facts(report: Json) -> list[str]:
+    """Where and when the benchmarks of the report were measured."""
+    return [
+        f"Benchmark {name}: {found.get('measured', 'where and when is not said')}."
+        for name, found in report["measured"]["benchmarks"].items()
+    ]
+
+
 def print_sessions(report: Json) -> None:
     """The same as tables on stdout."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Table as Shown
 
     console = Console()
-    for sentence in session_facts(report):
+    for sentence in (*session_facts(report), *cold_facts(report), *apart_facts(report)):
         console.print(sentence, markup=False, highlight=False)
     shown = [(caption, columns, lines) for caption, columns, lines, _ in _tables(report)]
-    for caption, columns, lines in [*shown, _gates(report), _costs(report), _reasons(report)]:
-        table = Table(*columns, title=caption)
+    for caption, columns, lines in [*shown, _costs(report), _reasons(report), *_cold(report), _gates(report)]:
+        table = Shown(*columns, title=caption)
         for line in lines:
             table.add_row(*map(str, line))
         console.print(table)
-    console.print("passed" if report["passed"] else "a gate is missed", highlight=False)
+    console.print("a gate is missed" if not report["passed"] else "no gate is missed", highlight=False)
 
 
 def _tables(report: Json) -> list[tuple[str, list[str], list[list[str]], Json]]:
@@ -93,43 +121,71 @@ def _tables(report: Json) -> list[tuple[str, list[str], list[list[str]], Json]]:
     return tables
 
 
-def _gates(report: Json) -> tuple[str, list[str], list[list[str]]]:
-    from jobs.sessions.judge import MEASURES, REPEATS
+def _gates(report: Json) -> Table:
+    verdicts = {True: "passed", False: "MISSED", None: ""}
+    lines = [[gate["name"], gate["wanted"], gate["got"], verdicts[gate["passed"]]] for gate in report["gates"]]
+    return "Gates", ["", "wanted", "got", ""], lines
 
-    lines = [
-        [
-            f"{MEASURES[gate['measure']]}, {gate['protocol']}, {REPEATS[gate['repeats']]}",
-            report["rows"][gate["best"]],
-            "{value:+.4f} ({low:+.4f} to {high:+.4f})".format(**gate["difference"]),
-            "passed" if gate["passed"] else "missed",
-        ]
-        for gate in report["gates"]
+
+def _cold(report: Json) -> list[Table]:
+    from jobs.sessions.cold_start import ASKED
+
+    cold, measures = report["cold_start"], ("recall", "mrr")
+    return [
+        (
+            f"{words}, {cold['moments'][kind]:,} moments",
+            ["", "Recall@20", "MRR@20", "Recall@20 by seed"],
+            [
+                [
+                    name,
+                    *(_interval(cold["figures"][kind][row][measure]) for measure in measures),
+                    ", ".join(f"{value:.3f}" for value in cold["figures"][kind][row]["recall"]["seeds"]),
+                ]
+                for row, name in cold["rows"].items()
+            ],
+        )
+        for kind, words in ASKED.items()
     ]
-    return "The live model against the best baseline", ["", "best baseline", "live above it", ""], lines
 
 
-def _costs(report: Json) -> tuple[str, list[str], list[list[str]]]:
+def _plain(table: Table) -> dict[str, Any]:
+    """Of a page, without a chart."""
+    caption, columns, lines = table
+    return {"caption": caption, "columns": columns, "rows": lines, "plot": ""}
+
+
+def _costs(report: Json) -> Table:
     lines = [
         [
             words,
             f"{report['costs'][row]['train_s']:.0f}",
+            f"{report['costs'][row]['clicks_per_s']:,}" if "clicks_per_s" in report["costs"][row] else "–",
             f"{report['costs'][row]['answers_per_s']:,}",
             "–" if report["unseen"][row] is None else f"{report['unseen'][row]:.3f}",
         ]
         for row, words in report["rows"].items()
     ]
     caption = "Costs on one core, and next clicks on items unseen in training"
-    return caption, ["", "training, s", "answers/s, judging included", "Recall@20 of the unseen"], lines
+    return (
+        caption,
+        ["", "training, s", "clicks/s learned from", "answers/s, judging included", "Recall@20 of the unseen"],
+        lines,
+    )
 
 
-def _reasons(report: Json) -> tuple[str, list[str], list[list[str]]]:
+def _reasons(report: Json) -> Table:
     from jobs.sessions.deletion import WAYS
 
     found = report["reasons"]
     passed = found.get("passed", {})
     caption = f"Reasons by the deletion test, {found.get('items', 0):,} items of {found['answers']:,} answers"
     columns = ["the click that is named", "without it the score falls the most"]
-    return caption, columns, [[words, f"{passed[way]:.1%}"] for way, words in WAYS.items() if way in passed]
+    lines = [
+        [words, "{:.1%} ({:.1%}–{:.1%})".format(passed[way], *found["intervals"][way])]
+        for way, words in WAYS.items()
+        if way in passed
+    ]
+    return caption, columns, lines
 
 
 def _interval(figure: Json) -> str:

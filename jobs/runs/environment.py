@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from jobs.commit import code_commit
@@ -26,6 +27,17 @@ def environment() -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
         "folder": os.getcwd(),
     }
+
+
+def machine_words() -> str:
+    """Cores, processor and memory, as a report names them."""
+    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    try:
+        told = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # no Linux
+        told = []
+    names = [line.partition(": ")[2] for line in told if line.startswith("model name")]
+    return f"{os.cpu_count()} cores ({names[0] if names else platform.processor()}), {memory_gb:.0f} GiB"
 
 
 def _version(name: str) -> str:

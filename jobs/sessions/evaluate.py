@@ -7,26 +7,32 @@ All rows answer the same clicks of the same sessions, once by the rule that ever
 the papers (`jobs.sessions.split`), with repeats of the last item and without. What is learned is learned from the days
 before, with three seeds; a figure is the mean over them, its interval comes from resamples of sessions, the same for
 all rows. No number of a recipe or a baseline was chosen by the last day: they were by the day before, held back from
-the days before that. A report is plain JSON values.
+the days before that. How items unseen in training are answered by their content is judged in a made-up shop
+(`jobs.sessions.cold_start`). All gates are listed (`jobs.sessions.aims`), those on figures that other commands measure
+too. A report is plain JSON values.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from jobs.intervals import RESAMPLES
 from jobs.recipes.session_gru4rec import GRU4REC
 from jobs.recipes.session_sasrec import SASREC
 from jobs.recipes.session_two_tower import TWO_TOWER
 from jobs.recipes.sessions import SessionRecipe
+from jobs.runs.environment import machine_words
+from jobs.sessions.aims import gates_of
+from jobs.sessions.cold_start import ColdTrial, cold_start_figures
 from jobs.sessions.deletion import deletion_figures
-from jobs.sessions.fit import SessionEpoch, fit
+from jobs.sessions.fit import SessionEpoch
 from jobs.sessions.judge import (
     PLACES,
     REPEATS,
@@ -34,20 +40,21 @@ from jobs.sessions.judge import (
     Judged,
     Scores,
     difference,
+    interval,
     judged,
     seed_means,
     session_samples,
 )
 from jobs.sessions.split import DaySplit, Protocol, Queries, queries, split_last_day
 from jobs.sessions.task import recipe_clicks
+from jobs.sessions.trainings import Trainings
 from models.baselines.item_knn import ItemKNN
 from models.baselines.session_knn import STAN, VSKNN, VSTAN, SessionKNN
 from models.baselines.session_memory import SessionMemory
 from models.metrics.ranking import coverage, popularity_bias
 from models.session_model import SessionModel
 
-Floats = npt.NDArray[np.float64]
-LIVE = "live"
+LIVE, CONTENT = "live", "two_tower"
 BASELINES = {
     "popularity": "popularity",
     "item_knn": "item-kNN",
@@ -59,7 +66,7 @@ LEARNED = {
     LIVE: "live: GRU4Rec beside V-STAN",
     "gru4rec": "GRU4Rec, the live model's encoder alone",
     "sasrec": "SASRec",
-    "two_tower": "two towers",
+    CONTENT: "two towers",
 }
 PROTOCOLS: dict[Protocol, str] = {
     "all": "every next click counts, on items unseen in training too",
@@ -76,6 +83,10 @@ def evaluate_sessions(
     *,
     live: SessionRecipe = GRU4REC,
     others: Mapping[str, SessionRecipe] | None = None,
+    trial: ColdTrial | None = None,
+    benchmarks: Mapping[str, Any] | None = None,
+    demos: Sequence[Mapping[str, Any]] = (),
+    work: Path | None = None,
     seeds: int = SEEDS,
     resamples: int = RESAMPLES,
     on_step: Callable[[str], None] = lambda words: None,
@@ -86,7 +97,12 @@ def evaluate_sessions(
     Args:
         data: file, as `jobs.sessions.clicks` reads it.
         live: the recipe that has to be at or above every baseline.
-        others: recipes that are judged beside it, by row of `LEARNED`; by default SASRec and two towers.
+        others: recipes that are judged beside it, by row of `LEARNED`, two towers among them; by default those and
+            SASRec.
+        trial: the made-up shop in which items unseen in training are judged.
+        benchmarks: figures of `jobs.sessions.aims.read_benchmarks`, for the gates on them.
+        demos: figures of `jobs.sessions.aims.read_demo`, likewise.
+        work: folder for trainings that are done or begun, until all is judged; need not exist. None: none is kept.
         seeds: trainings of each recipe.
         resamples: of the sessions.
         on_step: told what begins, in words.
@@ -94,9 +110,10 @@ def evaluate_sessions(
 
     Raises:
         UsageProblem: the recipe or the data cannot be used.
+        CheckpointError: there is no room for a checkpoint, or the one that is there cannot be used.
     """
     started = time.monotonic()
-    recipes = {LIVE: live, **({"sasrec": SASREC, "two_tower": TWO_TOWER} if others is None else others)}
+    recipes = {LIVE: live, **({"sasrec": SASREC, CONTENT: TWO_TOWER} if others is None else others)}
     recipes = {row: replace(recipe, data=data, validation=0.0) for row, recipe in recipes.items()}
     for recipe in recipes.values():
         recipe.check()
@@ -107,6 +124,8 @@ def evaluate_sessions(
     on_step(f"{split.train.sessions:,} sessions to learn from, {asked['all'].sessions:,} to judge")
     found: dict[Protocol, dict[str, list[dict[str, Judged]]]] = {protocol: {} for protocol in PROTOCOLS}
     costs: dict[str, dict[str, float]] = {}
+    rates: dict[str, list[float]] = {}
+    trainings = Trainings(work)
 
     def judge(row: str, scores: Scores, trained_s: float) -> None:
         at = time.process_time()
@@ -123,14 +142,17 @@ def evaluate_sessions(
     for row, recipe in recipes.items():
         for seed in range(seeds):
             on_step(f"{LEARNED[row]}: training {seed + 1} of {seeds}")
-            fitted = fit(split, replace(recipe, seed=seed), on_epoch=on_epoch)
+            fitted = trainings.fit(split, replace(recipe, seed=seed), on_epoch=on_epoch)
             model, seconds = fitted.model(), fitted.best.elapsed_s
             judge(row, model.probabilities, seconds)
+            rates.setdefault(row, []).append(fitted.best.clicks_per_s)
             if row == LIVE and recipe.memory:
                 judge("gru4rec", _alone(model), seconds)
             if row == LIVE and seed == 0:
                 on_step("reasons: the deletion test")
                 deletion = deletion_figures(model, asked["all"])
+    for row, each in rates.items():
+        costs[row]["clicks_per_s"] = round(median(each))
     rows = {row: words for row, words in {**LEARNED, **BASELINES}.items() if row in found["all"]}
     figures = {
         protocol: {
@@ -139,13 +161,18 @@ def evaluate_sessions(
         }
         for protocol in PROTOCOLS
     }
-    gates = [
-        _gate(found[protocol], figures[protocol][repeats], protocol, repeats, measure, resamples)
-        for protocol in PROTOCOLS
-        for repeats in REPEATS
-        for measure in GATED
-    ]
-    return {
+    on_step("items unseen in training")
+    cold = cold_start_figures(
+        recipes[LIVE],
+        recipes[CONTENT],
+        seeds=seeds,
+        resamples=resamples,
+        trainings=trainings,
+        trial=trial,
+        on_step=on_step,
+        on_epoch=on_epoch,
+    )
+    report = {
         "data": {
             "source": clicks.source,
             "fingerprint": clicks.fingerprint,
@@ -177,10 +204,20 @@ def evaluate_sessions(
         "unseen": {row: _unseen_recall(each, asked["all"], split) for row, each in found["all"].items()},
         "costs": costs,
         "reasons": deletion,
-        "gates": gates,
-        "passed": all(gate["passed"] for gate in gates),
+        "differences": [
+            _apart(found[protocol], figures[protocol][repeats], protocol, repeats, measure, resamples)
+            for protocol in PROTOCOLS
+            for repeats in REPEATS
+            for measure in GATED
+        ],
+        "cold_start": cold,
+        "measured": {"benchmarks": dict(benchmarks or {}), "demos": list(demos)},
+        "machine": machine_words(),
         "seconds": round(time.monotonic() - started, 1),
     }
+    gates = gates_of(report)
+    trainings.forget()
+    return {**report, "gates": gates, "passed": all(gate["passed"] is not False for gate in gates)}
 
 
 def _alone(model: SessionModel) -> Scores:
@@ -210,7 +247,7 @@ def _figures(
     for measure, each in values.items():
         own = [float(one.values()[measure].mean()) for one in own_seeds]
         found[measure] = {
-            **_with_interval(float(each.mean()), session_samples(session, each, resamples)),
+            **interval(float(each.mean()), session_samples(session, each, resamples)),
             "seeds": [round(value, 4) for value in own],
         }
     lists = [one.lists for one in own_seeds]
@@ -223,7 +260,7 @@ def _figures(
     return found
 
 
-def _gate(
+def _apart(
     found: Mapping[str, list[dict[str, Judged]]],
     figures: Mapping[str, Any],
     protocol: Protocol,
@@ -231,7 +268,7 @@ def _gate(
     measure: str,
     resamples: int,
 ) -> dict[str, Any]:
-    """The live model at or above the best baseline of the run, with the interval of the difference of pairs."""
+    """The live model minus the best baseline of the run, with the interval of the difference of pairs."""
     best = max(BASELINES, key=lambda row: figures[row][measure]["value"])
     mine, theirs = ([one[repeats] for one in found[row]] for row in (LIVE, best))
     value, low, high = difference(mine, theirs, measure, resamples=resamples)
@@ -241,7 +278,6 @@ def _gate(
         "measure": measure,
         "best": best,
         "difference": {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high)},
-        "passed": value >= 0,
     }
 
 
@@ -255,11 +291,6 @@ def _unseen_recall(seeds: list[dict[str, Judged]], part: Queries, split: DaySpli
     if not unseen.any():
         return None
     return _rounded(seed_means([one[WITH] for one in seeds])["recall"][unseen].mean())
-
-
-def _with_interval(value: float, samples: Floats) -> dict[str, float]:
-    low, high = np.percentile(samples, [2.5, 97.5])
-    return {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high)}
 
 
 def _rounded(value: float | np.floating) -> float:

@@ -57,6 +57,12 @@ def session_samples(session: Ints, values: Floats, resamples: int) -> Floats:
     return means
 
 
+def interval(value: float, samples: Floats) -> dict[str, float]:
+    """A figure with its 95 % interval: value, low, high."""
+    low, high = np.percentile(samples, [2.5, 97.5])
+    return {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
 def difference(
     mine: Sequence[Judged], theirs: Sequence[Judged], measure: str, *, resamples: int
 ) -> tuple[float, float, float]:

@@ -85,13 +85,13 @@ class StoreFeeds:
 
 @dataclass(frozen=True, slots=True)
 class ShopFeeds:
-    """The topics of a shop, and the way onto user.sessions: keys and values in, whether all of them lie there out."""
+    """The topics of a shop, and the way onto user.sessions: keys and values in, of each whether it lies there out."""
 
     catalogue: Source
     answers: Feed
     events: Feed
     registry: SchemaRegistry
-    write: Callable[[Sequence[bytes], Sequence[bytes]], bool]
+    write: Callable[[Sequence[bytes], Sequence[bytes]], Sequence[bool]]
 
 
 class _Batch(NamedTuple):

@@ -198,12 +198,11 @@ class RowLog:
             kept += [(key, value, stamp_ms) for key, value in zip(keys, values, strict=True)]
             self._lock.notify_all()
 
-    def write_events(self, keys: Sequence[bytes], values: Sequence[bytes]) -> bool:
+    def write_events(self, keys: Sequence[bytes], values: Sequence[bytes]) -> list[bool]:
         """As `streaming.sessions.publishing.KafkaEvents` does."""
-        if self.away is not None:
-            return False
-        self.append_keyed(USER_SESSIONS.name, keys, values)
-        return True
+        if self.away is None:
+            self.append_keyed(USER_SESSIONS.name, keys, values)
+        return [self.away is None] * len(keys)
 
     def feeds(self) -> Feeds:
         """The topics, each of two partitions; those of store and shop hold what the codec writes (`Site.tell`)."""

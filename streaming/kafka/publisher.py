@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka.errors import KafkaError, KafkaTimeoutError
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 _CLOSE_S = 2.0
 _MAY_WRITE_NOWHERE = "ClusterAuthorizationFailedError"  # in the words of an error of no class of its own: fatal
 _PAUSE_S = 1.0  # between two attempts to connect
+
+Delivered = Callable[[], bool]
+"""Whether a record lies on the log by now."""
 
 
 class Publisher:
@@ -51,27 +54,30 @@ class Publisher:
         values: Sequence[bytes],
         timestamp_ms: int | None = None,
         partition: int | None = None,
-    ) -> None:
+    ) -> list[Delivered]:
         """Queue records, where their keys belong or in this partition; delivery is reported in `acknowledged` and
-        `failed`."""
+        `failed`, and of each record by what is returned for it."""
+        told: list[Delivered] = [_never] * len(values)
         producer = self._connected()
         if producer is None:
             self._count(failed=len(values))
-            return
+            return told
         for queued, (key, value) in enumerate(zip(keys, values, strict=True)):
             try:
                 future = producer.send(topic, key=key, value=value, timestamp_ms=timestamp_ms, partition=partition)
             except KafkaTimeoutError:  # no metadata: the next record would wait as long
                 self._count(failed=len(values) - queued)
-                return
+                return told
             except DENIALS as error:
                 self._fail(topic, error, len(values) - queued)
-                return
+                return told
             except KafkaError:  # this one: too large, or the producer was closed meanwhile
                 self._count(failed=1)
                 continue
             future.add_callback(lambda _: self._count(acknowledged=1))
             future.add_errback(lambda error: self._fail(topic, error))
+            told[queued] = future.succeeded
+        return told
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all queued records are delivered or failed; False when time ran out."""
@@ -148,6 +154,11 @@ class Publisher:
         with self._lock:
             self.acknowledged += acknowledged
             self.failed += failed
+
+
+def _never() -> bool:
+    """Of a record that was not even queued."""
+    return False
 
 
 def _close(producer: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -60,6 +60,7 @@ class Catalogue:
         self._lock = threading.RLock()
         self._code_of: dict[str, int] = {}
         self._category_of: dict[str, int] = {}
+        self._categories: list[str] = []
         self._levels: dict[str, int] = {}
         self.position = 0
         """Next offset: every change before it is in the index."""
@@ -104,9 +105,9 @@ class Catalogue:
         order = np.argsort(-self.changed_at[codes], kind="stable")[:count]
         return codes[order].astype(np.int32)
 
-    def categories(self) -> list[str]:
-        """Names by the number in `category`."""
-        return list(self._category_of)
+    def categories(self) -> Sequence[str]:
+        """Names by the number in `category`; to be read, and within `reading` alone."""
+        return self._categories
 
     def apply(self, wanted: OffsetRange, records: Records) -> None:
         """Take in the records of a range of the topic; the last of an item holds."""
@@ -174,7 +175,8 @@ class Catalogue:
     def _category(self, name: str) -> int:
         number = self._category_of.get(name)
         if number is None:
-            number = self._category_of[name] = len(self._category_of)
+            number = self._category_of[name] = len(self._categories)
+            self._categories.append(name)
             parts = [part.strip() for part in name.split(">")][:LEVELS]
             prefixes = [" > ".join(parts[: depth + 1]) for depth in range(len(parts))]
             levels = [self._level(prefix) for prefix in prefixes if name]

@@ -19,9 +19,8 @@ class KafkaEvents:
     def __init__(self, publisher: Publisher, *, wait_s: float = 3.0) -> None:
         self._publisher, self._wait_s = publisher, wait_s
 
-    def __call__(self, keys: Sequence[bytes], values: Sequence[bytes]) -> bool:
-        """Send records and wait until they lie on the log; False if one does not, or not in time."""
-        before = self._publisher.failed
-        self._publisher.send(USER_SESSIONS.name, keys, values)
-        # Nothing is left in flight once it is flushed: also what an earlier call did not wait for has been answered.
-        return self._publisher.flush(self._wait_s) and self._publisher.failed == before
+    def __call__(self, keys: Sequence[bytes], values: Sequence[bytes]) -> list[bool]:
+        """Send records and wait until they lie on the log; of each, whether it does by then."""
+        delivered = self._publisher.send(USER_SESSIONS.name, keys, values)
+        self._publisher.flush(self._wait_s)
+        return [lies_there() for lies_there in delivered]

@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from jobs.runs.environment import machine_words
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BEGIN, END = "<!-- benchmarks: made by `make bench` -->", "<!-- end of benchmarks -->"
@@ -90,16 +92,14 @@ def run(name: str) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
     except ValueError as error:
         raise Failed(f"printed no JSON: {error}") from error
+    result["measured"] = f"{time.strftime('%Y-%m-%d', time.gmtime())}, {machine_words()}"
     sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
     return result
 
 
 def machine(gpu: str) -> str:
-    """The machine in words: cores, memory, processor, GPU."""
-    memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    processor = names[0].partition(": ")[2] if names else platform.processor()
-    return f"{os.cpu_count()} cores ({processor}), {memory_gb:.0f} GiB, {gpu}, Python {platform.python_version()}"
+    """The machine in words, with its GPU."""
+    return f"{machine_words()}, {gpu}, Python {platform.python_version()}"
 
 
 def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:

@@ -182,6 +182,25 @@ def test_what_was_bought_before_one_failed_is_not_bought_again(site: Site, page:
     assert [row["item_id"] for row in sent(site, session, "purchase")] == IDS[4:6]
 
 
+def test_an_impression_that_was_not_taken_is_said_again(site: Site, page: Any) -> None:
+    session, refused = show(page, site), list[dict[str, Any]]()
+
+    def refuse(route: Any) -> None:
+        body = route.request.post_data_json or {}
+        if body.get("kind") != "impression" or refused:
+            route.continue_()
+            return
+        refused.append(body)
+        route.fulfill(status=503, json={"detail": "away"})
+
+    page.route("**/api/v1/shop/events", refuse)
+    look(page, site, session, IDS[16], IDS[20:22])
+    wait_until(lambda: len(sent(site, session, "impression")) == 1)
+    page.unroute("**/api/v1/shop/events")
+    (taken,) = sent(site, session, "impression")
+    assert [(one["answer_id"], one["items"]) for one in refused] == [(taken["answer_id"], taken["items"])]
+
+
 def test_a_reload_keeps_the_visit_and_somebody_new_begins_another(site: Site, page: Any) -> None:
     session = show(page, site)
     look(page, site, session, IDS[15], IDS[20:22])

@@ -8,12 +8,13 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from rich.text import Text
 
 from jobs import camera_book, cli, demo
 from jobs.commands.console import seconds, writable_file
@@ -62,6 +63,25 @@ def test_every_command_has_help_with_an_example(run: Run, command: list[str]) ->
     code, out, _ = run(*command, "--help")
     assert command and code == Exit.OK
     assert f"Example: sightline {' '.join(command)}" in " ".join(out.split())
+
+
+def every(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from every(inner, (*path, name))
+
+
+def test_no_help_loses_a_word_to_markup() -> None:
+    """What stands in brackets is taken for a style where it is not escaped, and vanishes."""
+    for path, command in every(typer.main.get_command(cli.app)):
+        own = [command.help, command.epilog, *(getattr(each, "help", None) for each in command.params)]
+        for text in filter(None, own):
+            assert Text.from_markup(text).plain == text.replace(r"\[", "["), (path, text)
+
+
+def test_help_names_the_table_of_a_schedule(run: Run) -> None:
+    for command in (["schedule"], ["schedule", "next"]):
+        assert "[schedule.NAME]" in run(*command, "--help")[1]
 
 
 def test_help_says_what_exit_codes_mean(run: Run) -> None:

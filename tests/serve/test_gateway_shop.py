@@ -1,6 +1,7 @@
 """The shop's routes and streams: what they tell, what they refuse, what they write, and what offers were worth."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from serve.gateway.pipelines import Pipelines
 from serve.gateway.position import ShopPosition
 from serve.gateway.settings import GatewaySettings
 from serve.gateway.shop.board import TOPICS, ShopBoard
-from serve.gateway.shop.figures import fitting_step_s
+from serve.gateway.shop.figures import Material, fitting_step_s, shop_figures
 from serve.gateway.shop.rows import ANSWER_COLUMNS, answer_rows, event_rows
 from serve.gateway.shop.schemas import ItemList, ShopFigures, ShopState
 from serve.gateway.shop.service import ShopService
@@ -398,6 +399,20 @@ async def test_a_page_from_elsewhere_may_not_send_events(service, settings, log)
     assert log.end(USER_SESSIONS.name, 0) == 1
 
 
+async def test_a_page_that_may_read_from_elsewhere_may_not_send_events_either(settings, log) -> None:
+    there = {"origin": "https://studio.example"}
+    allowing = settings.model_copy(update={"cors_origins": "https://studio.example"})
+    service = service_of(allowing, log)
+    async with client_of(service, allowing, headers=there) as client:
+        assert (await client.get("/api/v1/shop")).status_code == 200
+        asked = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+        assert (await client.options("/api/v1/shop/events", headers=asked)).status_code == 400
+        for kind in ({}, {"content-type": "text/plain"}):  # what a browser sends without asking first
+            sent = await client.post("/api/v1/shop/events", content=json.dumps(VIEW), headers=kind)
+            assert 400 <= sent.status_code < 500
+    assert log.end(USER_SESSIONS.name, 0) == 0
+
+
 async def test_scopes_open_the_shop_and_writing_apart(service, settings, tmp_path) -> None:
     book, written = TokenBook(), {}
     for scope in ("shops:read", "shops:write", "stores:admin", "ops:admin"):
@@ -422,25 +437,28 @@ async def test_scopes_open_the_shop_and_writing_apart(service, settings, tmp_pat
 async def test_events_that_wait_for_others_go_together_and_each_hears_of_its_own() -> None:
     begun, may_go, batches = threading.Event(), threading.Event(), []
 
-    def write(keys, values) -> bool:
+    def write(keys, values) -> list[bool]:
         begun.set()
         assert may_go.wait(20)
         batches.append(list(keys))
-        return b"bad" not in keys
+        return [key != b"lost" for key in keys]
 
     writer = EventWriter(write, PackagedRegistry())
     first = asyncio.create_task(writer.put(event("a", "view", item_id="x")))
     await asyncio.to_thread(begun.wait, 20)
-    rows = [event("b", "view", item_id="x"), event("c", "view"), event("d", "cart", item_id="x")]
+    rows = [
+        event("b", "view", item_id="x"), event("c", "view"), event("lost", "view", item_id="x"),
+        event("d", "cart", item_id="x"),
+    ]  # fmt: skip
     others = [asyncio.create_task(writer.put(row)) for row in rows]
     await asyncio.sleep(0)
     may_go.set()
     await first
     told = await asyncio.gather(*others, return_exceptions=True)
-    assert batches == [[b"a"], [b"b", b"d"]]
-    assert [type(one).__name__ for one in told] == ["NoneType", "BadEvent", "NoneType"]
+    assert batches == [[b"a"], [b"b", b"lost", b"d"]]
+    assert [type(one).__name__ for one in told] == ["NoneType", "BadEvent", "NotWritten", "NoneType"]
     with pytest.raises(NotWritten, match="does not confirm"):
-        await writer.put(event("bad", "view", item_id="x"))
+        await writer.put(event("lost", "view", item_id="x"))
 
 
 # What it was worth
@@ -473,6 +491,22 @@ async def test_figures_of_arms_over_time_coverage_and_cold_items(service, settin
     assert (found.items, found.items_offered) == (3, 2)
     assert (found.cold, found.cold_offered) == (2, 1), "only the blue kettle was looked at"
     assert [(one.item.item_id, one.offered) for one in found.newest_cold] == [("rug", False), ("red", True)]
+
+
+async def test_figures_of_a_second_are_made_once_for_all_who_ask_for_the_same_minutes(service, monkeypatch) -> None:
+    made: list[int] = []
+
+    def counting(material: Material) -> ShopFigures:
+        made.append(round((material.until_ms - material.since_ms) / 60_000))
+        return shop_figures(material)
+
+    monkeypatch.setattr("serve.gateway.shop.service.shop_figures", counting)
+    at_ms = now_ms()
+    for minutes in (10, 20, 10, 20, 10):
+        assert (await service.figures(minutes, at_ms)).until_ms == at_ms
+    assert made == [10, 20]
+    assert (await service.figures(10, at_ms + 1001)).until_ms == at_ms + 1001
+    assert made == [10, 20, 10]
 
 
 async def test_the_step_that_is_not_over_is_not_in_the_curve(service) -> None:

@@ -40,7 +40,7 @@ class ShopService:
         """Of events a client may send."""
         self._pipelines = pipelines
         self._figuring = asyncio.Lock()
-        self._figures: tuple[int, ShopFigures] | None = None  # of so many minutes
+        self._figures: dict[int, ShopFigures] = {}  # by minutes, those of the last second
 
     def trust(self, now_ms: int) -> ShopTrust:
         """How far to trust what is shown."""
@@ -83,9 +83,12 @@ class ShopService:
         """What offers of the last minutes were worth, made a second ago at most: it takes a thread a tenth of a second
         where much was answered, however many ask."""
         async with self._figuring:
-            if self._figures is None or self._figures[0] != minutes or now_ms - self._figures[1].until_ms > _FIGURES_MS:
-                self._figures = minutes, await run_in_threadpool(shop_figures, self.material(minutes, now_ms))
-            return self._figures[1]
+            self._figures = {
+                asked: made for asked, made in self._figures.items() if now_ms - made.until_ms <= _FIGURES_MS
+            }
+            if minutes not in self._figures:
+                self._figures[minutes] = await run_in_threadpool(shop_figures, self.material(minutes, now_ms))
+            return self._figures[minutes]
 
     def material(self, minutes: int, now_ms: int) -> Material:
         """What the figures of the last minutes are made of, as it is now."""

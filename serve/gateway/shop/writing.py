@@ -13,8 +13,8 @@ from streaming.codec import Encoder, SchemaRegistry, load_schema
 from streaming.sessions.events import events_frame, validate_events
 from streaming.topics import USER_SESSIONS
 
-Write = Callable[[Sequence[bytes], Sequence[bytes]], bool]
-"""(keys, values) → whether all of them lie on user.sessions. `streaming.sessions.publishing.KafkaEvents` is one."""
+Write = Callable[[Sequence[bytes], Sequence[bytes]], Sequence[bool]]
+"""(keys, values) → of each, whether it lies on user.sessions. `streaming.sessions.publishing.KafkaEvents` is one."""
 
 _AT_ONCE = 500
 _MOST_WAITING = 2_000
@@ -94,9 +94,8 @@ class EventWriter:
         if good.is_empty():
             return found
         keys = [session_id.encode() for session_id in good["session_id"]]
-        if self._write(keys, self._encoder.encode(good).to_pylist()):
-            return found
-        return [why_not or NotWritten("Kafka does not confirm it") for why_not in found]
+        confirmed = iter(self._write(keys, self._encoder.encode(good).to_pylist()))
+        return [why_not or (None if next(confirmed) else NotWritten("Kafka does not confirm it")) for why_not in found]
 
 
 def _told(reason: str) -> str:

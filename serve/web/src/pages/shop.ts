@@ -23,6 +23,8 @@ const FIGURES_MS = 5000;
 const FIGURES_MIN = 60;
 
 type View = "shopper" | "operator";
+/** What became of an event; one that was not taken now may be later. */
+type Sent = "taken" | "later" | "refused";
 
 export function page(root: HTMLElement): void {
   const session = sessionOf(sessionStorage);
@@ -45,7 +47,7 @@ export function page(root: HTMLElement): void {
   );
   const side = basketPanel({
     add: (item) => void send({ session_id: session, kind: "cart", item_id: item.item_id }),
-    buy: ({ item_id }) => send({ session_id: session, kind: "purchase", item_id }),
+    buy: async ({ item_id }) => (await send({ session_id: session, kind: "purchase", item_id })) === "taken",
     renew: () => {
       forgetSession(sessionStorage);
       location.reload();
@@ -103,19 +105,24 @@ export function page(root: HTMLElement): void {
     const onScreen = row.element.checkVisibility() && document.visibilityState === "visible";
     if (!onScreen || !items.length || seen === answer_id) return;
     seen = answer_id;
-    void send({ session_id: session, kind: "impression", answer_id, items });
+    void insist({ session_id: session, kind: "impression", answer_id, items });
   }
 
-  async function send(event: ShopperEvent): Promise<boolean> {
+  /** Say it until it is taken or refused. For what counts once, however often it is said, as impressions do. */
+  async function insist(event: ShopperEvent): Promise<void> {
+    while ((await send(event)) === "later") await new Promise((over) => setTimeout(over, RETRY_MS));
+  }
+
+  async function send(event: ShopperEvent): Promise<Sent> {
     try {
       await sendEvent(event);
       side.say("");
-      return true;
+      return "taken";
     } catch (problem) {
       const status = problem instanceof Refused ? problem.status : 0;
       const said = { 403: words.shopPage.mayNot, 429: words.shopPage.tooFast }[status];
       side.say(said ?? (status === 400 ? (problem as Refused).message : words.shopPage.notSent));
-      return false;
+      return status === 0 || status === 429 || status >= 500 ? "later" : "refused";
     }
   }
 
@@ -127,7 +134,7 @@ export function page(root: HTMLElement): void {
     const clicked = offered && answer ? { answer_id: answer.answer_id } : {};
     const mine = awaited;
     const sent = await send({ session_id: session, kind: "view", item_id: item.item_id, ...clicked });
-    if (!sent && awaited === mine) stopWaiting();
+    if (sent !== "taken" && awaited === mine) stopWaiting();
   }
 
   function stopWaiting(said = ""): void {

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import sys
 import threading
 import time
@@ -59,8 +58,9 @@ class DemoParts:
         `changed` makes their settings of those that they would have."""
         from jobs.settings import to_toml
         from streaming.kafka.broker import EmbeddedBroker
+        from streaming.ports import free_ports
 
-        port = self._settings.kafka.port or free_port()  # known before the broker runs: the others are told it
+        port = self._settings.kafka.port or free_ports(1)[0]  # known before the broker runs: the others are told it
         self._broker = BrokerStart(EmbeddedBroker(self.home / "kafka", port=port), self._say)
         self._undo.callback(self._broker.stop)
         file = self.home / "settings.toml"
@@ -243,13 +243,6 @@ def environment_of_children(file: Path) -> dict[str, str | None]:
 
     ours: dict[str, str | None] = {name: None for name in os.environ if name.upper().startswith(PREFIX)}
     return ours | {"RAY_ADDRESS": None, "SIGHTLINE_CONFIG": str(file), "OMP_NUM_THREADS": "1"}
-
-
-def free_port() -> int:
-    """Of the loopback, as of now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from streaming.kafka.broker import EmbeddedBroker
 from streaming.kafka.clients import open_admin
 from streaming.kafka.granting import acl, grant
 from streaming.kafka.settings import KafkaSettings
+from streaming.ports import free_ports
 from tests.waiting import wait_until
 
 SCRAM, MTLS = "SCRAM", "MTLS"
@@ -111,7 +111,7 @@ class SecuredBroker(EmbeddedBroker):
         self.folder = home / "certificates"
         self.authority = Authority(self.folder)
         self.authority.issue("127.0.0.1", address="127.0.0.1")
-        self.ports = {SCRAM: _free_port(), MTLS: _free_port()}
+        self.ports = dict(zip((SCRAM, MTLS), free_ports(2), strict=True))
 
     def properties(self, port: int, controller_port: int) -> str:
         ports = {"port": port, "controller_port": controller_port, "scram": self.ports[SCRAM], "mtls": self.ports[MTLS]}
@@ -175,8 +175,3 @@ def _password(user: str) -> str:
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from jobs.demo import Demo, DemoOptions
-from jobs.demo_parts import DemoFailed, Say, free_port, staged, write_report
+from jobs.demo_parts import DemoFailed, Say, staged, write_report
 from jobs.errors import UsageProblem
 from jobs.loop.report import report_of
 from jobs.loop.story import Cast, Step, Story
@@ -35,6 +35,7 @@ from jobs.ray_session import ENVIRONMENT, ROOT
 from jobs.schedule.definition import Schedule
 from models.store import SHIPPED, ModelStore
 from streaming.features.match_fold import fold_events
+from streaming.ports import free_ports
 from streaming.simulators.feed import MatchFeed, season_with_patch
 from streaming.simulators.titles import FIRST_PATCH, Patch
 
@@ -97,24 +98,24 @@ def _ray_head(demo: Demo) -> Iterator[_Head]:
     """A Ray cluster that takes jobs, which a Ray in the pipeline's own process does not."""
     # Ray puts sockets below its folder, whose whole path must stay short.
     folder = Path(tempfile.mkdtemp(prefix="sl-ray-", dir="/tmp"))  # nosec B108
-    ports = {name: free_port() for name in ("port", "dashboard", "client", "agent-http", "agent-grpc")}
+    port, dashboard, client, agent, agent_grpc = free_ports(5)
     words = [
         "ray.scripts.scripts", "start", "--head", "--block", f"--num-cpus={_RAY_CPUS}", f"--temp-dir={folder}",
-        f"--port={ports['port']}", "--include-dashboard=true", f"--dashboard-port={ports['dashboard']}",
-        f"--ray-client-server-port={ports['client']}", f"--dashboard-agent-listen-port={ports['agent-http']}",
-        f"--dashboard-agent-grpc-port={ports['agent-grpc']}", "--object-store-memory=300000000",
+        f"--port={port}", "--include-dashboard=true", f"--dashboard-port={dashboard}",
+        f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}",
+        f"--dashboard-agent-grpc-port={agent_grpc}", "--object-store-memory=300000000",
         "--disable-usage-stats",
     ]  # fmt: skip
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # jobs are to find this Python
     demo.child("ray", words, {**ENVIRONMENT, "RAY_ADDRESS": None, "PATH": path, "RAY_AUTH_MODE": "disabled"})
     try:
         deadline = time.monotonic() + _RAY_S
-        while not (_answers(ports["dashboard"]) and _answers(ports["port"])):
+        while not (_answers(dashboard) and _answers(port)):
             demo.raise_if_ended()
             if time.monotonic() > deadline:
                 raise DemoFailed("Ray's head did not answer in time")
             time.sleep(0.2)
-        yield _Head(f"127.0.0.1:{ports['port']}", f"http://127.0.0.1:{ports['dashboard']}")
+        yield _Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}")
     finally:
         demo.stop_children()
         shutil.rmtree(folder, ignore_errors=True)

@@ -32,10 +32,10 @@ from pathlib import Path
 import psutil
 
 from streaming.kafka.jars import BrokerError, Progress, class_path
+from streaming.ports import LOOPBACK, free_ports, is_free
 
 __all__ = ["BrokerError", "BrokerStatus", "EmbeddedBroker", "cache_folder"]
 
-_HOST = "127.0.0.1"
 _HEAP_MB = 512
 _LEAST_FREE_BYTES = 256 << 20
 _STOP_TIMEOUT_S = 20.0
@@ -172,7 +172,7 @@ class EmbeddedBroker:
             running=process is not None,
             answers=process is not None and state is not None and _answers(state.port),
             pid=None if process is None else process.pid,
-            bootstrap_servers=None if state is None else f"{_HOST}:{state.port}",
+            bootstrap_servers=None if state is None else f"{LOOPBACK}:{state.port}",
             home=str(self._home),
             log=str(self.log),
         )
@@ -180,7 +180,7 @@ class EmbeddedBroker:
     def properties(self, port: int, controller_port: int) -> str:
         """Its server.properties; of a name that is there twice, the last counts. A broker with other listeners must
         keep the one in clear at `port`: there it is asked whether it answers."""
-        return _PROPERTIES.format(host=_HOST, data=self._data, port=port, controller_port=controller_port)
+        return _PROPERTIES.format(host=LOOPBACK, data=self._data, port=port, controller_port=controller_port)
 
     def _launch(self, before: _State | None, on_progress: Progress, deadline: float) -> BrokerStatus:
         free = shutil.disk_usage(self._home).free
@@ -247,15 +247,16 @@ class EmbeddedBroker:
     def _ports(self, before: _State | None) -> _State:
         """The asked port or none other; else that of the last run, if still free, so that clients find it again."""
         if self._port is not None:
-            if not _is_free(self._port):
+            if not is_free(self._port):
                 raise BrokerError(
-                    f"port {self._port} on {_HOST} is in use by another program; stop that, or choose another port"
+                    f"port {self._port} on {LOOPBACK} is in use by another program; stop that, or choose another port"
                 )
             port = self._port
         else:
-            port = before.port if before is not None and _is_free(before.port) else _free_port()
-        controller = before.controller_port if before is not None and _is_free(before.controller_port) else _free_port()
-        return _State(port, controller)
+            port = before.port if before is not None and is_free(before.port) else free_ports(1)[0]
+        if before is not None and before.controller_port != port and is_free(before.controller_port):
+            return _State(port, before.controller_port)
+        return _State(port, *free_ports(1, besides=[port]))
 
     def _process(self, state: _State) -> psutil.Process | None:
         """The broker's process, if it still lives and is the one we started."""
@@ -331,27 +332,11 @@ def _lock(path: Path, deadline: float, holder: str) -> Iterator[None]:
         yield
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Kafka does: old connections do not matter
-        try:
-            probe.bind((_HOST, port))
-        except (OSError, OverflowError):
-            return False
-        return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
-
-
 def _answers(port: int) -> bool:
     """Whether a Kafka broker there answers an ApiVersions request: it does so once it serves clients."""
     request = struct.pack(">hhih", 18, 0, 1, 0)  # api key, version, correlation id, empty client id
     try:
-        with socket.create_connection((_HOST, port), _PROBE_TIMEOUT_S) as connection:
+        with socket.create_connection((LOOPBACK, port), _PROBE_TIMEOUT_S) as connection:
             connection.sendall(struct.pack(">i", len(request)) + request)
             return len(connection.recv(10)) == 10
     except OSError:

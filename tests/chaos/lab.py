@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ import ray
 from streaming.counting import CountingStage
 from streaming.kafka.broker import EmbeddedBroker
 from streaming.kafka.settings import KafkaSettings
+from streaming.ports import free_ports
 from streaming.runners.continuous import ContinuousRunner
 from streaming.runners.micro_batch import MicroBatchRunner
 from streaming.transport import TransportUnavailable
@@ -63,8 +63,7 @@ class LabBroker(EmbeddedBroker):
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         self.proxy = Proxy()
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.proxy.target = int(probe.getsockname()[1])
+        (self.proxy.target,) = free_ports(1)
 
     def properties(self, port: int, controller_port: int) -> str:
         ports = {"port": port, "controller_port": controller_port, "own": self.proxy.target, "proxy": self.proxy.port}

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 import pytest
+
+from streaming.ports import free_ports
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -131,9 +132,7 @@ def test_the_wall_and_a_match_move_and_say_why(demo: Demo, browser: Browser) -> 
 def test_a_gateway_that_restarts_loses_nothing_and_doubles_nothing(
     demo: Demo, browser: Browser, tmp_path: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
 
     def start() -> subprocess.Popen[bytes]:

@@ -28,6 +28,7 @@ from streaming.kafka.broker import EmbeddedBroker
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.source import KafkaSource
+from streaming.ports import free_ports
 from streaming.simulators.match import simulate
 from tests.schedule_submitters import check_submitter, lasting, until
 
@@ -35,15 +36,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
-
-
-def free_ports(count: int) -> list[int]:
-    """Held together, so that none is given twice."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @pytest.fixture

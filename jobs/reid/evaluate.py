@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,36 +27,20 @@ from safetensors.numpy import load, save
 from jobs.checkpoints import Checkpoints
 from jobs.errors import UsageProblem
 from jobs.files import draft_of
-from jobs.intervals import RESAMPLES, resample_counts
+from jobs.intervals import RESAMPLES
 from jobs.recipes.reid import ReID
 from jobs.reid.crops import CropSet, load_crops
 from jobs.reid.fit import ReIDEpoch, fit
 from jobs.reid.histogram import STRIPES, histogram_embeddings
-from jobs.reid.judge import Judged, judged, judged_by
+from jobs.reid.intervals import RULES, Fold, above, figures_of
+from jobs.reid.judge import judged, judged_by
 from jobs.reid.task import subject
 from models.embedding import embed
 from models.k_reciprocal import re_ranked_among
-from models.metrics.retrieval import Ranked
 
 Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 TRAINED, RE_RANKED, UNTRAINED, HISTOGRAM = "trained", "re_ranked", "untrained", "histogram"
-RULES = {
-    "usual": "usual rule: the same person in the same camera left out",
-    "across": "across cameras: everybody in the query's camera left out",
-}
-MEASURES = {"map": "mAP", "rank1": "rank-1", "rank5": "rank-5"}
-RANKS = 10
-"""CMC is given to this rank."""
-
-
-class _Fold(NamedTuple):
-    """What was found on the people of one fold."""
-
-    crops: CropSet
-    found: dict[str, Judged]  # by row
-    training: dict[str, Any]
 
 
 def evaluate_reid(
@@ -97,7 +81,7 @@ def evaluate_reid(
     for number, people in enumerate(parts, start=1):
         on_step(f"fold {number} of {folds}: {len(people)} people to judge, {len(crops.people) - len(people)} to learn")
         done.append(_fold(recipe, crops, people, work, on_epoch))
-    figures = {row: {rule: _figures(done, row, rule, resamples) for rule in RULES} for row in done[0].found}
+    figures = {row: {rule: figures_of(done, row, rule, resamples) for rule in RULES} for row in done[0].found}
     return {
         "data": {
             "source": crops.source,
@@ -121,7 +105,9 @@ def evaluate_reid(
         "resamples": resamples,
         "figures": figures,
         "above_histogram": {
-            row: {rule: _apart(done, row, rule, resamples) for rule in RULES} for row in figures if row != HISTOGRAM
+            row: {rule: above(done, row, HISTOGRAM, rule, resamples) for rule in RULES}
+            for row in figures
+            if row != HISTOGRAM
         },
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -147,7 +133,7 @@ def _fold(
     people: npt.NDArray[np.int64],
     work: Path,
     on_epoch: Callable[[ReIDEpoch], None],
-) -> _Fold:
+) -> Fold:
     own, others = crops.of(people), crops.of(np.setdiff1d(crops.people, people))
     images = own.images.numpy()
     trained, training = _trained(recipe, others, own, work, on_epoch)
@@ -160,7 +146,7 @@ def _fold(
         UNTRAINED: judged_by(untrained, own),
         HISTOGRAM: judged_by(histogram_embeddings(images), own),
     }
-    return _Fold(own, found, training)
+    return Fold(own, found, training)
 
 
 def _trained(
@@ -195,63 +181,8 @@ def _kept(file: Path, rows: int) -> tuple[Floats, dict[str, Any]]:
     return embeddings, {"epochs": int(epochs), "train_loss": round(loss, 4), "train_s": round(seconds, 1)}
 
 
-def _maps(fold: _Fold) -> dict[str, dict[str, float]]:
+def _maps(fold: Fold) -> dict[str, dict[str, float]]:
     return {
         row: {rule: round(getattr(found, rule).mean_average_precision, 4) for rule in RULES}
         for row, found in fold.found.items()
     }
-
-
-def _values(found: Ranked) -> dict[str, Doubles]:
-    """Each measure of each query, (Q,), NaN where it is not judged."""
-    lost = np.isnan(found.first)
-    return {
-        "map": found.average_precision,
-        "rank1": np.where(lost, np.nan, found.first <= 1),
-        "rank5": np.where(lost, np.nan, found.first <= 5),
-    }
-
-
-def _sums(folds: list[_Fold], row: str, rule: str) -> tuple[dict[str, Doubles], Doubles]:
-    """By person (P,): sums of each measure over their queries that are judged, and how many these are."""
-    sums: dict[str, list[Doubles]] = {measure: [] for measure in MEASURES}
-    counts: list[Doubles] = []
-    for fold in folds:
-        person = np.unique(fold.crops.identity, return_inverse=True)[1]
-        values = _values(getattr(fold.found[row], rule))
-        counts.append(np.bincount(person, ~np.isnan(values["map"])).astype(np.float64))
-        for measure in MEASURES:
-            sums[measure].append(np.bincount(person, np.nan_to_num(values[measure])).astype(np.float64))
-    return {measure: np.concatenate(parts) for measure, parts in sums.items()}, np.concatenate(counts)
-
-
-def _figures(folds: list[_Fold], row: str, rule: str, resamples: int) -> dict[str, Any]:
-    sums, counts = _sums(folds, row, rule)
-    drawn = resample_counts(len(counts), resamples, seed=0)
-    figures: dict[str, Any] = {}
-    for measure, total in sums.items():
-        samples = (drawn @ total) / np.maximum(drawn @ counts, 1)
-        figures[measure] = _with_interval(total.sum() / max(counts.sum(), 1), samples)
-    first = np.concatenate([getattr(fold.found[row], rule).first for fold in folds])
-    known = first[~np.isnan(first)]
-    figures["queries"] = len(known)
-    figures["cmc"] = [round(float((known <= rank).mean()), 4) for rank in range(1, RANKS + 1)]
-    return figures
-
-
-def _apart(folds: list[_Fold], row: str, rule: str, resamples: int) -> dict[str, dict[str, float]]:
-    """How far above the histogram, with intervals of pairs: both meet the same resamples."""
-    (own, counts), (other, _) = _sums(folds, row, rule), _sums(folds, HISTOGRAM, rule)
-    drawn = resample_counts(len(counts), resamples, seed=0)
-    return {
-        measure: _with_interval(
-            (own[measure] - other[measure]).sum() / max(counts.sum(), 1),
-            (drawn @ (own[measure] - other[measure])) / np.maximum(drawn @ counts, 1),
-        )
-        for measure in MEASURES
-    }
-
-
-def _with_interval(value: float, samples: Doubles) -> dict[str, float]:
-    low, high = np.percentile(samples, [2.5, 97.5])
-    return {"value": round(float(value), 4), "low": round(float(low), 4), "high": round(float(high), 4)}

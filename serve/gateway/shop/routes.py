@@ -91,7 +91,7 @@ def add_shop(app: FastAPI, door: Door, pages: Pages, shop: ShopService | None) -
     )
     async def put_event(visitor: ShopWriter, there: There, event: ShopperEvent) -> Response:
         """Say what a shopper did. 201 once it lies on user.sessions; after 503 it may all the same, and sent again
-        count twice, unless it is an impression. Pages of other origins cannot: those of gateway.cors_origins may read."""
+        count twice, unless it is an impression. Pages of other origins cannot; gateway.cors_origins may read."""
         if (wait_s := there.limit.wait_s(visitor.client)) > 0.0:
             headers = {"Retry-After": str(math.ceil(wait_s))}
             raise HTTPException(429, "too many events; gateway.shop_events_per_s sets how many", headers=headers)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.bounds import Bound, parse_bound, require_partitions
 from jobs.errors import UsageProblem
 from jobs.files import draft_of
-from jobs.pipelines import WIN_PREDICTION
+from jobs.pipelines import RECOMMENDATIONS, WIN_PREDICTION
 from jobs.ray_session import ray_session
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from streaming.runners.flow import Commit
     from streaming.runners.replay import Replayed, ReplayOutput
     from streaming.topics import Topic
+
+REPLAYED = (WIN_PREDICTION, RECOMMENDATIONS)
+"""Pipelines that can be."""
 
 _SLICE_MS = 60_000  # so partitions are never further apart than results take to settle
 _SAY_S = 5.0
@@ -42,22 +45,16 @@ def replay_pipeline(
 
     Raises:
         UsageProblem: a bound that is none, an empty range, a topic that has records already.
-        OffsetsExpired, LogCorrupt, TransportUnavailable, ModelNotFoundError: as they say.
+        OffsetsExpired, LogCorrupt, TransportUnavailable, DependencyUnavailable, ModelNotFoundError: as they say.
     """
-    from serve.win import LocalPredict
-    from streaming.insights.narrator import Narrator
     from streaming.kafka.source import KafkaSource
-    from streaming.pipelines.win_prediction import win_prediction
     from streaming.runners.replay import ReplayRunner, plan
 
-    if name != WIN_PREDICTION:
-        raise UsageProblem(f"replay: {name} cannot be replayed yet; there is: {WIN_PREDICTION}")
-    kafka, registry, store = settings.kafka.connection(), settings.registry.open(), settings.models.store
+    if name not in REPLAYED:
+        raise UsageProblem(f"replay: {name} cannot be replayed yet; there are: {', '.join(REPLAYED)}")
+    kafka, registry = settings.kafka.connection(), settings.registry.open()
     first, last = parse_bound(begin, "--from"), parse_bound(end, "--to")
-    predict = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir())
-    predict.describe()  # a model that is missing is said before anything is begun
-    pipeline = win_prediction(predict, Narrator(settings.insights.wording))
-    with closing(KafkaSource(kafka, pipeline.source.name, "")) as source:
+    with _pipeline(name, settings) as pipeline, closing(KafkaSource(kafka, pipeline.source.name, "")) as source:
         slices = plan(_cuts(source, first, last), settings.pipeline.max_batch_records)
         if not slices:
             raise UsageProblem(f"there are no records of {pipeline.source.name} in this range")
@@ -74,6 +71,25 @@ def replay_pipeline(
             with ray_session(ray.address, logical_cpus=ray.num_cpus, object_store_mb=ray.object_store_mb):
                 runner = ReplayRunner(pipeline, source, registry, slices, output, tasks=settings.pipeline.read_tasks)
                 return runner.run(progress)
+
+
+@contextmanager
+def _pipeline(name: str, settings: Settings) -> Iterator[Pipeline]:
+    """With its models loaded: one that is missing is said before anything is begun."""
+    if name == RECOMMENDATIONS:
+        from jobs.shop import replayed_recommendations
+
+        with replayed_recommendations(settings) as pipeline:
+            yield pipeline
+        return
+    from serve.win import LocalPredict
+    from streaming.insights.narrator import Narrator
+    from streaming.pipelines.win_prediction import win_prediction
+
+    store = settings.models.store
+    predict = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir())
+    predict.describe()
+    yield win_prediction(predict, Narrator(settings.insights.wording))
 
 
 def _cuts(source: KafkaSource, first: Bound | None, last: Bound | None) -> list[Mapping[int, int]]:

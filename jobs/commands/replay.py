@@ -23,7 +23,7 @@ _BOUND = "A time (2026-11-22T18:00, UTC unless it says otherwise), or offsets (0
 
 
 def replay(
-    pipeline: Annotated[str, typer.Argument(help="win-prediction")],
+    pipeline: Annotated[str, typer.Argument(help="win-prediction or recommendations")],
     to_topic: Annotated[str | None, typer.Option(metavar="TOPIC", help="Write the answers to this new topic.")] = None,
     parquet: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answers to this file.")] = None,
     begin: Annotated[
@@ -36,8 +36,9 @@ def replay(
 ) -> None:
     """Answer a part of the past again, by the same code as live, without touching anybody's offsets.
 
-    State begins empty: let the range begin before the matches that count. Another model: --set
-    models.titles.lol=my-lol@3.
+    State begins empty: let the range begin before the matches or sessions that count. Another model: --set
+    models.titles.lol=my-lol@3, or --set shop.recommenders.live=session-gru4rec@3. What a shop offers is of the
+    catalogue as it is now; its answers have the ids of those of then.
 
     Example: sightline replay win-prediction --from 2026-11-22T18:00 --parquet answers.parquet
     """

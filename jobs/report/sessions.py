@@ -51,7 +51,8 @@ def session_facts(report: Json) -> list[str]:
         f"Figures of what is learned are means over {report['seeds']} seeds. Intervals: 95 %, {report['resamples']:,} "
         "resamples of sessions, the same for all rows.",
         "Without repeats, a next click on the last item is not judged, and that item takes no place of a list.",
-        f"All of it took {report['seconds'] / 60:.0f} minutes, {report['machine']}.",
+        f"All of it took {report['seconds'] / 60:.0f} minutes, {report['machine']}"
+        + ("; some trainings went on from where an earlier run had left them." if report["went_on"] else "."),
     ]
     if data["left_out"]:
         told.append(f"Left out: {'; '.join(data['left_out'])}.")

@@ -214,6 +214,7 @@ def evaluate_sessions(
         "measured": {"benchmarks": dict(benchmarks or {}), "demos": list(demos)},
         "machine": machine_words(),
         "seconds": round(time.monotonic() - started, 1),
+        "went_on": trainings.went_on,
     }
     gates = gates_of(report)
     trainings.forget()

@@ -23,6 +23,8 @@ class Trainings:
     def __init__(self, work: Path | None) -> None:
         self._work = work
         self._begun: list[Path] = []
+        self.went_on = False
+        """Whether any of them had been begun before."""
 
     def fit(self, split: DaySplit, recipe: SessionRecipe, *, on_epoch: Callable[[SessionEpoch], None]) -> FittedSession:
         """As `jobs.sessions.fit.fit`, from where the same recipe stood on the same clicks.
@@ -36,7 +38,9 @@ class Trainings:
         folder = self._work / digest[:16]
         folder.mkdir(parents=True, exist_ok=True)
         self._begun.append(folder)
-        return fit(split, recipe, on_epoch=on_epoch, checkpoints=Checkpoints(folder, digest))
+        checkpoints = Checkpoints(folder, digest)
+        self.went_on = self.went_on or checkpoints.path.exists()
+        return fit(split, recipe, on_epoch=on_epoch, checkpoints=checkpoints)
 
     def forget(self) -> None:
         """All of it is judged: the next evaluation measures anew."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 
 from models.cold_start import with_items
 from models.recommender import SessionRecommender
@@ -24,7 +25,7 @@ Content = Mapping[str, tuple[str, ...]]
 
 class ByContent:
     """A recommender that is made anew, by a thread of its own, when the catalogue has other items that training has not
-    seen. Until it is read for the first time it knows those of the training alone.
+    seen. Until that is read for the first time it knows those of the training alone.
 
     Args:
         stored: a version of two towers.
@@ -48,6 +49,8 @@ class ByContent:
             raise BrokenModelError(
                 f"{stored.path}: {error}; name a model of `sightline train session-two-tower`"
             ) from None
+        with suppress(DependencyUnavailable):
+            self.look()  # what the catalogue has already is known from the first answer on
         threading.Thread(target=self._follow, name="content", daemon=True).start()
 
     def look(self) -> None:

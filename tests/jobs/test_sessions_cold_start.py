@@ -74,9 +74,10 @@ def test_trainings_go_on_and_are_forgotten_when_all_is_judged(tmp_path: Path) ->
     with pytest.raises(Cut):
         Trainings(tmp_path / "work").fit(split, LIVE, on_epoch=cut)
     trainings, epochs = Trainings(tmp_path / "work"), list[int]()
+    assert not trainings.went_on
     for _ in range(2):  # the second time there is nothing left to do
         assert len(trainings.fit(split, LIVE, on_epoch=lambda report: epochs.append(report.epoch)).reports) == 3
-    assert epochs == [3]
+    assert epochs == [3] and trainings.went_on
     trainings.fit(split, CONTENT, on_epoch=lambda report: epochs.append(report.epoch))
     assert epochs == [3, 1, 2, 3]
     trainings.forget()

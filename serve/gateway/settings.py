@@ -25,7 +25,7 @@ class GatewaySettings(BaseModel):
     open: bool = Field(False, description="Without tokens, answer to others than this machine all the same.")
     tls_cert: Path | None = Field(None, description="Certificate and chain, PEM; with tls_key: https.")
     tls_key: Path | None = Field(None, description="Its key, PEM, not encrypted.")
-    cors_origins: str | None = Field(None, description="Pages from elsewhere that may read: https://a.example,https://…")
+    cors_origins: str | None = Field(None, description="Pages elsewhere that may read: https://a.example,https://…")
     trusted_proxies: str | None = Field(None, description="Addresses whose X-Forwarded-For and -Proto are believed.")
     rate_per_s: float = Field(50.0, gt=0, description="Requests a token, or address without one; the next gets 429.")
     rate_burst: int = Field(300, ge=1, description="So many at once, after a pause.")

@@ -184,19 +184,24 @@ def test_what_was_bought_before_one_failed_is_not_bought_again(site: Site, page:
 
 def test_an_impression_that_was_not_taken_is_said_again(site: Site, page: Any) -> None:
     session, refused = show(page, site), list[dict[str, Any]]()
+    first = page.locator('[data-testid="goods"] .good').first
+    item = str(first.get_attribute("data-item"))
+    first.get_by_role("button").click()
+    wait_until(lambda: len(sent(site, session, "view")) == 1)
+
+    def is_impression(request: Any) -> bool:
+        return (request.post_data_json or {}).get("kind") == "impression"
 
     def refuse(route: Any) -> None:
-        body = route.request.post_data_json or {}
-        if body.get("kind") != "impression" or refused:
+        if not is_impression(route.request) or refused:
             route.continue_()
             return
-        refused.append(body)
+        refused.append(route.request.post_data_json)
         route.fulfill(status=503, json={"detail": "away"})
 
     page.route("**/api/v1/shop/events", refuse)
-    look(page, site, session, IDS[16], IDS[20:22])
-    wait_until(lambda: len(sent(site, session, "impression")) == 1)
-    page.unroute("**/api/v1/shop/events")
+    with page.expect_response(lambda response: response.status == 201 and is_impression(response.request)):
+        tell_answers(site.log, answer(session, IDS[20:22], item))
     (taken,) = sent(site, session, "impression")
     assert [(one["answer_id"], one["items"]) for one in refused] == [(taken["answer_id"], taken["items"])]
 
@@ -265,6 +270,17 @@ def test_the_operator_sees_clicks_over_time_by_arm_coverage_and_cold_items(site:
     assert page.locator(".cold-line").count() == min(12, found["cold"])
     assert page.locator('[data-testid="operator"] .visually-hidden tbody tr').count() >= 10, "the chart in words"
     assert page.inner_text("h1") == "What offers are worth"
+
+
+def test_markup_in_a_title_is_text_to_the_operator_too(page: Any) -> None:
+    with Site(shop=True, **QUIET) as site:
+        rows = goods_rows(30)
+        rows[-1] |= {"title": EVIL}
+        stock(site.log, rows)
+        show(page, site, "?view=operator")
+        title = page.locator(".cold-title", has_text="onerror")
+        title.wait_for()
+        assert title.inner_text() == EVIL and page.evaluate(STRUCTURE)["foreign"] == 0
 
 
 def test_without_a_shop_the_page_says_what_to_set(page: Any) -> None:

@@ -70,6 +70,10 @@ def cold_facts(report: Json) -> list[str]:
         "out of all days before it; what is known of them is their category.",
         f"Together {cold['train_clicks']:,} clicks to learn from, {cold['unseen_items']:,} unseen items, "
         f"{moments['of_unseen']:,} moments after clicks on them alone, {moments['to_unseen']:,} before a click on one.",
+        "After clicks on unseen items alone, Recall@20 of what answers live, minus that of a rule without a model, "
+        "popularity in the category of the latest click: {value:+.4f} ({low:+.4f} to {high:+.4f}).".format(
+            **cold["above"]["category"]
+        ),
         f"Intervals: 95 %, {report['resamples']:,} resamples of sessions.",
     ]
 

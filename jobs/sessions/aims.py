@@ -22,6 +22,7 @@ Found = tuple[str, bool | None]
 CLICKS_PER_S, EVENTS_PER_S = 20_000, 20_000
 CATALOGUE_S = 5.0
 _EVERY = "all"  # protocol
+_WITHOUT_CONTENT = ("popularity", "random")
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ def _cold(found: Json) -> list[dict[str, Any]]:
             ),
         )
         for other, apart in found["above"].items()
+        if other in _WITHOUT_CONTENT
     ]
 
 
@@ -202,7 +204,7 @@ def _reasons(found: Json) -> dict[str, Any]:
     name, wanted = "Reasons: without the click that is named first, the item's score falls the most", "every item"
     if "passed" not in found:
         return _gate(name, wanted, ("not measured: no session of the last day has clicks on two items", None))
-    share, (low, high) = found["passed"]["leave_one_out"], found["intervals"]["leave_one_out"]
+    share, (low, high) = found["passed"]["served"], found["intervals"]["served"]
     told = f"{share:.1%} ({low:.1%} to {high:.1%}) of {found['items']:,} items of {found['answers']:,} answers"
     return _gate(name, wanted, (told, share == 1.0))
 

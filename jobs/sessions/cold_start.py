@@ -49,7 +49,7 @@ ASKED = {
     "of_unseen": "All clicks so far are on unseen items",
     "to_unseen": "The next click is on an unseen item",
 }
-AGAINST = ("popularity", "random")
+AGAINST = ("popularity", "random", "category")
 _SOURCE = "the made-up shop"
 _AT_ONCE = 1024
 

@@ -1,7 +1,8 @@
 """The deletion test of reasons: without the click that is named first, does the item's score fall the most?
 
-Three ways to name a click stand beside that of the live model, on the same answers: the latest click, a click drawn at
-random, and the click with the largest exact contribution to the votes of the remembered sessions.
+What is served (`SessionFalls`, which asks for as little as it can) is judged by the model asked again. Beside it stand,
+on the same answers, that model's own word, the latest click, a click drawn at random, and the click with the largest
+exact contribution to the votes of the remembered sessions.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from jobs.intervals import RESAMPLES
 from jobs.sessions.judge import PLACES, interval, session_samples
 from jobs.sessions.split import NO_ITEM, Queries
+from models.attribution.session_falls import Falls, SessionFalls
 from models.attribution.session_reasons import (
     distinct_clicks,
     leave_one_out,
@@ -26,6 +28,7 @@ from models.session_model import SessionModel
 
 Ints = npt.NDArray[np.int64]
 WAYS = {
+    "served": "what is served",
     "leave_one_out": "the live model asked again without each click",
     "votes": "the exact shares of the remembered sessions' votes",
     "latest": "the latest click",
@@ -61,6 +64,8 @@ def deletion_figures(model: SessionModel, queries: Queries, *, seed: int = 0) ->
     at = time.process_time()
     named = {"leave_one_out": _first(leave_one_out(model.probabilities, clicks, now_s, items, most=_CLICKS_TRIED))}
     reasons_s = time.process_time() - at
+    found = np.take_along_axis(scores, items, axis=1)
+    named["served"] = _served(SessionFalls(model, most=_CLICKS_TRIED).of(model.trimmed(clicks), now_s, items, found))
     if (neighbours := model.neighbours()) is not None:
         named["votes"] = _first(neighbour_contributions(neighbours, clicks, now_s, items))
     columns = distinct_clicks(clicks, _CLICKS_TRIED)
@@ -80,8 +85,8 @@ def deletion_figures(model: SessionModel, queries: Queries, *, seed: int = 0) ->
         own = np.take_along_axis(falls, np.maximum(column, 0)[..., None], axis=2)[..., 0]
         right = (np.where(column == NO_ITEM, 0.0, own) >= highest - 1e-6)[moved].astype(np.float64)
         shares[way] = round(float(right.mean()), 4)
-        found = interval(shares[way], session_samples(queries.session[drawn][answer], right, RESAMPLES))
-        intervals[way] = [found["low"], found["high"]]
+        around = interval(shares[way], session_samples(queries.session[drawn][answer], right, RESAMPLES))
+        intervals[way] = [around["low"], around["high"]]
     return {
         "answers": len(drawn),
         "items": int(moved.sum()),
@@ -92,6 +97,13 @@ def deletion_figures(model: SessionModel, queries: Queries, *, seed: int = 0) ->
         "answer_ms": round(plain_s / len(drawn) * 1e3, 3),
         "reasons_ms": round(reasons_s / len(drawn) * 1e3, 3),
     }
+
+
+def _served(falls: Falls) -> Ints:
+    """The same, (Q, k), of falls of the distinct clicks alone."""
+    named = _first(falls.fall)
+    clicked = np.take_along_axis(falls.column, np.maximum(named, 0), axis=1)
+    return np.where(named == NO_ITEM, NO_ITEM, clicked)
 
 
 def _first(falls: npt.NDArray[np.float64]) -> Ints:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # run as a script, from anywhere
@@ -25,6 +26,18 @@ class Picture(NamedTuple):
     width: int
     height: int
     wait_for: str = "main"
+    act: Callable[[Page], None] = lambda page: None  # before it is taken
+
+
+def go_shopping(page: Page) -> None:
+    """Look at some things of one category, one after another, each once the offer for the one before is there."""
+    page.wait_for_selector('[data-testid="goods"] .good-card')
+    category = page.locator('[data-testid="goods"] .good-category').first.inner_text()
+    for place in range(3):
+        page.locator('[data-testid="goods"] .good', has_text=category).nth(place).get_by_role("button").click()
+        page.get_by_text("answered in").wait_for()
+        if place == 1:
+            page.click('[data-testid="add"]')
 
 
 def of_matches(url: str) -> list[Picture]:
@@ -42,7 +55,7 @@ def main(url: str, what: str) -> None:
     """Write PNGs beside this file."""
     others = {
         "store": [Picture("store", "/store?theme=dark", 1440, 900, ".tile-picture")],
-        "shop": [Picture("shop", "/shop?theme=dark", 1440, 900)],
+        "shop": [Picture("shop", "/shop?theme=dark", 1440, 900, act=go_shopping)],
     }
     pictures = others[what] if what in others else of_matches(url)
     if (chromium := find_chromium()) is None:
@@ -54,6 +67,7 @@ def main(url: str, what: str) -> None:
             page = browser.new_page(viewport=size, bypass_csp=True)
             page.goto(f"{url}{picture.path}")
             page.wait_for_selector(picture.wait_for)
+            picture.act(page)
             page.wait_for_timeout(3_000)
             if picture.name == "overlay":  # transparent on air; a ground makes it visible here
                 page.add_style_tag(content="html { background: #2b3440 !important }")

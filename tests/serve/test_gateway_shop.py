@@ -209,6 +209,8 @@ def test_reasons_in_words() -> None:
     assert plain(reason_words([cup, pan])) == "Because you looked at the <b>cup</b> and {a} pan."
     assert plain(reason_words([cup, pan._replace(share=0.1)])) == "Because you just looked at the <b>cup</b>."
     assert plain(reason_words([cup._replace(same_item=True), pan])) == "You looked at this before."
+    assert plain(reason_words([pan._replace(kind="cart"), cup])) == "Because you put {a} pan in your basket."
+    assert plain(reason_words([pan._replace(kind="cart", same_item=True), cup])) == "You put this in your basket."
     assert plain(reason_words([pan._replace(kind="purchase"), cup])) == "Because you bought {a} pan."
     assert plain(reason_words([Cause("", "new", share=0.0)])).startswith("Something new")
     assert plain(reason_words([Cause("水壶")], "zh")) == "因为您看过水壶。"

@@ -23,6 +23,7 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = MappingProxyType(
         "en": MappingProxyType(
             {
                 "again": "You looked at this before.",
+                "put": "You put this in your basket.",
                 "just": "Because you just looked at {first}.",
                 "view": "Because you looked at {first}.",
                 "views": "Because you looked at {first} and {second}.",
@@ -35,6 +36,7 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = MappingProxyType(
         "zh": MappingProxyType(
             {
                 "again": "您之前看过这件商品。",
+                "put": "您曾把这件商品加入购物篮。",
                 "just": "因为您刚刚看了{first}。",
                 "view": "因为您看过{first}。",
                 "views": "因为您看过{first}和{second}。",
@@ -46,8 +48,8 @@ SENTENCES: Mapping[Language, Mapping[str, str]] = MappingProxyType(
         ),
     }
 )
-"""By language: the offered item itself was looked at; the latest look; an earlier one; two; the other kinds of
-session-recommendations.avsc."""
+"""By language: the offered item itself was looked at, or put in the basket; the latest look; an earlier one; two; the
+other kinds of session-recommendations.avsc."""
 
 _DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
@@ -69,6 +71,8 @@ def reason_words(causes: Sequence[Cause], language: Language = "en") -> str:
     if not causes:
         return told["popular"]
     first = causes[0]
+    if first.kind == "cart" and first.same_item:
+        return told["put"]
     if first.kind != "view":
         return _filled(told.get(first.kind, told["view"]), first=first.title)
     if first.same_item:

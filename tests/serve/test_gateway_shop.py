@@ -25,8 +25,6 @@ from serve.gateway.shop.rows import ANSWER_COLUMNS, answer_rows, event_rows
 from serve.gateway.shop.schemas import ItemList, ShopFigures, ShopState
 from serve.gateway.shop.service import ShopService
 from serve.gateway.shop.streams import catalogue_feed, shop_stream
-from serve.gateway.shop.window import Window
-from serve.gateway.shop.words import MAX_TITLE_CHARS, Cause, reason_words
 from serve.gateway.shop.writing import EventWriter, NotWritten
 from serve.gateway.testing import RowLog, Site, encoded, ready_board
 from serve.gateway.tokens import TokenBook, mint, utc_now
@@ -199,33 +197,6 @@ async def test_an_offer_has_what_may_be_offered_with_its_reason_in_both_language
         ("cart", "blue", 0.6),
         ("view", "rug", 0.4),
     ]
-
-
-def test_reasons_in_words() -> None:
-    cup, pan = Cause("the <b>cup</b>", is_latest=True, share=0.7), Cause("{a} pan", share=0.3)
-    assert plain(reason_words([])) == "Many others look at this now."
-    assert plain(reason_words([cup])) == "Because you just looked at the <b>cup</b>."
-    assert plain(reason_words([pan])) == "Because you looked at {a} pan."
-    assert plain(reason_words([cup, pan])) == "Because you looked at the <b>cup</b> and {a} pan."
-    assert plain(reason_words([cup, pan._replace(share=0.1)])) == "Because you just looked at the <b>cup</b>."
-    assert plain(reason_words([cup._replace(same_item=True), pan])) == "You looked at this before."
-    assert plain(reason_words([pan._replace(kind="cart"), cup])) == "Because you put {a} pan in your basket."
-    assert plain(reason_words([pan._replace(kind="cart", same_item=True), cup])) == "You put this in your basket."
-    assert plain(reason_words([pan._replace(kind="purchase"), cup])) == "Because you bought {a} pan."
-    assert plain(reason_words([Cause("", "new", share=0.0)])).startswith("Something new")
-    assert plain(reason_words([Cause("水壶")], "zh")) == "因为您看过水壶。"
-
-
-def plain(sentence: str) -> str:
-    return sentence.replace("\u2068", "").replace("\u2069", "")
-
-
-@given(st.text())
-def test_a_title_keeps_its_direction_to_itself_and_is_not_endless(title: str) -> None:
-    said = reason_words([Cause(title + "\u2069\u202e" + title)])
-    inside = said.removeprefix("Because you looked at \u2068").removesuffix("\u2069.")
-    assert not set("\u2066\u2067\u2068\u2069\u202a\u202b\u202c\u202d\u202e") & set(inside)
-    assert len(inside) <= MAX_TITLE_CHARS
 
 
 async def test_only_sessions_that_are_looked_at_are_kept_and_so_many(settings, log) -> None:
@@ -550,35 +521,6 @@ async def test_events_that_the_pipeline_refuses_are_counted_nowhere(service) -> 
 
 def test_steps_fit_the_time_there_is() -> None:
     assert [fitting_step_s(span_s) for span_s in (0, 240, 241, 3600, 86_400)] == [10, 10, 20, 180, 3600]
-
-
-@given(st.lists(st.integers(0, 12), max_size=30), st.integers(1, 20))
-def test_a_window_keeps_the_newest_rows_and_no_more(sizes: list[int], most: int) -> None:
-    window, number = Window(most), 0
-    for size in sizes:
-        window.add(rows_at(range(number, number + size)))
-        number += size
-        kept = window.rows()
-        held = [] if kept is None else kept["event_time_ms"].dt.timestamp("ms").to_list()
-        assert len(held) == len(window) <= most
-        assert held == list(range(number - len(held), number))
-        assert len(held) == number or window.dropped_ms == number - len(held) - 1
-
-
-def test_a_window_forgets_by_time() -> None:
-    window = Window(100)
-    window.add(rows_at(range(10)))
-    window.forget(7)
-    kept = window.rows()
-    assert kept is not None and kept["event_time_ms"].dt.timestamp("ms").to_list() == [7, 8, 9]
-    window.forget(10)
-    assert window.rows() is None
-
-
-def rows_at(times_ms: range) -> pl.DataFrame:
-    return pl.DataFrame({"event_time_ms": list(times_ms)}, schema={"event_time_ms": pl.Int64}).cast(
-        pl.Datetime("ms", "UTC")
-    )
 
 
 def test_a_bound_of_items_is_the_catalogues_own(settings) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from streaming.features.runs import Bools, Ints
-from streaming.sessions.catalogue import UNKNOWN, Catalogue
+from streaming.sessions.catalogue import UNKNOWN, Index
 from streaming.sessions.exploration import Shown
 from streaming.sessions.model import ACTS, Recommended, Sessions
 
@@ -68,7 +68,7 @@ def answers(
     sessions: Sessions,
     made: Answered,
     shown: Shown,
-    catalogue: Catalogue,
+    catalogue: Index,
     arms: pl.DataFrame,
     unknown: Bools,
 ) -> pl.DataFrame:

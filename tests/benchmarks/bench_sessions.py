@@ -68,7 +68,10 @@ def own_part(root: Path, part: int, parts: int, sessions: int, batch: int, reaso
     """Answer this process's share of the sessions, batch by batch."""
     catalogue, live = Catalogue(REGISTRY), Timed(root, reasons)
     keys, values = catalogue_records()
-    catalogue.apply(OffsetRange(0, 0, len(keys)), Records.of(keys, values))
+    now_ms = np.full(len(keys), time.time_ns() // 1_000_000)  # a record of 1970 would tell of an item from the future
+    catalogue.apply(OffsetRange(0, 0, len(keys)), Records.of(keys, values, timestamps_ms=now_ms))
+    if len(catalogue.index) < len(keys):
+        sys.exit(f"the catalogue has {len(catalogue.index)} of {len(keys)} items: {dict(catalogue.refused)}")
     events = shop_events(sessions, seed=2)
     events = events.filter(pl.col("session_id").str.tail(6).cast(pl.Int64) % parts == part)
     fold, recommend = recommendations({"live": live}, catalogue).stages

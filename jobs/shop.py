@@ -135,10 +135,10 @@ def _read_to_its_end(catalogue: CatalogueFollower) -> None:
     read, since_s = -1, time.monotonic()
     while True:
         try:
-            with catalogue.reading():
-                return
+            catalogue.as_of()
+            return
         except DependencyUnavailable:
-            if (position := catalogue.catalogue.position) > read:
+            if (position := catalogue.catalogue.index.position) > read:
                 read, since_s = position, time.monotonic()
             elif time.monotonic() - since_s > _PATIENCE_S:
                 raise

@@ -41,14 +41,6 @@ class Scorer:
                 part = slice(start, min(start + PIECE, len(states)))
                 yield part, self._product(rows[start : start + PIECE]).numpy()[: part.stop - start]
 
-    def log_totals(self, states: Tensor) -> npt.NDArray[np.float64]:
-        """Logarithm of Σ exp(score) over all items, (Q,)."""
-        found = np.empty(len(states))
-        for part, scores in self.pieces(states):
-            highest, total = exponentiate(scores)
-            found[part] = (highest + np.log(total))[:, 0]
-        return found
-
     def of(self, states: Tensor, items: npt.NDArray[np.int64]) -> Scores:
         """Scores (Q, k) of some items (Q, k)."""
         # Padded: a batch of one is no batched product, and rounds otherwise.

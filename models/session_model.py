@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,14 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Probabilities = npt.NDArray[np.float32]
 EncoderConfig = GRU4RecConfig | SASRecConfig | TwoTowerConfig
+
+
+class Scored(NamedTuple):
+    """Sessions on their way through the encoder: those that are answered, and others that are scored beside them. A
+    product has room for so many rows anyhow, and in a small batch those of both fit one."""
+
+    states: Tensor  # (Q + V, D)
+    log_totals: Floats  # (Q + V,) Σ exp(score) over all items, its logarithm: there when the last piece is
 
 
 @dataclass(frozen=True)
@@ -158,39 +167,66 @@ class SessionModel(nn.Module):
             found[rows] = piece
         return found
 
-    def pieces(self, clicks: Ints, now_s: Floats) -> Iterator[tuple[slice, Probabilities]]:
-        """The same, some rows (n, I) after others and never all at once; the caller may change them."""
+    def pieces(
+        self, clicks: Ints, now_s: Floats, scored: Scored | None = None
+    ) -> Iterator[tuple[slice, Probabilities]]:
+        """The same, some rows (n, I) after others and never all at once; the caller may change them.
+
+        Args:
+            clicks: (Q, L).
+            now_s: (Q,).
+            scored: of these and of V others after them, by `to_score`; None: of these alone.
+        """
         clicks = self.trimmed(clicks)
+        scored = scored or self.to_score(clicks)
+        for rows, heard in self._heard(clicks, now_s):
+            # The others are scored with the last.
+            own = slice(rows.start, rows.stop if rows.stop < len(clicks) else len(scored.states))
+            for part, piece, highest, powers in self._powers(scored.states[own]):
+                at, count = slice(rows.start + part.start, rows.start + part.stop), rows.stop - rows.start
+                scored.log_totals[at] = (highest + np.log(powers))[:, 0]
+                if part.start < count:
+                    mine = slice(part.start, min(part.stop, count))
+                    answered = piece[: mine.stop - mine.start]
+                    self._mix(answered, powers[: len(answered)], heard, mine)
+                    yield slice(at.start, at.start + len(answered)), answered
+
+    def to_score(self, clicks: Ints) -> Scored:
+        """Sessions (Q, L) of `trimmed`, encoded."""
+        return Scored(self.states(clicks), np.empty(len(clicks)))
+
+    def _heard(self, clicks: Ints, now_s: Floats) -> Iterator[tuple[slice, _Heard]]:
+        """What the neighbours of each session say, some sessions after others."""
         neighbours, share = self.neighbours(), self.config.memory
         if neighbours is None:
-            for rows, piece, powers in self._powers(clicks):
-                piece *= 1 / powers
-                yield rows, piece
+            nothing = np.empty(0, np.int64)
+            yield slice(0, len(clicks)), _Heard(np.zeros(len(clicks)), nothing, nothing, np.empty(0, np.float32))
             return
         for rows, voters, votes in neighbours.votes(clicks, now_s):
             query = voters.query[votes.voter]
             total = np.bincount(query, votes.score, rows.stop - rows.start)
-            heard = share * (total > 0)
+            heard = np.where(total > 0, share, 0.0)
             added = (votes.score * (heard / np.where(total > 0, total, 1))[query]).astype(np.float32)
-            begins = np.searchsorted(query, np.arange(len(total) + 1))
-            for part, piece, powers in self._powers(clicks[rows]):
-                piece *= (1 - heard[part]).astype(np.float32)[:, None] / powers
-                own = slice(begins[part.start], begins[part.stop])
-                cell = (query[own] - part.start) * self.items + votes.item[own]
-                np.add.at(piece.reshape(-1), cell, added[own])
-                yield slice(rows.start + part.start, rows.start + part.stop), piece
+            yield rows, _Heard(heard, query, votes.item, added)
+
+    def _mix(self, piece: Probabilities, powers: Probabilities, heard: _Heard, rows: slice) -> None:
+        """Powers of the encoder (n, I) and their sums (n, 1) become probabilities of the mixture."""
+        piece *= (1 - heard.share[rows]).astype(np.float32)[:, None] / powers
+        own = slice(*np.searchsorted(heard.query, (rows.start, rows.stop)))
+        cell = (heard.query[own] - rows.start) * self.items + heard.item[own]
+        np.add.at(piece.reshape(-1), cell, heard.added[own])
 
     def encoder_probabilities(self, clicks: Ints) -> Probabilities:
         """The encoder's part (Q, I)."""
         found = np.empty((len(clicks), self.items), np.float32)
-        for rows, piece, total in self._powers(self.trimmed(clicks)):
+        for rows, piece, _, total in self._powers(self.states(self.trimmed(clicks))):
             found[rows] = piece * (1 / total)
         return found
 
-    def _powers(self, clicks: Ints) -> Iterator[tuple[slice, Probabilities, Probabilities]]:
-        """What the encoder's probabilities are in proportion to, (n, I), and its sums (n, 1)."""
-        for rows, scores in self.scorer().pieces(self.states(clicks)):
-            yield rows, scores, exponentiate(scores)[1]
+    def _powers(self, states: Tensor) -> Iterator[tuple[slice, Probabilities, Probabilities, Probabilities]]:
+        """What the encoder's probabilities are in proportion to, (n, I), and `exponentiate` of its scores."""
+        for rows, scores in self.scorer().pieces(states):
+            yield rows, scores, *exponentiate(scores)
 
     def scorer(self) -> Scorer:
         """Of the encoder, made once for evaluation and kept until it is trained again; the model is left in evaluation
@@ -230,3 +266,12 @@ class SessionModel(nn.Module):
         spare = length - clicks.shape[1]
         found: Ints = np.pad(clicks, ((0, 0), (spare, 0)), constant_values=NO_ITEM)
         return found
+
+
+class _Heard(NamedTuple):
+    """Votes of the neighbours of N sessions, by session."""
+
+    share: Floats  # (N,) of the neighbours in the answer
+    query: Ints  # (M,) session
+    item: Ints  # (M,)
+    added: Probabilities  # (M,)

@@ -75,7 +75,7 @@ def item_records(rows: Iterable[Mapping[str, Any]]) -> Records:
 
 def apply(catalogue: Catalogue, records: Records) -> None:
     """Have the catalogue take in what comes next on its topic."""
-    start = catalogue.position
+    start = catalogue.index.position
     offsets = np.arange(start, start + len(records))
     at = Records(records.keys, records.values, offsets, records.timestamps_ms)
     catalogue.apply(OffsetRange(0, start, start + len(records)), at)

@@ -2,7 +2,8 @@
 
 The answer is that of `session_reasons.leave_one_out`: p(i | s) - p(i | s without the item of the click). Asking again
 scores every item of the catalogue anew. Of the model's two parts only the encoder's sum over all items needs that, and
-many sessions without a click are the same session: each is asked for once. Of the neighbours, those who share anything
+many sessions without a click are the same session, or one that is answered in the same batch: each is asked for once,
+together with those that are answered. Of the neighbours, those who share anything
 with the whole session are sought once; without a click some of them are left, and only the votes on recommended items
 are counted. The sum of all votes follows from `SessionMemory` alone: what a neighbour gives to all its items together
 depends on nothing but its similarity and on i*.
@@ -20,7 +21,7 @@ from models.attribution.session_reasons import distinct_clicks, without
 from models.baselines.session_knn import SessionKNN, Shared, Voters
 from models.baselines.session_memory import runs
 from models.session_encoder import NO_ITEM
-from models.session_model import SessionModel
+from models.session_model import Scored, SessionModel
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -36,6 +37,16 @@ class Rests(NamedTuple):
     query: Ints  # (V,)
     column: Ints  # (V,) of the click that is named for the item
     item: Ints  # (V,)
+
+
+class Asked(NamedTuple):
+    """Sessions whose answers are to have reasons, and what has to be scored for that."""
+
+    clicks: Ints  # (Q, L)
+    columns: Ints  # (Q, most) as of `Falls`
+    rests: Rests  # V
+    others: Ints  # (U, L) what is left of the sessions, each once, and none that is a session itself
+    at: Ints  # (V,) row of each rest in the sessions and others together
 
 
 class Falls(NamedTuple):
@@ -58,20 +69,36 @@ class SessionFalls:
         self._neighbours = model.neighbours()
         self._given = np.empty(0) if self._neighbours is None else _given(self._neighbours)
 
-    def of(self, clicks: Ints, now_s: Floats, items: Ints, scores: npt.NDArray[np.float32]) -> Falls:
-        """The fall of each item.
-
-        Args:
-            clicks: (Q, L) of `SessionModel.trimmed`.
-            now_s: (Q,).
-            items: (Q, k) that are recommended, none twice; `NO_ITEM` for none.
-            scores: (Q, k) their probabilities.
-        """
+    def ask(self, clicks: Ints) -> Asked:
+        """What is to be scored for sessions (Q, L) of `SessionModel.trimmed`: them, and `others`."""
         columns = distinct_clicks(clicks, self._most)[:, ::-1]
         query, slot = np.nonzero(columns != NO_ITEM)
         column = columns[query, slot]
-        rests = Rests(query, column, clicks[query, column])
-        rest = self._encoder(without(clicks[query], column), items[query])
+        left = without(clicks[query], column)
+        place_of = {row.tobytes(): number for number, row in enumerate(clicks)}
+        fresh: list[int] = []
+        at = np.empty(len(left), np.int64)
+        for number, row in enumerate(left):
+            key = row.tobytes()
+            if key not in place_of:
+                place_of[key] = len(clicks) + len(fresh)
+                fresh.append(number)
+            at[number] = place_of[key]
+        return Asked(clicks, columns, Rests(query, column, clicks[query, column]), left[fresh], at)
+
+    def of(self, asked: Asked, now_s: Floats, items: Ints, scores: npt.NDArray[np.float32], scored: Scored) -> Falls:
+        """The fall of each item.
+
+        Args:
+            asked: by `ask`.
+            now_s: (Q,).
+            items: (Q, k) that are recommended, none twice; `NO_ITEM` for none.
+            scores: (Q, k) their probabilities.
+            scored: sessions and others, all of whose pieces have been handed out.
+        """
+        clicks, columns, rests, _, at = asked
+        query = rests.query
+        rest = self._encoder(scored, at, items[query])
         if self._neighbours is not None:
             places = np.full((min(len(clicks), _SESSIONS_AT_ONCE), self._model.items), _NOWHERE, np.int16)
             for start in range(0, len(clicks), _SESSIONS_AT_ONCE):
@@ -86,21 +113,16 @@ class SessionFalls:
                 rest[own] *= (1 - heard)[:, None]
                 rest[own] += votes * (heard / np.where(total > 0, total, 1))[:, None]
         found = np.zeros((*columns.shape, items.shape[1]))
-        found[query, slot] = np.where(items[query] == NO_ITEM, 0.0, scores[query] - rest)
+        found[columns != NO_ITEM] = np.where(items[query] == NO_ITEM, 0.0, scores[query] - rest)
         return Falls(columns, found.swapaxes(1, 2))
 
-    def _encoder(self, left: Ints, items: Ints) -> Floats:
-        """The encoder's probabilities (V, k) of items (V, k) after what is left (V, L) of the sessions."""
-        found = np.zeros(items.shape)
-        numbers: dict[bytes, int] = {}
-        which = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in left], np.int64)
-        first = np.unique(which, return_index=True)[1]
-        scorer, states = self._model.scorer(), self._model.states(left[first])
-        totals = scorer.log_totals(states)
-        for start in range(0, len(left), _RESTS_AT_ONCE):
+    def _encoder(self, scored: Scored, at: Ints, items: Ints) -> Floats:
+        """The encoder's probabilities (V, k) of items (V, k) after the sessions in these rows (V,)."""
+        found, scorer = np.zeros(items.shape), self._model.scorer()
+        for start in range(0, len(at), _RESTS_AT_ONCE):
             rows = slice(start, start + _RESTS_AT_ONCE)
-            scores = scorer.of(states[torch.from_numpy(which[rows])], np.maximum(items[rows], 0))
-            found[rows] = np.exp(scores - totals[which[rows]][:, None])
+            scores = scorer.of(scored.states[torch.from_numpy(at[rows])], np.maximum(items[rows], 0))
+            found[rows] = np.exp(scores - scored.log_totals[at[rows]][:, None])
         return found
 
     def _votes(

@@ -13,7 +13,7 @@ from models.session_model import SessionModel
 from models.store import BrokenModelError, StoredModel
 from serve.predictors.win import ModelInfo
 from streaming.pipeline import DependencyUnavailable
-from streaming.sessions.catalogue import Catalogue
+from streaming.sessions.catalogue import Index
 from streaming.sessions.following import CatalogueFollower
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,7 @@ class ByContent:
         Raises:
             DependencyUnavailable: the catalogue is not there.
         """
-        with self._catalogue.reading() as catalogue:
-            content = content_of(catalogue, self._known)
+        content = content_of(self._catalogue.as_of(), self._known)
         if content != self._content:
             self.recommender, self._content = self._knowing(content), content
 
@@ -78,10 +77,10 @@ class ByContent:
                 log.warning("new items are not known by content for now: %s: %s", type(failure).__name__, failure)
 
 
-def content_of(catalogue: Catalogue, known: frozenset[str]) -> Content:
+def content_of(catalogue: Index, known: frozenset[str]) -> Content:
     """Words of every item of the catalogue that is not among these, and of which something is known: its category, as
     the files that are trained on have it (`jobs.sessions.clicks`)."""
-    names = catalogue.categories()
-    ids, numbers = catalogue.item_id[: len(catalogue)].tolist(), catalogue.category[: len(catalogue)].tolist()
+    names = catalogue.categories
+    ids, numbers = catalogue.item_id.tolist(), catalogue.category.tolist()
     told = {item: names[number] for item, number in zip(ids, numbers, strict=True) if names and item not in known}
     return {item: (f"category:{name}",) for item, name in told.items() if name}

@@ -117,11 +117,9 @@ def cut(browser: Ints, time_ms: Ints, watermark_ms: Ints, user: pl.Series, befor
 
 def _known_user(said: pl.Series, stretch: Ints, held: Texts) -> Texts:
     """Who it is, (N,): the last that was said in the run, else who it was before."""
-    filled = pl.select(said.alias("said"), pl.Series("stretch", stretch)).select(
-        pl.col("said").forward_fill().over("stretch")
-    )["said"]
-    values: Texts = np.array(filled.fill_null("").to_list(), dtype=object)
-    return np.where(values == "", held, values)
+    said_at = np.maximum.accumulate(np.where(said.is_not_null().to_numpy(), np.arange(len(stretch)), -1))
+    values: Texts = np.array(said.fill_null("").to_list(), dtype=object)[said_at]
+    return np.where((said_at >= stretch) & (values != ""), values, held)
 
 
 def _in_minute(newest_ms: Ints, stretch: Ints, held: Bools, before: Before, browser: Ints) -> Ints:

@@ -61,6 +61,7 @@ ASKED_SCHEMA = pl.Schema(
 counts as one in an experiment: the user that the session began as, else the session. `number` is the view's own, a hash
 of its browser and of which event since the last pause it is: wherever the record lies, and whenever it is read."""
 
+_FROM_RECORD = ("_partition", "_offset", "_ingest_time_ms", "_schema_id")
 _TOTALS = ("late", "disordered", "flooded", "bots", "sessions", "forgotten")
 _KIND = {kind: number for number, kind in enumerate(KINDS)}
 
@@ -88,11 +89,10 @@ class SessionFold:
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """Events in; `ASKED_SCHEMA` out, a row a view that is answered."""
-        rows = rows.with_columns(
-            _time_ms=pl.col("event_time_ms").to_physical(),
-            _kind=pl.col("kind").replace_strict(_KIND, return_dtype=pl.Int8),
-        )
-        rows = rows.with_columns(_watermark_ms=pl.Series(_advance(rows, state)))
+        # Few queries to polars, here and below: each costs a tenth of a millisecond, however few the events.
+        kinds = pl.Series("_kind", [_KIND[kind] for kind in rows["kind"].to_list()], pl.Int8)
+        rows = rows.hstack([rows["event_time_ms"].to_physical().alias("_time_ms"), kinds])
+        rows = rows.hstack([pl.Series("_watermark_ms", _advance(rows, state))])
         asked = [self._fold(part, state) for part in self._stretches(rows, state) if not part.is_empty()]
         for partition in rows["_partition"].unique().to_list():
             memory.forget_sessions_over(partition, self._limits.gap_ms, state)
@@ -101,7 +101,7 @@ class SessionFold:
     def _stretches(self, rows: pl.DataFrame, state: StateTable) -> Iterator[pl.DataFrame]:
         """Events up to a request to forget, or to where a partition enters a day: users that were not seen for too long
         are forgotten there and nowhere else, so that what is known of one does not hang on how batches are cut."""
-        is_request = rows["kind"].to_numpy() == "forget"
+        is_request = rows["_kind"].to_numpy() == _KIND["forget"]
         day_ms = rows["_watermark_ms"].to_numpy() // memory.DAY_MS * memory.DAY_MS
         start = 0
         for position in np.flatnonzero(is_request | _enters_day(rows["_partition"].to_numpy(), day_ms, state)).tolist():
@@ -116,14 +116,15 @@ class SessionFold:
     def _fold(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         late = rows["_time_ms"].to_numpy() < rows["_watermark_ms"].to_numpy() - self._limits.gap_ms
         _count("late", late, rows, state)
-        rows = rows.filter(~late).with_row_index("_row")
+        rows = (rows[np.flatnonzero(~late)] if late.any() else rows).with_row_index("_row")
         if rows.is_empty():
             return ASKED_SCHEMA.to_frame()
         rows, browsers = _by_browser(rows)
-        first = rows.group_by("_browser", maintain_order=True).first()
-        slots = state.slots(browsers, first["_partition"].to_numpy())
+        browser = rows["_browser"].to_numpy()
+        partition = rows["_partition"].to_numpy()[np.flatnonzero(np.diff(browser, prepend=-1))]
+        slots = state.slots(browsers, partition)
         made = cut(
-            rows["_browser"].to_numpy(),
+            browser,
             rows["_time_ms"].to_numpy(),
             rows["_watermark_ms"].to_numpy(),
             rows["user_id"],
@@ -172,12 +173,11 @@ def _advance(rows: pl.DataFrame, state: StateTable) -> Ints:
 
 def _by_browser(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """Rows sorted by browser, then as they came, with `_browser` from 0; and the browsers' state keys."""
-    pairs = rows.select("_partition", "session_id")
-    distinct = pairs.unique(maintain_order=True).with_row_index("_browser")
-    numbers = pairs.join(distinct, on=["_partition", "session_id"], how="left", maintain_order="left")["_browser"]
-    keys = [session_key(*pair) for pair in distinct.select("_partition", "session_id").iter_rows()]
-    order = np.argsort(numbers.to_numpy(), kind="stable")
-    return rows.with_columns(_browser=numbers.cast(pl.Int64))[order], keys
+    number: dict[tuple[int, str], int] = {}
+    pairs = zip(rows["_partition"].to_list(), rows["session_id"].to_list(), strict=True)
+    numbers = np.array([number.setdefault(pair, len(number)) for pair in pairs], np.int64)
+    order = np.argsort(numbers, kind="stable")
+    return rows.hstack([pl.Series("_browser", numbers)])[order], [session_key(*pair) for pair in number]
 
 
 def _asked(made: Cut, rows: pl.DataFrame, asked: Ints, recent: Recent, bought: Bought) -> pl.DataFrame:
@@ -185,20 +185,19 @@ def _asked(made: Cut, rows: pl.DataFrame, asked: Ints, recent: Recent, bought: B
     places = zip(session.to_list(), made.run_ms[asked].tolist(), made.run_events[asked].tolist(), strict=True)
     hashes = [blake2b(f"{name}/{run_ms}/{event}".encode(), digest_size=8).digest() for name, run_ms, event in places]
     unit = pl.Series("unit", made.unit[asked].tolist(), pl.String)
-    return (
-        rows[asked]
-        .select("session_id", "event_time_ms", "item_id", "_partition", "_offset", "_ingest_time_ms", "_schema_id")
-        .with_columns(
-            unit.zip_with(unit != "", session),
-            bought.lists(asked),
-            number=pl.Series(np.frombuffer(b"".join(hashes), ">u8").astype(np.uint64)),
-            session_start_ms=pl.Series(made.start_ms[asked]),
-            session_events=pl.Series(made.events[asked]),
-        )
-        .hstack(recent.lists(asked))
-        .select(ASKED_SCHEMA.names())
-        .cast(ASKED_SCHEMA)
-    )
+    columns = {
+        "session_id": session,
+        **{name: rows[name].gather(asked) for name in ("event_time_ms", "item_id", *_FROM_RECORD)},
+        "session_start_ms": pl.Series(made.start_ms[asked]),
+        "session_events": pl.Series(made.events[asked]),
+        "unit": unit.zip_with(unit != "", session),
+        **recent.lists(asked),
+        "bought": bought.lists(asked),
+        "number": pl.Series(np.frombuffer(b"".join(hashes), ">u8").astype(np.uint64)),
+    }
+    cast = {name: column if column.dtype == ASKED_SCHEMA[name] else column.cast(ASKED_SCHEMA[name])
+            for name, column in columns.items()}  # fmt: skip
+    return pl.DataFrame({name: cast[name] for name in ASKED_SCHEMA})
 
 
 def _note_totals(made: Cut, rows: pl.DataFrame, slots: Slots, state: StateTable) -> None:
@@ -214,7 +213,8 @@ def _note_totals(made: Cut, rows: pl.DataFrame, slots: Slots, state: StateTable)
 def _count(name: str, marked: Bools, rows: pl.DataFrame, state: StateTable) -> None:
     if not marked.any():
         return
-    for partition, count in rows.filter(marked).group_by("_partition").len().iter_rows():
+    partitions, counts = np.unique(rows["_partition"].to_numpy()[marked], return_counts=True)
+    for partition, count in zip(partitions.tolist(), counts.tolist(), strict=True):
         state[f"{name}_total"][state.slots([partition_key(partition)], [partition])] += count
 
 
@@ -228,16 +228,16 @@ def _remember(made: Cut, rows: pl.DataFrame, counted: Bools, slots: Slots, state
     browser = made.runs.group
     goes_on = made.goes_on & (made.segment[last] == made.segment[made.runs.first])
     here = counted & (made.segment == made.segment[last][browser])
-    counts = np.zeros((len(last), len(KINDS)), np.int32)
-    np.add.at(counts, (browser[here], rows["_kind"].to_numpy()[here]), 1)
+    counts, kinds = np.zeros((len(last), len(KINDS)), np.int32), rows["_kind"].to_numpy()
+    np.add.at(counts, (browser[here], kinds[here]), 1)
     state["kind_counts"][slots] = np.where(goes_on[:, None], state["kind_counts"][slots], 0) + counts
-    dwell = np.where(here & (rows["kind"] == "dwell").to_numpy(), rows["dwell_s"].fill_null(0.0).to_numpy(), 0.0)
+    dwell = np.where(here & (kinds == _KIND["dwell"]), rows["dwell_s"].fill_null(0.0).to_numpy(), 0.0)
     # Added one by one, in order: a sum of floats must not hang on where the batch was cut.
     total = np.where(goes_on, state["dwell_s"][slots], 0.0)
     np.add.at(total, browser, dwell)
     state["dwell_s"][slots] = total
     for kind in ("search", "question"):
         said = np.where(goes_on, state[kind][slots], "")
-        its = np.flatnonzero(here & (rows["kind"] == kind).to_numpy())
+        its = np.flatnonzero(here & (kinds == _KIND[kind]))
         said[browser[its]] = rows["text"].gather(its).to_list()  # of several the last
         state[kind][slots] = said

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 from streaming.codec import SchemaRegistry
 from streaming.pipeline import DependencyUnavailable
-from streaming.sessions.catalogue import Catalogue
+from streaming.sessions.catalogue import Catalogue, Index
 from streaming.transport import Source
 
 log = logging.getLogger(__name__)
@@ -49,9 +48,8 @@ class CatalogueFollower:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def reading(self, position: int = 0) -> Iterator[Catalogue]:
-        """The index, with every change before `position`, no older than `max_age_s`.
+    def as_of(self, position: int = 0) -> Index:
+        """The index now, with every change before `position`, no older than `max_age_s`.
 
         Raises:
             DependencyUnavailable: it is not that far, or may be out of date.
@@ -60,12 +58,12 @@ class CatalogueFollower:
         at_s = self._current_s
         if at_s is None or time.monotonic() - at_s > self._max_age_s:
             raise DependencyUnavailable(f"{self._source.topic} is not followed: {self._failure}")
-        with self.catalogue.reading() as index:
-            if index.position < position:
-                raise DependencyUnavailable(
-                    f"{self._source.topic} was known up to {position}, and is read up to {index.position}"
-                )
-            yield index
+        index = self.catalogue.index
+        if index.position < position:
+            raise DependencyUnavailable(
+                f"{self._source.topic} was known up to {position}, and is read up to {index.position}"
+            )
+        return index
 
     def alerts(self) -> tuple[str, ...]:
         """What is wrong with the catalogue now."""
@@ -99,14 +97,14 @@ class CatalogueFollower:
         begins, ends = dict(self._source.committed()), dict(self._source.end_offsets())
         if list(begins) != [0]:
             raise ValueError(f"it has {len(begins)} partitions, not one: an answer could not say how much it knew")
-        with closing(self._source.open({0: max(begins[0], self.catalogue.position)})) as reader:
+        with closing(self._source.open({0: max(begins[0], self.catalogue.index.position)})) as reader:
             while not self._over.is_set():
                 fetched = reader.poll(_POLL_S, _AT_ONCE)
                 if fetched is not None:
                     self.catalogue.apply(fetched.range, fetched.records)
-                if self.catalogue.position >= ends[0]:
+                if self.catalogue.index.position >= ends[0]:
                     # What came while we looked at the end is the next round's: the end moves on as we read.
                     asked_s = time.monotonic()
                     ends = dict(self._source.end_offsets())
-                    if self.catalogue.position >= ends[0]:
+                    if self.catalogue.index.position >= ends[0]:
                         self._current_s = asked_s

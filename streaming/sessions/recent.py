@@ -63,7 +63,7 @@ class Recent:
         flat: Ints = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - starts, counts)
         return flat, offsets
 
-    def lists(self, rows: Ints) -> pl.DataFrame:
+    def lists(self, rows: Ints) -> dict[str, pl.Series]:
         """`items, kinds, times_ms` as they were with each of these events (Q,), every one of which is an act."""
         position = np.empty(int(rows.max(initial=-1)) + 1, np.int64)
         mine = self.row >= 0
@@ -76,7 +76,7 @@ class Recent:
             "times_ms": pa.array(self.time_ms[flat]),
         }
         at = pa.array(offsets, pa.int64())
-        return pl.DataFrame({name: pl.Series(pa.LargeListArray.from_arrays(at, v)) for name, v in columns.items()})
+        return {name: pl.Series(name, pa.LargeListArray.from_arrays(at, v)) for name, v in columns.items()}
 
     def remember(self, segments: Ints, slots: Slots, state: StateTable) -> None:
         """Write what each of these sessions (M,), the last of its browser, holds now."""

@@ -19,7 +19,7 @@ from streaming.pipeline import Facts
 from streaming.releases import RELEASE_TEXTS
 from streaming.sessions import rules
 from streaming.sessions.answers import Answered, answers
-from streaming.sessions.catalogue import UNKNOWN, Catalogue, Codes, Items
+from streaming.sessions.catalogue import UNKNOWN, Codes, Index, Items
 from streaming.sessions.chance import split
 from streaming.sessions.diversity import rerank
 from streaming.sessions.exploration import Shown, explore
@@ -88,12 +88,11 @@ class RecommendStage:
         arm = self._arms(rows)
         turns = Turns(state)
         made = self._recommended(sessions, arm, rows["_partition"].to_numpy(), turns)
-        with self._items.reading(known) as catalogue:
-            shown, unknown = self._shown(rows, sessions, made, arm, catalogue)
-            position = catalogue.position
-            out = answers(rows, sessions, made, shown, catalogue, self._names(arm), unknown)
+        catalogue = self._items.as_of(known)
+        shown, unknown = self._shown(rows, sessions, made, arm, catalogue)
+        out = answers(rows, sessions, made, shown, catalogue, self._names(arm), unknown)
         turns.note()  # only now, when nothing can fail any more
-        state["catalogue_offset"][slots] = position
+        state["catalogue_offset"][slots] = catalogue.position
         few = (shown.code[:, -1] == UNKNOWN) if shown.code.shape[1] else np.zeros(rows.height, bool)
         counts = {"unknown_items": unknown, "few": few, "explored": shown.explored}
         of = rows["_partition"].to_numpy()
@@ -136,7 +135,7 @@ class RecommendStage:
         return made
 
     def _shown(
-        self, rows: pl.DataFrame, sessions: Sessions, made: Answered, arm: Ints, catalogue: Catalogue
+        self, rows: pl.DataFrame, sessions: Sessions, made: Answered, arm: Ints, catalogue: Index
     ) -> tuple[Shown, Bools]:
         offer, arms = self._offer, self._offer.arms
         looked_at = catalogue.codes(np.array(rows["item_id"].to_list(), dtype=object))
@@ -157,7 +156,7 @@ class RecommendStage:
         )  # fmt: skip
         return shown, looked_at == UNKNOWN
 
-    def _new_allowed(self, new: Codes, candidates: Candidates, catalogue: Catalogue) -> Bools:
+    def _new_allowed(self, new: Codes, candidates: Candidates, catalogue: Index) -> Bools:
         every = np.broadcast_to(new, (len(candidates.code), len(new)))
         scores = np.zeros(every.shape, np.float32)
         its = Candidates(every, scores, candidates.looked_at, candidates.bought)

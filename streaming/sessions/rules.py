@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from streaming.features.runs import Bools, Ints
-from streaming.sessions.catalogue import UNKNOWN, Catalogue, Codes
+from streaming.sessions.catalogue import UNKNOWN, Codes, Index
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Pairs:
     items: int
 
     @classmethod
-    def of(cls, lists: pl.Series, catalogue: Catalogue) -> Pairs:
+    def of(cls, lists: pl.Series, catalogue: Index) -> Pairs:
         """From lists of item ids (N,); those that the catalogue does not have are left out."""
         counts = lists.list.len().to_numpy().astype(np.int64)
         session = np.repeat(np.arange(len(lists)), counts)
@@ -56,27 +56,27 @@ class Pairs:
         return held
 
 
-Rule = Callable[[Candidates, Catalogue], Bools]
+Rule = Callable[[Candidates, Index], Bools]
 """(N, K): true where the candidate may be offered."""
 
 
-def can_be_had(candidates: Candidates, catalogue: Catalogue) -> Bools:
+def can_be_had(candidates: Candidates, catalogue: Index) -> Bools:
     """In stock, not withdrawn, and known to the catalogue at all."""
     may: Bools = np.append(catalogue.may_be_offered, False)[candidates.code]  # UNKNOWN is the last
     return may
 
 
-def is_scored(candidates: Candidates, catalogue: Catalogue) -> Bools:
+def is_scored(candidates: Candidates, catalogue: Index) -> Bools:
     """The model gave it a finite score."""
     return np.isfinite(candidates.score)
 
 
-def is_not_bought(candidates: Candidates, catalogue: Catalogue) -> Bools:
+def is_not_bought(candidates: Candidates, catalogue: Index) -> Bools:
     """Neither the session nor, as far as known, its user has bought it."""
     return ~candidates.bought.hold(candidates.code)
 
 
-def is_not_looked_at(candidates: Candidates, catalogue: Catalogue) -> Bools:
+def is_not_looked_at(candidates: Candidates, catalogue: Index) -> Bools:
     """It is not the item that is on the screen."""
     differs: Bools = candidates.code != candidates.looked_at[:, None]
     return differs
@@ -86,10 +86,10 @@ def is_not_blocked(items: Collection[str], categories: Collection[str]) -> Rule:
     """The rule that it is none of these items, nor in one of these categories or below."""
     prefixes = [_levels(name) for name in categories]
 
-    def rule(candidates: Candidates, catalogue: Catalogue) -> Bools:
+    def rule(candidates: Candidates, catalogue: Index) -> Bools:
         named = catalogue.codes(np.array(sorted(items), dtype=object))
         blocked = np.isin(candidates.code, named[named != UNKNOWN])
-        names = catalogue.categories()
+        names = catalogue.categories
         within = [any(_levels(name)[: len(p)] == p for p in prefixes) for name in names]
         if any(within):
             number = np.append(catalogue.category, 0)[candidates.code]
@@ -99,7 +99,7 @@ def is_not_blocked(items: Collection[str], categories: Collection[str]) -> Rule:
     return rule
 
 
-def allowed(rules: Collection[Rule], candidates: Candidates, catalogue: Catalogue) -> Bools:
+def allowed(rules: Collection[Rule], candidates: Candidates, catalogue: Index) -> Bools:
     """What all rules allow, (N, K)."""
     may: Bools = np.ones(candidates.code.shape, bool)
     for rule in rules:

@@ -43,7 +43,12 @@ def quickly(
 ) -> np.ndarray:
     """(Q, k, L), as of `leave_one_out`."""
     scores = np.take_along_axis(model.probabilities(clicks, now_s), np.maximum(items, 0), axis=1)
-    columns, fall = SessionFalls(model, most=most).of(clicks, now_s, items, scores)
+    falls = SessionFalls(model, most=most)
+    asked = falls.ask(clicks)
+    scored = model.to_score(np.concatenate([clicks, asked.others]))
+    for _ in model.pieces(clicks, now_s, scored):
+        """They are scored on the way."""
+    columns, fall = falls.of(asked, now_s, items, scores, scored)
     found = np.zeros((*items.shape, clicks.shape[1]))
     query, slot = np.nonzero(columns != NO)
     found[query, :, columns[query, slot]] = fall[query, :, slot]
@@ -96,6 +101,19 @@ def test_an_answer_does_not_depend_on_the_batch() -> None:
     for row in (0, 15, 16, 69):
         alone = quickly(model, clicks[row : row + 1], now_s[row : row + 1], items[row : row + 1])
         np.testing.assert_array_equal(alone[0], whole[row])
+
+
+def test_what_is_left_of_sessions_is_scored_once_and_what_is_a_session_with_that() -> None:
+    model = model_of(3, VSTAN, 0.6)
+    clicks = np.array([[NO, NO, NO, NO, NO, 1], [NO, NO, NO, NO, 1, 2], [NO, NO, NO, 1, 2, 3], [NO, NO, NO, 1, 2, 3]])
+    others = SessionFalls(model).ask(clicks).others
+    assert sorted(tuple(row[row != NO].tolist()) for row in others) == [(), (1, 3), (2,), (2, 3)]
+    now_s, items = np.full(4, 1.4e6), np.array([[4, 5, 0]] * 4)
+    found = quickly(model, clicks, now_s, items)
+    np.testing.assert_allclose(found, by_asking_again(model, clicks, now_s, items), atol=2e-7)
+    for row in range(4):
+        alone = quickly(model, clicks[row : row + 1], now_s[row : row + 1], items[row : row + 1])
+        np.testing.assert_array_equal(alone[0], found[row])
 
 
 def test_nobody_and_nothing() -> None:

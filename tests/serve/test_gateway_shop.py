@@ -83,7 +83,7 @@ def service(settings, log) -> ShopService:
 
 def read_catalogue(service: ShopService, log: RowLog) -> set[str]:
     """What a follower of the catalogue does."""
-    start = service.board.catalogue.position
+    start = service.board.catalogue.index.position
     wanted = OffsetRange(0, start, log.end(ITEM_CATALOGUE.name, 0))
     feeds = log.feeds().shop
     assert feeds is not None

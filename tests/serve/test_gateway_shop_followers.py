@@ -63,7 +63,7 @@ async def test_answers_and_events_are_taken_in_after_the_catalogue(settings: Gat
         apply = getattr(service.board, name)
 
         def noting(*told: Any, apply: Any = apply) -> set[str]:
-            known.append(service.board.catalogue.position)
+            known.append(service.board.catalogue.index.position)
             return apply(*told)
 
         setattr(service.board, name, noting)

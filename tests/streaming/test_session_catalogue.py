@@ -15,7 +15,7 @@ from streaming import topics
 from streaming.codec import PackagedRegistry
 from streaming.pipeline import DependencyUnavailable
 from streaming.records import Records
-from streaming.sessions.catalogue import Catalogue
+from streaming.sessions.catalogue import UNKNOWN, Catalogue, Index
 from streaming.sessions.following import CatalogueFollower
 from streaming.testing import MemoryLog, MemorySource
 from tests.shop_feed import apply, catalogue_of, item, item_records
@@ -23,8 +23,12 @@ from tests.waiting import wait_until
 
 
 def may(catalogue: Catalogue, *items: str) -> list[bool]:
-    codes = catalogue.codes(np.array(items, dtype=object))
-    return [bool(code >= 0 and catalogue.may_be_offered[code]) for code in codes]
+    return offers(catalogue.index, *items)
+
+
+def offers(index: Index, *items: str) -> list[bool]:
+    codes = index.codes(np.array(items, dtype=object))
+    return [bool(code >= 0 and index.may_be_offered[code]) for code in codes]
 
 
 def tombstone(item_id: str) -> Records:
@@ -34,11 +38,12 @@ def tombstone(item_id: str) -> Records:
 def test_the_newest_record_of_an_item_holds() -> None:
     shop = catalogue_of(item("a"), item("b"), item("a", in_stock=False), item("c", withdrawn=True))
     assert may(shop, "a", "b", "c", "d") == [False, True, False, False]
-    assert shop.position == 4
+    assert shop.index.position == 4
     apply(shop, item_records([item("a"), item("b", price=3.0, category="Toys > Blocks")]))
     assert may(shop, "a", "b") == [True, True]
-    code = shop.codes(np.array(["b"], dtype=object))[0]
-    assert shop.price[code] == 3.0 and shop.categories()[shop.category[code]] == "Toys > Blocks"
+    index = shop.index
+    code = index.codes(np.array(["b"], dtype=object))[0]
+    assert index.price[code] == 3.0 and index.categories[index.category[code]] == "Toys > Blocks"
     apply(shop, tombstone("b"))
     assert may(shop, "a", "b") == [True, False]
 
@@ -59,8 +64,8 @@ def test_an_item_whose_newest_record_cannot_be_believed_is_not_offered_until_a_g
 
 def test_levels_of_categories_are_told_apart_by_their_whole_path() -> None:
     paths = ("Toys > Small", "Books > Small", "Toys", "", "A > B > C > D > E", "A > B > C > D > F")
-    shop = catalogue_of(*(item(str(n), category=name) for n, name in enumerate(paths)))
-    levels = shop.category_levels[shop.category[: len(paths)]]
+    shop = catalogue_of(*(item(str(n), category=name) for n, name in enumerate(paths))).index
+    levels = shop.category_levels[shop.category]
     common = [[int(((one == other) & (one > 0)).sum()) for other in levels] for one in levels]
     assert common[0] == [2, 0, 1, 0, 0, 0]
     assert common[3] == [0] * 6 and common[4][5] == 4
@@ -87,6 +92,26 @@ def test_however_changes_come_only_what_was_last_said_to_be_there_may_be_offered
         apply(shop, Records.joined([Records.of([], []), *parts[a:b]]))
     last = dict(changes)
     assert may(shop, *"abc") == [last.get(name) == "in" for name in "abc"]
+
+
+def test_an_index_that_is_read_stands_still_whatever_comes() -> None:
+    shop = catalogue_of(item("a", price=1.0, category="Toys"), item("b"))
+    before, held = shop.index, {name: np.copy(column) for name, column in columns_of(shop.index).items()}
+    apply(shop, item_records([item("c", category="Books > Small"), item("a", price=2.0, withdrawn=True)]))
+    apply(shop, tombstone("b"))
+    apply(shop, item_records([item("b", price=-1.0)]))
+    assert offers(before, "a", "b", "c") == [True, True, False] and before.position == 2
+    assert before.codes(np.array([["c", "a"]], dtype=object)).tolist() == [[UNKNOWN, 0]]
+    assert before.categories == (*dict.fromkeys(["Toys", item("b")["category"]]),)
+    for name, column in columns_of(before).items():
+        np.testing.assert_array_equal(column, held[name], err_msg=name)
+        with pytest.raises(ValueError, match="read-only"):
+            column[0] = column[1]
+    assert offers(shop.index, "a", "b", "c") == [False, False, True] and len(shop.index) == 3
+
+
+def columns_of(index: Index) -> dict[str, Any]:
+    return {name: value for name, value in vars(index).items() if isinstance(value, np.ndarray)}
 
 
 # --- following -----------------------------------------------------------------------------------------------------
@@ -116,10 +141,10 @@ def write(log: MemoryLog, *rows: dict[str, Any]) -> None:
 
 def can_read(follower: CatalogueFollower, position: int) -> bool:
     try:
-        with follower.reading(position):
-            return True
+        follower.as_of(position)
     except DependencyUnavailable:
         return False
+    return True
 
 
 def test_changes_are_there_when_they_are_written(log: MemoryLog, follower: CatalogueFollower) -> None:
@@ -127,14 +152,13 @@ def test_changes_are_there_when_they_are_written(log: MemoryLog, follower: Catal
     wait_until(lambda: can_read(follower, 2))
     write(log, item("a", withdrawn=True), item("new"))
     wait_until(lambda: can_read(follower, 4))
-    with follower.reading(4) as shop:
-        assert may(shop, "a", "b", "new") == [False, True, True]
+    assert offers(follower.as_of(4), "a", "b", "new") == [False, True, True]
 
 
 def test_who_asks_for_more_than_is_known_is_let_wait(log: MemoryLog, follower: CatalogueFollower) -> None:
     wait_until(lambda: can_read(follower, 0))
-    with pytest.raises(DependencyUnavailable, match="was known up to 5, and is read up to 0"), follower.reading(5):
-        pass
+    with pytest.raises(DependencyUnavailable, match="was known up to 5, and is read up to 0"):
+        follower.as_of(5)
 
 
 def test_a_catalogue_that_is_not_heard_of_is_not_read_from(log: MemoryLog) -> None:
@@ -144,8 +168,8 @@ def test_a_catalogue_that_is_not_heard_of_is_not_read_from(log: MemoryLog) -> No
         wait_until(lambda: can_read(follower, 1))
         with log.unavailable():
             wait_until(lambda: not can_read(follower, 1))
-            with pytest.raises(DependencyUnavailable, match="the log in memory is away"), follower.reading():
-                pass
+            with pytest.raises(DependencyUnavailable, match="the log in memory is away"):
+                follower.as_of()
         wait_until(lambda: can_read(follower, 1))
     finally:
         follower.close()
@@ -163,7 +187,7 @@ def test_a_topic_of_several_partitions_is_refused() -> None:
 
 def said(follower: CatalogueFollower) -> str:
     try:
-        with follower.reading():
-            return ""
+        follower.as_of()
     except DependencyUnavailable as away:
         return str(away)
+    return ""

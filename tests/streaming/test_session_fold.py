@@ -248,6 +248,17 @@ def test_a_login_takes_along_what_was_bought_before_it_and_another_user_begins_a
     assert out["unit"].to_list() == ["ann", "a", "bob"]
 
 
+def test_what_was_bought_is_known_in_later_batches_in_which_nobody_buys() -> None:
+    rows = feed([
+        event("s", 0, "purchase", "x"), event("s", 1, item="a"), event("s", 2, item="b"),
+        event("t", 3, "login", user_id="ann", items=["old"]), event("t", 4, item="a"), event("t", 70, item="a"),
+    ])  # fmt: skip
+    out, state = fold(rows, cuts=range(1, 6))
+    assert out["bought"].to_list() == [["x"], ["x"], ["old"], []]  # whoever comes after a pause is nobody
+    whole, its = fold(rows)
+    assert out.equals(whole) and every_row(state).equals(every_row(its))
+
+
 def test_a_user_who_was_not_seen_for_long_is_forgotten() -> None:
     day_s = 24 * 3600
     rows = [event("a", 0, "purchase", "x", user_id="ann")]

@@ -117,7 +117,7 @@ def test_an_answer_never_knows_less_of_the_catalogue_than_one_before_it() -> Non
     shop.see(feed([event("s", 0, item="b")]))
 
     class Behind:
-        def reading(self, position: int) -> Any:
+        def as_of(self, position: int) -> Any:
             raise DependencyUnavailable(f"asked for {position}")
 
         def alerts(self) -> tuple[str, ...]:

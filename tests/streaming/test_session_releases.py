@@ -85,7 +85,7 @@ def test_a_version_that_is_lost_gives_way_to_the_one_that_is_offered() -> None:
 
 def test_a_batch_that_fails_later_leaves_no_version_behind() -> None:
     class Behind:
-        def reading(self, position: int) -> Any:
+        def as_of(self, position: int) -> Any:
             raise DependencyUnavailable("the catalogue is behind")
 
         def alerts(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from streaming.sessions import rules
-from streaming.sessions.catalogue import UNKNOWN, Catalogue
+from streaming.sessions.catalogue import UNKNOWN, Index
 from streaming.sessions.chance import split, uniform
 from streaming.sessions.diversity import rerank
 from streaming.sessions.exploration import Shown, explore
@@ -22,7 +22,7 @@ from streaming.store.plan import PlanProblem
 from tests.shop_feed import catalogue_of, item
 
 
-def candidates(catalogue: Catalogue, *sessions: list[str], at: str = "", bought: list[list[str]] | None = None) -> Any:
+def candidates(catalogue: Index, *sessions: list[str], at: str = "", bought: list[list[str]] | None = None) -> Any:
     items = np.array(sessions, dtype=object)
     lists = pl.Series(bought or [[]] * len(sessions), dtype=pl.List(pl.String))
     return Candidates(
@@ -34,20 +34,20 @@ def candidates(catalogue: Catalogue, *sessions: list[str], at: str = "", bought:
 
 
 def test_only_what_can_be_had_now_is_offered() -> None:
-    shop = catalogue_of(item("here"), item("sold", in_stock=False), item("gone", withdrawn=True))
+    shop = catalogue_of(item("here"), item("sold", in_stock=False), item("gone", withdrawn=True)).index
     asked = candidates(shop, ["here", "sold", "gone", "never"], ["gone", "never", "here", "sold"])
     assert rules.can_be_had(asked, shop).tolist() == [[True, False, False, False], [False, False, True, False]]
 
 
 def test_what_is_bought_or_looked_at_is_not_offered() -> None:
-    shop = catalogue_of(item("a"), item("b"), item("c"))
+    shop = catalogue_of(item("a"), item("b"), item("c")).index
     asked = candidates(shop, ["a", "b", "c"], ["a", "b", "c"], at="c", bought=[["b", "never"], []])
     assert rules.is_not_bought(asked, shop).tolist() == [[True, False, True], [True, True, True]]
     assert rules.is_not_looked_at(asked, shop).tolist() == [[True, True, False]] * 2
 
 
 def test_an_item_that_nobody_knows_is_not_the_one_looked_at_nor_bought_for_being_unknown() -> None:
-    shop = catalogue_of(item("a"))
+    shop = catalogue_of(item("a")).index
     asked = candidates(shop, ["a", "never"], at="other", bought=[["other"]])
     assert rules.is_not_bought(asked, shop).tolist() == [[True, True]]
 
@@ -67,13 +67,13 @@ def test_blocked_items_and_categories_with_all_below_are_not_offered(
 ) -> None:
     shop = catalogue_of(
         item("a", category="Toys"), item("b", category="Toys > Knives > Sharp"), item("c", category="Books"),
-    )  # fmt: skip
+    ).index  # fmt: skip
     rule: Rule = rules.is_not_blocked(items, categories)
     assert rule(candidates(shop, ["a", "b", "c", "never"]), shop).tolist() == [allowed]
 
 
 def test_a_score_that_is_none_is_not_offered() -> None:
-    shop = catalogue_of(item("a"))
+    shop = catalogue_of(item("a")).index
     asked = Candidates(np.zeros((1, 3), np.int32), np.array([[1.0, np.nan, -np.inf]], np.float32),
                        np.array([UNKNOWN], np.int32), Pairs(np.empty(0, np.int64), 1))  # fmt: skip
     assert rules.is_scored(asked, shop).tolist() == [[True, False, False]]

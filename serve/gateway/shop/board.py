@@ -1,6 +1,6 @@
 """What the gateway knows of the shop: the bounded, in-memory core. No clock, no Kafka, no HTTP.
 
-One owner: every call comes from the event loop of the gateway, but for the catalogue, which has a lock of its own. Of
+One owner: every call comes from the event loop of the gateway, but for the catalogue, which is safe for threads. Of
 answers only the newest of each session that is looked at is kept as it came; of all others what figures need.
 """
 
@@ -115,24 +115,23 @@ class ShopBoard:
 
     def offer(self, answer: Answer) -> Offer:
         """An answer as it may be shown now."""
-        with self.catalogue.reading() as index:
-            return offer_of(answer, index)
+        return offer_of(answer, self.catalogue.index)
 
     def changes(self, position: int, most: int) -> tuple[list[Item] | None, int]:
         """Items that have changed since this position, and the position after them; None where they are more than
         `most`."""
-        with self.catalogue.reading() as index:
-            codes = changed_since(index, position)
-            shown = None if len(codes) > most else [item_of(index, code) for code in codes.tolist()]
-            return shown, index.position
+        index = self.catalogue.index
+        codes = changed_since(index, position)
+        shown = None if len(codes) > most else [item_of(index, code) for code in codes.tolist()]
+        return shown, index.position
 
     def reach(self) -> tuple[Ints, Ints]:
         """When each item, by code, was last looked at and last offered; -1: not yet. A code beyond the end: neither."""
         return self._viewed_ms.copy(), self._offered_ms.copy()
 
     def _noted(self, times_ms: Ints, items: Ids, at_ms: Ints, now_ms: int) -> Ints:
-        with self.catalogue.reading() as index:
-            codes, size = index.codes(items), len(index.item_id)
+        index = self.catalogue.index
+        codes, size = index.codes(items), len(index)
         if len(times_ms) < size:
             times_ms = np.concatenate([times_ms, np.full(size - len(times_ms), _NEVER_MS, np.int64)])
         known = codes >= 0

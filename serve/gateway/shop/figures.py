@@ -12,7 +12,7 @@ from serve.gateway.shop.goods import item_of, may_be_offered
 from serve.gateway.shop.schemas import ArmRow, ColdItem, CtrPoint, ShopFigures
 from streaming.experiments import ArmFigures, figures, outcomes
 from streaming.features.runs import Ints
-from streaming.sessions.catalogue import Catalogue
+from streaming.sessions.catalogue import Index
 
 MAX_STEPS = 24  # with more, a step of an hour has too few rows to say anything
 NEWEST_COLD = 12
@@ -27,7 +27,7 @@ class Material:
     named: pl.DataFrame | None  # `rows.NAMED_COLUMNS`
     viewed_ms: Ints  # (V,) by code
     offered_ms: Ints  # (V,)
-    catalogue: Catalogue
+    index: Index
     since_ms: int
     until_ms: int
 
@@ -39,13 +39,13 @@ def shop_figures(material: Material) -> ShopFigures:
     began_ms = max(material.since_ms, first_ms) if isinstance(first_ms, int) else material.until_ms
     step_s = fitting_step_s((material.until_ms - began_ms) / 1000)
     arms = figures(shown) if shown is not None and shown.height else []
-    with material.catalogue.reading() as index:
-        codes = may_be_offered(index)
-        offered = _since(material.offered_ms, codes, material.since_ms)
-        cold = ~_since(material.viewed_ms, codes, material.since_ms)
-        order = np.argsort(-index.changed_at[codes[cold]], kind="stable")[:NEWEST_COLD]
-        newest = zip(codes[cold][order].tolist(), offered[cold][order].tolist(), strict=True)
-        newest_cold = [ColdItem(item=item_of(index, code), offered=was) for code, was in newest]
+    index = material.index
+    codes = may_be_offered(index)
+    offered = _since(material.offered_ms, codes, material.since_ms)
+    cold = ~_since(material.viewed_ms, codes, material.since_ms)
+    order = np.argsort(-index.changed_at[codes[cold]], kind="stable")[:NEWEST_COLD]
+    newest = zip(codes[cold][order].tolist(), offered[cold][order].tolist(), strict=True)
+    newest_cold = [ColdItem(item=item_of(index, code), offered=was) for code, was in newest]
     return ShopFigures(
         since_ms=material.since_ms,
         until_ms=material.until_ms,

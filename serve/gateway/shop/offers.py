@@ -7,11 +7,11 @@ from serve.gateway.shop.rows import Answer
 from serve.gateway.shop.schemas import Offer, OfferedItem, Reason
 from serve.gateway.shop.words import Cause, reason_words
 from streaming.sessions.answers import EXPLORED, NEW, POPULAR
-from streaming.sessions.catalogue import UNKNOWN, Catalogue
+from streaming.sessions.catalogue import UNKNOWN, Index
 
 
-def offer_of(answer: Answer, index: Catalogue) -> Offer:
-    """The offer that an answer makes now; within `Catalogue.reading`."""
+def offer_of(answer: Answer, index: Index) -> Offer:
+    """The offer that an answer makes now."""
     items = []
     for place, item_id in enumerate(answer.items):
         code = code_of(index, item_id)

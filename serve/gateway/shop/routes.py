@@ -76,7 +76,7 @@ def add_shop(app: FastAPI, door: Door, pages: Pages, shop: ShopService | None) -
     ) -> Response:
         """Follow the shop: items that changed after the last id seen, the newest offer of a session, then all that
         comes."""
-        start = ShopPosition(there.board.catalogue.position) if position is None else position
+        start = ShopPosition(there.board.catalogue.index.position) if position is None else position
         return door.event_stream(shop_stream(there, door.hub, session, start), visitor)
 
     @app.post(

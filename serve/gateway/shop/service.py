@@ -64,20 +64,18 @@ class ShopService:
 
     def state(self, now_ms: int) -> ShopState:
         """The shop now."""
-        with self.board.catalogue.reading() as index:
-            found, position, items = goods.categories(index), index.position, len(goods.may_be_offered(index))
+        index = self.board.catalogue.index
         return ShopState(
             **dict(self.trust(now_ms)),
-            last_id=str(position),
+            last_id=str(index.position),
             origin=self.settings.shop_origin,
-            items=items,
-            categories=found,
+            items=len(goods.may_be_offered(index)),
+            categories=goods.categories(index),
         )
 
     def items(self, category: str, search: str, start: int, limit: int) -> ItemList:
         """A page of what may be offered. Takes some milliseconds with a large catalogue: for a thread."""
-        with self.board.catalogue.reading() as index:
-            return goods.listed(index, category, search, start, limit)
+        return goods.listed(self.board.catalogue.index, category, search, start, limit)
 
     async def figures(self, minutes: int, now_ms: int) -> ShopFigures:
         """What offers of the last minutes were worth, made a second ago at most: it takes a thread a tenth of a second
@@ -100,7 +98,7 @@ class ShopService:
             named=board.named.rows(),
             viewed_ms=viewed_ms,
             offered_ms=offered_ms,
-            catalogue=board.catalogue,
+            index=board.catalogue.index,
             since_ms=max(now_ms - minutes * _MINUTE_MS, kept_ms),
             until_ms=now_ms,
         )

@@ -38,9 +38,9 @@ async def shop_stream(shop: ShopService, hub: Hub, session_id: str, position: Sh
             bell = hub.bell(bell_of(session_id))
             board.look(session_id, now_ms())
             messages: list[Message] = []
-            if position.offset > board.catalogue.position:
+            if position.offset > board.catalogue.index.position:
                 reason = f"position {position} is not on this log"
-                position = ShopPosition(board.catalogue.position)
+                position = ShopPosition(board.catalogue.index.position)
                 messages.append(Message("resync", Resync(reason=f"{reason}; load the shop again")))
             items, after = board.changes(position.offset, _MOST_CHANGES)
             if after > position.offset:
@@ -86,8 +86,8 @@ class _TakenIn(NamedTuple):
 
 
 def catalogue_feed(feeds: ShopFeeds, board: ShopBoard) -> Feed:
-    """The topic of the catalogue, taken in while it is read: the index has a lock, and its own words for what cannot be
-    believed."""
+    """The topic of the catalogue, taken in while it is read: it is safe for threads, and has its own words for what
+    cannot be believed."""
 
     def take_in(records: Records) -> _TakenIn:
         # One partition, as `streaming.topics` says: its offsets are the catalogue's own.

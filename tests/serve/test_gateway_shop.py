@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from serve.gateway.app import create_app
 from serve.gateway.hub import Hub
-from serve.gateway.pipelines import Pipelines
 from serve.gateway.position import ShopPosition
 from serve.gateway.settings import GatewaySettings
-from serve.gateway.shop.board import TOPICS, ShopBoard
+from serve.gateway.shop.board import ShopBoard
 from serve.gateway.shop.figures import Material, fitting_step_s, shop_figures
 from serve.gateway.shop.rows import ANSWER_COLUMNS, answer_rows, event_rows
 from serve.gateway.shop.schemas import ItemList, ShopFigures, ShopState
@@ -32,8 +31,8 @@ from streaming.codec import Decoder, PackagedRegistry
 from streaming.records import OffsetRange, Records
 from streaming.topics import ITEM_CATALOGUE, SESSION_RECOMMENDATIONS, USER_SESSIONS, Topic
 from tests.shop_feed import item
-from tests.shop_site import answer, event, goods_rows, now_ms, stock, take_out, tell_answers, tell_events
-from tests.waiting import wait_until
+from tests.shop_site import answer, event, goods_rows, now_ms, service_of, stock, take_out, tell_answers, tell_events
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -63,20 +62,10 @@ def log() -> RowLog:
     return RowLog()
 
 
-def service_of(settings: GatewaySettings, log: RowLog) -> ShopService:
-    feeds = log.feeds().shop
-    assert feeds is not None
-    made = ShopService(settings, feeds, Pipelines(silent_s=10, stuck_s=15), now_ms())
-    for topic in TOPICS:
-        made.board.broker.read(topic, now_ms())
-        made.board.broker.caught_up(topic)
-    return made
-
-
 @pytest.fixture
 def service(settings, log) -> ShopService:
     stock(log, ITEMS)
-    made = service_of(settings, log)
+    made = service_of(settings, log, ready=True)
     read_catalogue(made, log)
     return made
 
@@ -141,7 +130,7 @@ async def test_only_what_may_be_offered_is_listed(service, settings, query, tota
 
 async def test_pages_of_the_catalogue_have_each_item_once(settings, log) -> None:
     stock(log, goods_rows(48))
-    service = service_of(settings, log)
+    service = service_of(settings, log, ready=True)
     read_catalogue(service, log)
     pages = [service.items("", "", start, 10).items for start in range(0, 60, 10)]
     ids = [one.item_id for page in pages for one in page]
@@ -200,7 +189,7 @@ async def test_an_offer_has_what_may_be_offered_with_its_reason_in_both_language
 
 
 async def test_only_sessions_that_are_looked_at_are_kept_and_so_many(settings, log) -> None:
-    service = service_of(settings.model_copy(update={"max_shop_sessions": 3}), log)
+    service = service_of(settings.model_copy(update={"max_shop_sessions": 3}), log, ready=True)
     board = service.board
     for number in range(5):
         board.look(f"s{number}", now_ms())
@@ -215,7 +204,7 @@ async def test_only_sessions_that_are_looked_at_are_kept_and_so_many(settings, l
 
 async def events(service: ShopService, hub: Hub, session: str, position: int, count: int) -> list[Any]:
     stream, got = shop_stream(service, hub, session, ShopPosition(position)), []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         async for message in stream:
             if message is not None:
                 got.append(message)
@@ -270,7 +259,7 @@ async def test_who_comes_back_gets_each_change_once_as_it_is_now(service, log) -
 
 async def test_a_position_of_another_kafka_or_too_many_changes_begin_anew(settings, log) -> None:
     stock(log, goods_rows(600))
-    service = service_of(settings, log)
+    service = service_of(settings, log, ready=True)
     read_catalogue(service, log)
     (resync, state) = await events(service, Hub(10), "", 9999, 2)
     assert "position 9999 is not on this log; load the shop again" in resync.data.reason and state.event == "state"
@@ -354,7 +343,7 @@ async def test_without_the_broker_nothing_is_said_to_be_written(service, setting
 
 async def test_who_sends_too_many_is_asked_to_wait(service, settings, log) -> None:
     quick = settings.model_copy(update={"shop_events_burst": 3, "shop_events_per_s": 0.01})
-    service = service_of(quick, log)
+    service = service_of(quick, log, ready=True)
     async with client_of(service, quick) as client:
         codes = [(await client.post("/api/v1/shop/events", json=VIEW)).status_code for _ in range(4)]
         last = await client.post("/api/v1/shop/events", json=VIEW)
@@ -375,7 +364,7 @@ async def test_a_page_from_elsewhere_may_not_send_events(service, settings, log)
 async def test_a_page_that_may_read_from_elsewhere_may_not_send_events_either(settings, log) -> None:
     there = {"origin": "https://studio.example"}
     allowing = settings.model_copy(update={"cors_origins": "https://studio.example"})
-    service = service_of(allowing, log)
+    service = service_of(allowing, log, ready=True)
     async with client_of(service, allowing, headers=there) as client:
         assert (await client.get("/api/v1/shop")).status_code == 200
         asked = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
@@ -412,7 +401,7 @@ async def test_events_that_wait_for_others_go_together_and_each_hears_of_its_own
 
     def write(keys, values) -> list[bool]:
         begun.set()
-        assert may_go.wait(20)
+        assert may_go.wait(PATIENCE_S)
         batches.append(list(keys))
         return [key != b"lost" for key in keys]
 
@@ -500,7 +489,7 @@ async def test_what_is_older_than_the_minutes_asked_for_counts_for_nothing(servi
 
 
 async def test_figures_say_from_when_on_answers_are_kept(settings, log) -> None:
-    service = service_of(settings.model_copy(update={"max_shop_answers": 10}), log)
+    service = service_of(settings.model_copy(update={"max_shop_answers": 10}), log, ready=True)
     at_ms = now_ms() - 60_000
     for number in range(30):
         answered(service, answer(f"s{number}", ["red"], "rug", event_time_ms=at_ms + number))
@@ -549,7 +538,7 @@ def site() -> Iterator[Site]:
 
 
 def test_from_the_topics_to_the_stream_and_back(site) -> None:
-    with httpx.Client(base_url=site.url(""), timeout=20) as client:
+    with httpx.Client(base_url=site.url(""), timeout=PATIENCE_S) as client:
         wait_until(lambda: client.get("/api/v1/shop").json()["items"] == 3)
         with client.stream("GET", "/api/v1/shop/events?session=me") as stream:
             lines = stream.iter_lines()

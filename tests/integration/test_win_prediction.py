@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 
 from jobs import cli
@@ -75,6 +76,7 @@ class Pipeline:
             "SIGHTLINE_PIPELINE__MAX_BATCH_RECORDS": "100",  # many commits, so that whatever breaks breaks between two
         }
         self.log = home / f"pipeline-{time.monotonic_ns()}.log"
+        self._suspended: list[psutil.Process] = []
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "jobs.run", "win-prediction"],
@@ -86,10 +88,18 @@ class Pipeline:
             )
 
     def suspend(self) -> None:
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        """Stop all its processes, those of its Ray too: they go on with what they have been told without the driver."""
+        running = psutil.Process(self._process.pid)
+        for each in (running, *running.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.suspend()
+                self._suspended.append(each)
 
     def kill(self) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)
+        for each in self._suspended:  # nobody who is suspended sees that the driver is gone
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
         self._process.wait()
 
     def terminate(self) -> int:

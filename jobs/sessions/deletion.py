@@ -16,7 +16,7 @@ import numpy.typing as npt
 from jobs.intervals import RESAMPLES
 from jobs.sessions.judge import PLACES, interval, session_samples
 from jobs.sessions.split import NO_ITEM, Queries
-from models.attribution.session_falls import Falls, SessionFalls
+from models.attribution.session_falls import SessionFalls
 from models.attribution.session_reasons import (
     distinct_clicks,
     leave_one_out,
@@ -27,6 +27,7 @@ from models.metrics.ranking import ranked
 from models.session_model import SessionModel
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 WAYS = {
     "served": "what is served",
     "leave_one_out": "the live model asked again without each click",
@@ -64,8 +65,7 @@ def deletion_figures(model: SessionModel, queries: Queries, *, seed: int = 0) ->
     at = time.process_time()
     named = {"leave_one_out": _first(leave_one_out(model.probabilities, clicks, now_s, items, most=_CLICKS_TRIED))}
     reasons_s = time.process_time() - at
-    found = np.take_along_axis(scores, items, axis=1)
-    named["served"] = _served(SessionFalls(model, most=_CLICKS_TRIED).of(model.trimmed(clicks), now_s, items, found))
+    named["served"] = _served(model, clicks, now_s, items)
     if (neighbours := model.neighbours()) is not None:
         named["votes"] = _first(neighbour_contributions(neighbours, clicks, now_s, items))
     columns = distinct_clicks(clicks, _CLICKS_TRIED)
@@ -99,10 +99,17 @@ def deletion_figures(model: SessionModel, queries: Queries, *, seed: int = 0) ->
     }
 
 
-def _served(falls: Falls) -> Ints:
-    """The same, (Q, k), of falls of the distinct clicks alone."""
-    named = _first(falls.fall)
-    clicked = np.take_along_axis(falls.column, np.maximum(named, 0), axis=1)
+def _served(model: SessionModel, clicks: Ints, now_s: Floats, items: Ints) -> Ints:
+    """The click that did the most (Q, k) as it is found where answers are served."""
+    falls = SessionFalls(model, most=_CLICKS_TRIED)
+    asked = falls.ask(model.trimmed(clicks))
+    scored = model.to_score(np.concatenate([asked.clicks, asked.others]))
+    found = np.empty(items.shape, np.float32)
+    for rows, piece in model.pieces(asked.clicks, now_s, scored):
+        found[rows] = np.take_along_axis(piece, items[rows], axis=1)
+    columns, fall = falls.of(asked, now_s, items, found, scored)
+    named = _first(fall)
+    clicked = np.take_along_axis(columns, np.maximum(named, 0), axis=1)
     return np.where(named == NO_ITEM, NO_ITEM, clicked)
 
 

@@ -129,7 +129,8 @@ class Zone:
 class Line:
     """A segment that people cross: *in* from the left to the right of whoever looks from start to end, else *out*.
 
-    Nobody has crossed who did not stand clear of it, by `band`, on the one side and then on the other.
+    Nobody has crossed who did not stand clear of it, by `band`, on the one side and then on the other, or came into
+    sight or was lost within it on the way.
     """
 
     name: str

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.state import StateTable
+from streaming.store import memory
 from streaming.store.figures import StoreMetrics
 from tests.store_walks import PLAN, START_MS, Feed, Walk, person, plan, sightings
 
@@ -425,3 +426,16 @@ def test_zones_in_a_camera_without_a_floor_are_in_its_pixels() -> None:
     # The feet pass x = 960 at frame 91, in the second window; the other camera's pixels are not in the zone.
     assert issued["people"].to_list() == [1]
     assert issued["occupancy_mean"].to_list() == [1.0]
+
+
+def test_places_of_the_layout_before_are_taken_over_at_their_times() -> None:
+    """It had four places a slice, one for each half second."""
+    at_ms = np.array([[400, -1, 1_000, 1_990]], np.int32)
+    x = np.array([[1.0, np.nan, 2.0, 3.0]], np.float32)
+    older = {"at_ms": at_ms, "x": x, "y": x + 5, "is_floor": at_ms >= 0, "slice_ms": np.array([START_MS])}
+    taken = memory.taken_over(older)
+    assert taken["at_ms"].tolist() == [[-1, -1, 400, -1, -1, 1_000, -1, -1, -1, 1_990]]
+    assert taken["x"][0, [2, 5, 9]].tolist() == [1.0, 2.0, 3.0] and np.isnan(taken["x"]).sum() == 7
+    assert taken["is_floor"].sum() == 3
+    assert taken["slice_ms"] is older["slice_ms"]
+    assert memory.taken_over(taken) is taken

@@ -3,11 +3,11 @@
 A tracker loses people, swaps two that meet, and gives new numbers, and it does so where it is narrow: at a door; and
 one person is several tracks where cameras overlap. So near a line everybody is followed anew, as *walkers*. Frame after
 frame, walkers and the people in it are paired at the least cost (Kuhn 1955, as scipy has it): the distance from where
-the walker should be by now, and more for another track, most for that of another person. A frame shows a walker once;
-several cameras show the same one. Where a walker is, and how fast, comes of all sightings, each of which is off by some
-(a Kalman filter of nearly constant speed: Bar-Shalom et al., Estimation with Applications to Tracking and Navigation,
-2001, §6.3). So an identity or a track that changes at the line changes no count, and whom three cameras see crosses
-once.
+the walker should be by now, and more for another track. Names are only told, and decide nothing. A frame shows a walker
+once; several cameras show the same one. Where a walker is, and how fast, comes of all sightings, each of which is off
+by some (a Kalman filter of nearly constant speed: Bar-Shalom et al., Estimation with Applications to Tracking and
+Navigation, 2001, §6.3). So an identity or a track that changes at the line changes no count, and whom three cameras see
+crosses once. Who moves off against the way on which a walker was lost is somebody else.
 
 A walker that was clear of the line on one side and is clear of it on the other has crossed it, if the way between led
 through the segment. So trembling at the line counts nothing, nor does walking around its ends. Whoever appears within
@@ -38,13 +38,13 @@ PATIENCE_MS = 3_000
 
 _SAME_GATE = 6.0  # that the walker's own track may be away from where the walker should be
 _GATE, _GATE_PER_S = 2.0, 5.0  # the same for another track: at once, and more while nobody sees the walker
-_MOST_CHANGE_PER_S = 4.5  # who moves off so much differently from how the walker moved is somebody else
+_WALKS_PER_S = 1.5  # who moves off so fast against the way on which the walker was is somebody else
 _LOOKED_AT_MS = (400, 1_000)  # for so long it is looked how a track moves off
-_SWITCH_COST, _STRANGER_COST = 0.5, 1.0  # by which another track must fit better, and more that of somebody else
+_SWITCH_COST = 1.5  # by which another track must fit better
 _NOISE, _SPEED_PER_S, _ACCELERATION = 0.6, 4.0, 6.0  # standard deviations: a sighting, a new walker's speed, its change
-_AHEAD_S = 1.0  # who is given up would have walked on for so long
+_AHEAD_S = 0.7  # who is given up would have walked on for so long
 _APPEARED = 0.3  # so far from the line somebody came from that side
-_MAX_AHEAD_S = 1.0  # nobody walks straight on for longer
+_MAX_AHEAD_S = 0.7  # nobody walks straight on for longer
 _INFEASIBLE = 1e9
 
 Ints = npt.NDArray[np.int64]
@@ -181,11 +181,10 @@ def _pairs(line: Line, walkers: Sequence[Walker], frame: _Frame, goes_on: Bools)
     own = np.array([[track == number for number in frame.tracks] for track in bound])
     # Two tracks that are in the frame may have been swapped; else a walker's own track is the walker while it goes on.
     swapped = own.any(axis=1)[:, None] & own.any(axis=0)[None]
-    change = np.nan_to_num(np.linalg.norm(speed[:, None] - frame.speeds[None], axis=-1)) / line.band
-    moved = np.array([walker.speed_var < (_SPEED_PER_S * line.band) ** 2 / 2 for walker in walkers])
-    may_take = swapped | ~goes_on[:, None] & ~(moved[:, None] & (change > _MOST_CHANGE_PER_S))
-    stranger = np.array([[walker.person != person for person in frame.people] for walker in walkers])
-    cost = np.where(own, distance, distance + _SWITCH_COST + _STRANGER_COST * stranger)
+    walks, moves_off = (np.linalg.norm(each, axis=-1) > _WALKS_PER_S * line.band for each in (speed, frame.speeds))
+    turns = walks[:, None] & moves_off[None] & (speed @ np.nan_to_num(frame.speeds).T < 0.0)
+    may_take = swapped | ~goes_on[:, None] & ~turns
+    cost = np.where(own, distance, distance + _SWITCH_COST)
     near = distance <= (_GATE + _GATE_PER_S * np.minimum(gap_s, _MAX_AHEAD_S))[:, None]
     cost = np.where(own & (distance <= _SAME_GATE) | ~own & may_take & near, cost, _INFEASIBLE)
     rows, columns = linear_sum_assignment(cost)

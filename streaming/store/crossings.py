@@ -81,7 +81,7 @@ def fold_line(
         walkers: near the line as the window begins.
 
     Returns:
-        The crossings in order of time, and the walkers near the line as the window ends.
+        The crossings in the order in which they became known, and the walkers near the line as the window ends.
     """
     away = distance_to(line.start, line.end, seen.points) / line.band
     crossings: list[Crossing] = []
@@ -98,16 +98,16 @@ def fold_line(
         goes_on = [last_ms.get((camera, walker.tracks.get(camera, -1)), -1) >= now_ms for walker in followed]
         frame = _Frame(now_ms, camera, numbers, [seen.person[row] for row in rows], seen.points[rows], speeds[rows])
         pairs = _pairs(line, followed, frame, np.array(goes_on, bool))
-        for walker, row in pairs:
-            followed[walker].person = frame.people[row]
-            crossings += _moved(line, followed[walker], seen.points[rows[row]], now_ms)
-        taken = {row: walker for walker, row in pairs}
+        taken = {row: followed[number] for number, row in pairs}
+        for row, walker in taken.items():
+            walker.person = frame.people[row]
+            crossings += _moved(line, walker, seen.points[rows[row]], now_ms)
         # Whose track is in the frame and is no longer theirs has been mistaken for somebody who is elsewhere.
-        for number, walker in enumerate(followed):
-            if walker.tracks.get(camera) in numbers and taken.get(numbers.index(walker.tracks[camera])) != number:
+        for walker in followed:
+            if walker.tracks.get(camera) in numbers and taken.get(numbers.index(walker.tracks[camera])) is not walker:
                 del walker.tracks[camera]
         for row, walker in taken.items():
-            followed[walker].tracks[camera] = numbers[row]
+            walker.tracks[camera] = numbers[row]
         places = np.array([(walker.x, walker.y) for walker in followed]).reshape(-1, 2)
         is_near = (distance_to(line.start, line.end, places) <= NEAR * line.band).tolist()
         followed = [walker for walker, near in zip(followed, is_near, strict=True) if walker.tracks and near]
@@ -181,7 +181,8 @@ def _pairs(line: Line, walkers: Sequence[Walker], frame: _Frame, goes_on: Bools)
     own = np.array([[track == number for number in frame.tracks] for track in bound])
     # Two tracks that are in the frame may have been swapped; else a walker's own track is the walker while it goes on.
     swapped = own.any(axis=1)[:, None] & own.any(axis=0)[None]
-    walks, moves_off = (np.linalg.norm(each, axis=-1) > _WALKS_PER_S * line.band for each in (speed, frame.speeds))
+    walks: Bools = np.hypot(*speed.T) > _WALKS_PER_S * line.band
+    moves_off: Bools = np.hypot(*frame.speeds.T) > _WALKS_PER_S * line.band
     turns = walks[:, None] & moves_off[None] & (speed @ np.nan_to_num(frame.speeds).T < 0.0)
     may_take = swapped | ~goes_on[:, None] & ~turns
     cost = np.where(own, distance, distance + _SWITCH_COST)

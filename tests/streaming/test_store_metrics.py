@@ -142,6 +142,21 @@ def test_identity_switches_at_the_door_change_no_count() -> None:
     assert (metrics.total("door", "crossed_in"), metrics.total("door", "crossed_out")) == (came_in, went_out)
 
 
+def test_visits_are_counted_at_the_entrance_whatever_people_are_called() -> None:
+    """Everybody has another name every five seconds; who is in the store from the beginning did not come."""
+    walks = [*crowd(seed=6, people=20, length_s=100), Walk([(8, 5), (18, 5)], pause_s=60)]
+    rows = Feed(walks, 160).rows()
+    later = (pl.col("frame") // 25).cast(pl.String)
+    rows = rows.with_columns(person_id=pl.when(pl.col("person_id").is_not_null()).then(pl.col("person_id") + later))
+    came_in, went_out = truth_of_the_door(walks, 148)
+    stage = StoreMetrics(plan(line=[{**PLAN["line"][0], "entrance": True}]))
+    store = stage(rows, stage.new_state()).sort("revision").unique(("zone_id", "window_start_ms"), keep="last")
+    store = store.filter(zone_id="store")
+    assert (store["entered"].sum(), store["left"].sum()) == (came_in, went_out)
+    by_name = metrics_of(rows)
+    assert by_name.total("store", "entered") > 2 * came_in
+
+
 def test_frames_that_show_nobody_count_nobody_and_close_windows() -> None:
     metrics = metrics_of(Feed([], 25).rows())
     assert metrics.issued["start_s"].unique().sort().to_list() == [0, 10]

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import polars as pl
 import simplejpeg
 
-from jobs.evaluate_store import NOW_MS, frames_of, settled, through
+from jobs.store_stream import NOW_MS, frames_of, settled, through
 from streaming.identities import Appearance
 from streaming.pipelines.person_sightings import Embed, Embedding, Store, person_sightings
 from streaming.tracking.association import overlaps

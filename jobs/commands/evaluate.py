@@ -239,6 +239,9 @@ def store(
     length: Annotated[str, typer.Option("--for", metavar="DURATION", help="Of each store's opening.")] = "5m",
     cameras: Annotated[int, typer.Option(help="2, 8 or 16.")] = 8,
     people: Annotated[int, typer.Option(min=2, help="Who come.")] = 60,
+    clips: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Judge names in real clips too, as `sightline evaluate clips`.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a page and all figures as JSON here.")
     ] = None,
@@ -249,9 +252,10 @@ def store(
     Pictures of all cameras are drawn and go through the pipeline; the truth is exact. Some minutes of a core a seed at
     8 cameras; exit code 1 where a gate is missed.
 
-    Example: sightline evaluate store --seeds 3 --report store
+    Example: sightline evaluate store --seeds 3 --clips clips --report store
     """
     from jobs.commands.console import seconds
+    from jobs.evaluate_clips import evaluate_clips
     from jobs.evaluate_store import StoreTrial, evaluate_store
     from jobs.report.store import print_store, store_page
 
@@ -260,12 +264,14 @@ def store(
     folder = made_folder(report, "--report")
     writable_file(json_file, "--json")
     settings = loaded().settings
+    model = (embedding or settings.store.embedding, settings.models.store_roots)
+    judged_clips = None if clips is None else evaluate_clips(clips, *model, gap_s=20.0, on_step=say)
     figures = evaluate_store(
-        embedding or settings.store.embedding,
-        settings.models.store_roots,
+        *model,
         StoreTrial(cameras=cameras, people=people, duration_s=seconds(length)),
         range(104, 104 + seeds),
         on_step=say,
+        clips=judged_clips,
     )
     _put_page(folder, figures, store_page)
     _tell(json_file, figures, print_store)

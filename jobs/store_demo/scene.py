@@ -124,7 +124,10 @@ class Scene:
             "camera": [vars(camera) for camera in plan.camera],
             "floor": vars(plan.floor),
             "zone": zones,
-            "line": [{"name": line.name, "start": [*line.start], "end": [*line.end]} for line in plan.line],
+            "line": [
+                {"name": line.name, "start": [*line.start], "end": [*line.end], "entrance": line.entrance}
+                for line in plan.line
+            ],
             "funnel": [{"name": "buys", "zones": ["entrance", "queue-1"]}],
             "rule": [
                 {"name": "somebody-came-in", "kind": "line", "line": "door", "direction": "in"},

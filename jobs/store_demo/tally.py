@@ -58,8 +58,9 @@ class Tally:
         self.corrections += int(corrects.sum())
         told = rows.filter(~corrects)
         self.sightings += told["track_id"].count()
-        first = told.unique(["source_partition", "source_offset"], keep="first", maintain_order=True)
-        for partition, offset, captured_ms in first.select(
+        # A frame's own sightings stand behind those of earlier ones that are told with it.
+        last = told.unique(["source_partition", "source_offset"], keep="last", maintain_order=True)
+        for partition, offset, captured_ms in last.select(
             "source_partition", "source_offset", pl.col("captured_ms").dt.epoch("ms")
         ).iter_rows():
             if offset > self._answered.get(partition, -1):

@@ -252,7 +252,10 @@ class Sightings:
         rows = rows.with_columns(left_out)
         # A correction stands behind the row that led to it, and is of the same model.
         model = {name: pl.col(f"_{name}").forward_fill() for name in ("model_name", "model_version", "weight_hash")}
-        begins_frame = pl.struct("_partition", "_offset").is_first_distinct()
+        # Sightings of earlier frames that are told with this one stand before its own.
+        origin = ("_partition", "_offset")
+        is_own = pl.col("captured_ms") == pl.col("captured_ms").max().over(origin)
+        begins_frame = is_own & pl.struct(*origin, "captured_ms").is_first_distinct()
         return rows.with_columns(
             pl.col("captured_ms").cast(_TIME),
             covered=pl.col("_covered").fill_null(False),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 
@@ -30,16 +30,20 @@ class Person:
 
 @dataclass
 class Walker:
-    """Somebody near a line, followed by how they move rather than by who they are said to be."""
+    """Somebody near a line, followed by how they move rather than by who they are said to be; in the line's units."""
 
     person: str
+    tracks: dict[str, int]  # by camera, as which it sees them
+    seen_ms: int
     x: float
     y: float
     x_per_s: float
     y_per_s: float
-    seen_ms: int
+    place_var: float  # along each axis: of where they are,
+    both_var: float  # of that and their speed together,
+    speed_var: float  # and of their speed
     side: int  # -1 left, 1 right, as last seen clear of the line; 0 not yet
-    clear_x: float  # where that was
+    clear_x: float  # where that was; where they appeared, while it has not been
     clear_y: float
 
 
@@ -66,7 +70,11 @@ class Carry:
         people, walkers, cameras = json.loads(text) if text else ({}, {}, {})
         return cls(
             {name: _person(*values) for name, values in people.items()},
-            {line: [Walker(*values) for values in near] for line, near in walkers.items()},
+            # Of an older layout they have fewer values, and begin anew.
+            {
+                line: [Walker(*values) for values in near if len(values) == len(fields(Walker))]
+                for line, near in walkers.items()
+            },
             cameras,
         )
 

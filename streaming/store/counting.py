@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streaming.event_time import Ints
 from streaming.state import StateTable
 from streaming.store import memory
 from streaming.store.carry import Carry
-from streaming.store.crossings import Crossing, fold_line
+from streaming.store.crossings import Crossing, Observed, fold_line
 from streaming.store.geometry import Bools, Floats, contains
-from streaming.store.memory import NOBODY, STEPS, unlinked
+from streaming.store.memory import FIX_MS, NOBODY, unlinked
 from streaming.store.plan import STORE, StorePlan
 from streaming.store.stays import STEP_MS, Rules, Stays, fold_stays
 
@@ -22,7 +23,7 @@ from streaming.store.stays import STEP_MS, Rules, Stays, fold_stays
 class Heat(NamedTuple):
     """Person-seconds by cell of the floor's grid; cells that have some."""
 
-    cells: npt.NDArray[np.int64]
+    cells: Ints
     seconds: Floats
 
 
@@ -46,7 +47,7 @@ class _Seen(NamedTuple):
     floor: Floats  # (P, T, 2) in metres: the mean over the cameras that saw them there; NaN where none did
     pixels: dict[str, Floats]  # by camera, (P, T, 2), of those that no floor position is known for
     anywhere: Bools  # (P, T)
-    to_the_end: Bools  # (P, T) in the last frame of the step, too
+    places: dict[str | None, Observed]  # one by one, on the floor (None) or in a camera's picture
 
 
 class WindowCount:
@@ -68,17 +69,11 @@ class WindowCount:
         held = memory.slices(state, start_ms, start_ms + size_ms)
         seen = _positions(held, start_ms, size_ms // STEP_MS, sorted(before.people), state)
         stays = fold_stays(start_ms, seen.names, self._inside(seen), self._rules, before.people)
-        visits = [before.people[name].stays[STORE] if name in before.people else None for name in seen.names]
-        was_here: Bools = np.array([visit is not None and visit.last_ms >= start_ms for visit in visits], dtype=bool)
         crossings: list[Crossing] = []
         walkers = {}
         for line in self._plan.line:
-            points = (
-                seen.floor if line.camera is None else seen.pixels.get(line.camera, np.full_like(seen.floor, np.nan))
-            )
-            crossed, left = fold_line(
-                line, start_ms, seen.names, points, seen.to_the_end, was_here, before.walkers.get(line.name, ())
-            )
+            observed = seen.places.get(line.camera, _NOTHING)
+            crossed, left = fold_line(line, start_ms + size_ms, observed, before.walkers.get(line.name, ()))
             crossings += crossed
             if left:
                 walkers[line.name] = left
@@ -119,41 +114,48 @@ def _positions(held: memory.Slices, start_ms: int, steps: int, known: Sequence[s
     order = [i for i in sorted(range(len(who)), key=lambda i: (held.camera[i], held.track[i])) if is_person[i]]
     slots = held.slots[order]
     row = np.array([number[who[i]] for i in order], dtype=np.int64)
-    column = (held.slice_ms[order] - start_ms)[:, None] // STEP_MS + np.arange(STEPS)
+    at_ms = state["at_ms"][slots]
+    column = np.where(at_ms < 0, 0, held.slice_ms[order][:, None] - start_ms + at_ms) // STEP_MS
     points = np.stack([state["x"][slots], state["y"][slots]], axis=-1).astype(np.float64)
-    there = state["at_ms"][slots] >= 0
+    there = at_ms >= 0
     is_floor = state["is_floor"][slots]
     shape = (len(names), steps)
     cameras = np.array([held.camera[i] for i in order], dtype=object)
     anywhere: Bools = np.zeros(shape, bool)
     np.logical_or.at(anywhere, (row[:, None], column), there)
-    to_the_end: Bools = np.zeros(shape, bool)
-    np.logical_or.at(to_the_end, (row[:, None], column), there & _is_last(held, state)[order])
     on_picture = there & ~is_floor
+    newest = there.copy()  # of a step the last place holds, however many there are in it
+    for later in range(1, STEP_MS // FIX_MS + 1):
+        newest[:, :-later] &= ~(there[:, later:] & (column[:, later:] == column[:, :-later]))
     pixels = {
-        str(camera): _mean(shape, row, column, points, on_picture & (cameras == camera)[:, None])
+        str(camera): _mean(shape, row, column, points, newest & on_picture & (cameras == camera)[:, None])
         for camera in np.unique(cameras[on_picture.any(axis=1)].astype(str))
     }
-    floor = _mean(shape, row, column, points, there & is_floor)
-    return _Seen(names, floor, pixels, anywhere, to_the_end)
+    floor = _mean(shape, row, column, points, newest & is_floor)
+    times = held.slice_ms[order][:, None] + at_ms
+    who = [who[i] for i in order]
+    tracks = np.array([held.track[i] for i in order], dtype=np.int64)
+    chosen = {None: there & is_floor} | {name: on_picture & (cameras == name)[:, None] for name in pixels}
+    places = {name: _observed(times, cameras, tracks, who, points, here) for name, here in chosen.items()}
+    return _Seen(names, floor, pixels, anywhere, places)
 
 
-def _is_last(held: memory.Slices, state: StateTable) -> Bools:
-    """(N, STEPS) whether the last sighting of a step is in the last frame that its camera took in it."""
-    _, which = np.unique(
-        [f"{ms}/{camera}" for ms, camera in zip(held.slice_ms, held.camera, strict=True)], return_inverse=True
-    )
-    at_ms = state["at_ms"][held.slots]
-    newest = np.full((len(at_ms), STEPS), -1, at_ms.dtype)
-    np.maximum.at(newest, which, at_ms)
-    last: Bools = at_ms == newest[which]
-    return last
+def _observed(
+    times: Ints, cameras: npt.NDArray[np.object_], tracks: Ints, who: Sequence[str], points: Floats, chosen: Bools
+) -> Observed:
+    """The chosen places of slices (N, FIXES), in order of time."""
+    slices, fixes = np.nonzero(chosen)
+    order = np.lexsort([tracks[slices], cameras[slices].astype(str), times[slices, fixes]])
+    slices, fixes = slices[order], fixes[order]
+    camera, person = cameras[slices].tolist(), [who[i] for i in slices.tolist()]
+    return Observed(times[slices, fixes], camera, tracks[slices], person, points[slices, fixes])
 
 
-def _mean(
-    shape: tuple[int, int], row: npt.NDArray[np.int64], column: npt.NDArray[np.int64], points: Floats, chosen: Bools
-) -> Floats:
-    """(P, T, 2) mean of the chosen points of slices (N, STEPS, 2); NaN where there is none."""
+_NOTHING = Observed(np.empty(0, np.int64), [], np.empty(0, np.int64), [], np.empty((0, 2)))
+
+
+def _mean(shape: tuple[int, int], row: Ints, column: Ints, points: Floats, chosen: Bools) -> Floats:
+    """(P, T, 2) mean of the chosen points of slices (N, FIXES, 2); NaN where there is none."""
     rows = np.broadcast_to(row[:, None], column.shape)[chosen]
     total, count = np.zeros((*shape, 2)), np.zeros(shape)
     np.add.at(total, (rows, column[chosen]), points[chosen])

@@ -1,150 +1,239 @@
 """Who crosses a line: counted by how people near it move, not by who they are said to be.
 
-A tracker loses people, swaps two that meet, and gives new numbers, and it does so where it is narrow: at a door. So
-near a line everybody is followed anew, as *walkers*: from step to step, walkers and people seen are paired at the least
-cost (Kuhn 1955, as scipy has it), the cost being the distance from where the walker's speed would have taken them, and
-more for another identity. A walker may become another person only if theirs has vanished or is itself near the line,
-and the other one was not there a step before or is near the line.
+A tracker loses people, swaps two that meet, and gives new numbers, and it does so where it is narrow: at a door; and
+one person is several tracks where cameras overlap. So near a line everybody is followed anew, as *walkers*. Frame after
+frame, walkers and the people in it are paired at the least cost (Kuhn 1955, as scipy has it): the distance from where
+the walker should be by now, and more for another track. Names are only told, and decide nothing. A frame shows a walker
+once; several cameras show the same one. Where a walker is, and how fast, comes of all sightings, each of which is off
+by some (a Kalman filter of nearly constant speed: Bar-Shalom et al., Estimation with Applications to Tracking and
+Navigation, 2001, §6.3). So an identity or a track that changes at the line changes no count, and whom three cameras see
+crosses once. Who moves off against the way on which a walker was lost is somebody else.
 
 A walker that was clear of the line on one side and is clear of it on the other has crossed it, if the way between led
 through the segment. So trembling at the line counts nothing, nor does walking around its ends. Whoever appears within
-the band has no side until they leave it. All distances are in units of the line's `band`.
+the band comes from the side where they appeared; and whoever is last seen there on the way out of it is taken to have
+gone on: at a door people come into sight and leave it right behind the line.
+
+All distances are in units of the line's `band`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from streaming.store.carry import Walker
 from streaming.store.geometry import Bools, Floats, distance_to, passes_between, side_of
 from streaming.store.plan import Line
-from streaming.store.stays import STEP_MS
 
 NEAR = 6.0
 """Bands from the line within which people are followed."""
-GATE = 4.0
-"""Bands that another identity may be away from where a walker should be."""
-SAME_GATE = 6.0
-"""The same for the walker's own."""
-SWITCH_COST = 1.0
-"""Bands by which another identity must fit better."""
 PATIENCE_MS = 3_000
 """Out of sight for longer, a walker is given up."""
 
-_MAX_AHEAD_S = 1.0  # nobody walks straight on for longer
+_SAME_GATE = 6.0  # that the walker's own track may be away from where the walker should be
+_GATE, _GATE_PER_S = 2.0, 5.0  # the same for another track: at once, and more while nobody sees the walker
+_WALKS_PER_S = 1.5  # who moves off so fast against the way on which the walker was is somebody else
+_LOOKED_AT_MS = (400, 1_000)  # for so long it is looked how a track moves off
+_SWITCH_COST = 1.5  # by which another track must fit better
+_NOISE, _SPEED_PER_S, _ACCELERATION = 0.6, 4.0, 6.0  # standard deviations: a sighting, a new walker's speed, its change
+_AHEAD_S = 0.7  # who is given up would have walked on for so long
+_APPEARED = 0.3  # so far from the line somebody came from that side
+_MAX_AHEAD_S = 0.7  # nobody walks straight on for longer
 _INFEASIBLE = 1e9
+
+Ints = npt.NDArray[np.int64]
 
 
 class Crossing(NamedTuple):
     """One person over one line."""
 
     line: str
-    time_ms: int
+    time_ms: int  # of the sighting by which they were over; of who was lost on the way, the last
     person: str
     direction: int  # 1 in (left to right), -1 out
 
 
+class Observed(NamedTuple):
+    """Where M sightings put people, in the line's units, ascending by time, camera and track."""
+
+    at_ms: Ints  # (M,)
+    camera: list[str]
+    track: Ints  # (M,)
+    person: list[str]
+    points: Floats  # (M, 2)
+
+
 def fold_line(
-    line: Line,
-    start_ms: int,
-    names: Sequence[str],
-    points: Floats,
-    to_the_end: Bools,
-    was_here: Bools,
-    walkers: Sequence[Walker],
+    line: Line, end_ms: int, seen: Observed, walkers: Sequence[Walker]
 ) -> tuple[list[Crossing], list[Walker]]:
     """Count one window at one line.
 
     Args:
         line: which.
-        start_ms: of the window.
-        names: of P people.
-        points: (P, T, 2) where they stood last at each step, in the line's units; NaN out of sight.
-        to_the_end: (P, T) whether that was in the step's last frame. Who was gone by then may have come back in it as
-            somebody else.
-        was_here: (P,) seen in the step before the window.
+        end_ms: of the window.
+        seen: all that was seen in it where the line lies.
         walkers: near the line as the window begins.
 
     Returns:
-        The crossings in order of time, and the walkers near the line as the window ends.
+        The crossings in the order in which they became known, and the walkers near the line as the window ends.
     """
-    seen = ~np.isnan(points[..., 0])
-    near = seen & (distance_to(line.start, line.end, np.nan_to_num(points)) <= NEAR * line.band)
-    was_seen = np.concatenate([was_here[:, None], seen[:, :-1]], axis=1)
+    away = distance_to(line.start, line.end, seen.points) / line.band
     crossings: list[Crossing] = []
-    followed = [replace(walker) for walker in walkers]
-    for step in range(points.shape[1]):
-        now_ms = start_ms + step * STEP_MS
-        followed = [walker for walker in followed if now_ms - walker.seen_ms <= PATIENCE_MS]
-        if not near[:, step].any() and not followed:
+    followed = [replace(walker, tracks=dict(walker.tracks)) for walker in walkers]
+    last_ms = dict(zip(zip(seen.camera, seen.track.tolist(), strict=True), seen.at_ms.tolist(), strict=True))
+    speeds = _speeds(seen)
+    for rows in _frames(seen):
+        if not followed and not (away[rows] <= NEAR).any():
             continue
-        elsewhere = {names[person] for person in np.flatnonzero(seen[:, step] & ~near[:, step]).tolist()}
-        followed = [walker for walker in followed if walker.person not in elsewhere]
-        for in_last_frame in (False, True):
-            here = np.flatnonzero(near[:, step] & (to_the_end[:, step] == in_last_frame)).tolist()
-            people, at = [names[person] for person in here], points[here, step]
-            may_take = ~was_seen[here, step] & in_last_frame
-            time_ms = now_ms if in_last_frame else now_ms - STEP_MS // 2
-            pairs = _pairs(line, followed, people, at, may_take, time_ms, only_own=not in_last_frame)
-            paired = {person for _, person in pairs}
-            for walker, person in pairs:
-                crossing = _moved(line, followed[walker], people[person], at[person], time_ms)
-                crossings += [crossing] if crossing else []
-            followed += [_new(line, people[i], at[i], time_ms) for i in range(len(people)) if i not in paired]
-    return crossings, followed
+        now_ms, camera = int(seen.at_ms[rows[0]]), seen.camera[rows[0]]
+        followed, found = _given_up(line, followed, now_ms)
+        crossings += found
+        numbers = seen.track[rows].tolist()
+        goes_on = [last_ms.get((camera, walker.tracks.get(camera, -1)), -1) >= now_ms for walker in followed]
+        frame = _Frame(now_ms, camera, numbers, [seen.person[row] for row in rows], seen.points[rows], speeds[rows])
+        pairs = _pairs(line, followed, frame, np.array(goes_on, bool))
+        taken = {row: followed[number] for number, row in pairs}
+        for row, walker in taken.items():
+            walker.person = frame.people[row]
+            crossings += _moved(line, walker, seen.points[rows[row]], now_ms)
+        # Whose track is in the frame and is no longer theirs has been mistaken for somebody who is elsewhere.
+        for walker in followed:
+            if walker.tracks.get(camera) in numbers and taken.get(numbers.index(walker.tracks[camera])) is not walker:
+                del walker.tracks[camera]
+        for row, walker in taken.items():
+            walker.tracks[camera] = numbers[row]
+        places = np.array([(walker.x, walker.y) for walker in followed]).reshape(-1, 2)
+        is_near = (distance_to(line.start, line.end, places) <= NEAR * line.band).tolist()
+        followed = [walker for walker, near in zip(followed, is_near, strict=True) if walker.tracks and near]
+        followed += [
+            _new(line, frame.people[row], camera, number, seen.points[rows[row]], now_ms)
+            for row, number in enumerate(numbers)
+            if row not in taken and away[rows[row]] <= NEAR
+        ]
+    followed, found = _given_up(line, followed, end_ms)
+    return crossings + found, followed
 
 
-def _pairs(
-    line: Line,
-    walkers: Sequence[Walker],
-    people: Sequence[str],
-    at: Floats,
-    may_take: Bools,
-    now_ms: int,
-    *,
-    only_own: bool,
-) -> list[tuple[int, int]]:
-    """Which walker is which of the people here; both by number."""
-    if not walkers or not people:
+def _frames(seen: Observed) -> Iterator[Ints]:
+    """Rows of one camera at one moment after another."""
+    if len(seen.at_ms):
+        moment = np.array(list(zip(seen.at_ms.tolist(), seen.camera, strict=True)), dtype=object)
+        yield from np.split(np.arange(len(moment)), np.flatnonzero((moment[1:] != moment[:-1]).any(axis=1)) + 1)
+
+
+def _given_up(line: Line, walkers: Sequence[Walker], now_ms: int) -> tuple[list[Walker], list[Crossing]]:
+    """Those that are still followed, and the crossings of those that were last seen on their way over the line."""
+    kept = [walker for walker in walkers if now_ms - walker.seen_ms <= PATIENCE_MS]
+    crossings = []
+    for walker in walkers:
+        if now_ms - walker.seen_ms <= PATIENCE_MS or walker.side == 0:
+            continue
+        goes_on = np.array([walker.x + _AHEAD_S * walker.x_per_s, walker.y + _AHEAD_S * walker.y_per_s])
+        if _clear_side(line, goes_on) == -walker.side and _leads_through(line, walker, goes_on):
+            crossings.append(Crossing(line.name, walker.seen_ms, walker.person, -walker.side))
+    return kept, crossings
+
+
+class _Frame(NamedTuple):
+    """What one camera sees at one moment: N people."""
+
+    now_ms: int
+    camera: str
+    tracks: list[int]
+    people: list[str]
+    points: Floats  # (N, 2)
+    speeds: Floats  # (N, 2) per second, as each moves on; NaN where it is not known
+
+
+def _speeds(seen: Observed) -> Floats:
+    """(M, 2) per second, by where the same track is seen a moment later; NaN where it is not."""
+    speeds = np.full(seen.points.shape, np.nan)
+    of: dict[tuple[str, int], list[int]] = {}
+    for row, track in enumerate(zip(seen.camera, seen.track.tolist(), strict=True)):
+        of.setdefault(track, []).append(row)
+    for numbers in of.values():
+        rows = np.array(numbers)
+        at_ms = seen.at_ms[rows]
+        later = np.searchsorted(at_ms, at_ms + _LOOKED_AT_MS[1], side="right") - 1
+        passed_ms = at_ms[later] - at_ms
+        known = passed_ms >= _LOOKED_AT_MS[0]
+        moved = seen.points[rows[later]] - seen.points[rows]
+        speeds[rows[known]] = moved[known] / (passed_ms[known, None] / 1000)
+    return speeds
+
+
+def _pairs(line: Line, walkers: Sequence[Walker], frame: _Frame, goes_on: Bools) -> list[tuple[int, int]]:
+    """Which walker is which of the people in a frame; both by number. Some walkers' tracks are seen here yet."""
+    if not walkers:
         return []
-    ahead_s = np.array([min((now_ms - walker.seen_ms) / 1000, _MAX_AHEAD_S) for walker in walkers])
+    gap_s = np.array([(frame.now_ms - walker.seen_ms) / 1000 for walker in walkers])
     position = np.array([(walker.x, walker.y) for walker in walkers])
     speed = np.array([(walker.x_per_s, walker.y_per_s) for walker in walkers])
-    expected = position + speed * ahead_s[:, None]
-    distance = np.linalg.norm(expected[:, None] - at[None], axis=-1) / line.band
-    own = np.array([[walker.person == person for person in people] for walker in walkers])
-    may_take = (may_take | own.any(axis=0)) & (not only_own)  # (P,) this person may be another walker
-    cost = np.where(own, distance, distance + SWITCH_COST)
-    cost = np.where(own & (distance <= SAME_GATE) | ~own & may_take & (distance <= GATE), cost, _INFEASIBLE)
+    expected = position + speed * np.minimum(gap_s, _MAX_AHEAD_S)[:, None]
+    distance = np.linalg.norm(expected[:, None] - frame.points[None], axis=-1) / line.band
+    bound = [walker.tracks.get(frame.camera) for walker in walkers]
+    own = np.array([[track == number for number in frame.tracks] for track in bound])
+    # Two tracks that are in the frame may have been swapped; else a walker's own track is the walker while it goes on.
+    swapped = own.any(axis=1)[:, None] & own.any(axis=0)[None]
+    walks: Bools = np.hypot(*speed.T) > _WALKS_PER_S * line.band
+    moves_off: Bools = np.hypot(*frame.speeds.T) > _WALKS_PER_S * line.band
+    turns = walks[:, None] & moves_off[None] & (speed @ np.nan_to_num(frame.speeds).T < 0.0)
+    may_take = swapped | ~goes_on[:, None] & ~turns
+    cost = np.where(own, distance, distance + _SWITCH_COST)
+    near = distance <= (_GATE + _GATE_PER_S * np.minimum(gap_s, _MAX_AHEAD_S))[:, None]
+    cost = np.where(own & (distance <= _SAME_GATE) | ~own & may_take & near, cost, _INFEASIBLE)
     rows, columns = linear_sum_assignment(cost)
     chosen = zip(rows.tolist(), columns.tolist(), strict=True)
     return [(walker, person) for walker, person in chosen if cost[walker, person] < _INFEASIBLE]
 
 
-def _new(line: Line, person: str, at: Floats, now_ms: int) -> Walker:
+def _new(line: Line, person: str, camera: str, track: int, at: Floats, now_ms: int) -> Walker:
     x, y = at.tolist()
-    side = _clear_side(line, at)
-    return Walker(person, x, y, 0.0, 0.0, now_ms, side, x, y)
+    variance = ((_NOISE * line.band) ** 2, 0.0, (_SPEED_PER_S * line.band) ** 2)
+    return Walker(person, {camera: track}, now_ms, x, y, 0.0, 0.0, *variance, _clear_side(line, at), x, y)
 
 
-def _moved(line: Line, walker: Walker, person: str, at: Floats, now_ms: int) -> Crossing | None:
-    """Take the walker to where they are now."""
-    x, y = at.tolist()
+def _moved(line: Line, walker: Walker, at: Floats, now_ms: int) -> list[Crossing]:
+    """Take the walker to where they are now, by one more sighting."""
     passed_s = (now_ms - walker.seen_ms) / 1000
-    walker.person, walker.seen_ms = person, now_ms
-    walker.x_per_s, walker.y_per_s = (x - walker.x) / passed_s, (y - walker.y) / passed_s
-    walker.x, walker.y = x, y
-    side = _clear_side(line, at)
+    walker.seen_ms = now_ms
+    _filter(walker, at, passed_s, (_NOISE * line.band) ** 2, (_ACCELERATION * line.band) ** 2)
+    here = np.array([walker.x, walker.y])
+    side = _clear_side(line, here)
     if side == 0:
-        return None
-    crossed = side == -walker.side and passes_between(line.start, line.end, (walker.clear_x, walker.clear_y), (x, y))
-    walker.side, walker.clear_x, walker.clear_y = side, x, y
-    return Crossing(line.name, now_ms, person, side) if crossed else None
+        return []
+    # Somebody who has not been clear of the line yet comes from the side on which they appeared.
+    across = float(side_of(line.start, line.end, np.array([walker.clear_x, walker.clear_y]))) / line.band
+    before = walker.side or (0 if abs(across) < _APPEARED else int(np.sign(across)))
+    crossed = side == -before and _leads_through(line, walker, here)
+    walker.side, walker.clear_x, walker.clear_y = side, walker.x, walker.y
+    return [Crossing(line.name, now_ms, walker.person, side)] if crossed else []
+
+
+def _filter(walker: Walker, at: Floats, passed_s: float, noise: float, acceleration: float) -> None:
+    """Predict and correct; the variances are the same along both axes."""
+    place, both, speed = walker.place_var, walker.both_var, walker.speed_var
+    place += 2 * passed_s * both + passed_s**2 * speed + acceleration * passed_s**4 / 4
+    both += passed_s * speed + acceleration * passed_s**3 / 2
+    speed += acceleration * passed_s**2
+    gain, speed_gain = place / (place + noise), both / (place + noise)
+    x, y = walker.x + passed_s * walker.x_per_s, walker.y + passed_s * walker.y_per_s
+    off_x, off_y = float(at[0]) - x, float(at[1]) - y
+    walker.x, walker.y = x + gain * off_x, y + gain * off_y
+    walker.x_per_s, walker.y_per_s = walker.x_per_s + speed_gain * off_x, walker.y_per_s + speed_gain * off_y
+    walker.place_var, walker.both_var = (1 - gain) * place, (1 - gain) * both
+    walker.speed_var = speed - speed_gain * both
+
+
+def _leads_through(line: Line, walker: Walker, at: Floats) -> bool:
+    x, y = at.tolist()
+    return passes_between(line.start, line.end, (walker.clear_x, walker.clear_y), (x, y))
 
 
 def _clear_side(line: Line, at: Floats) -> int:

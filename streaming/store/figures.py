@@ -105,11 +105,19 @@ class StoreMetrics(FoldingStage):
 
 
 def report_for(plan: StorePlan) -> Callable[[Counted], list[Row]]:
-    """What is said of a window: rows without its time, in the order of the plan."""
+    """What is said of a window: rows without its time, in the order of the plan.
+
+    Of the store, `entered` and `left` are visits that began and ended by name; where the plan has entrances, those who
+    crossed them: somebody who is given a second name has not come a second time.
+    """
+    entrances = {line.name for line in plan.line if line.entrance}
 
     def report(counted: Counted) -> list[Row]:
         places = [*((zone.name, zone.kind) for zone in plan.zone), (STORE, STORE)]
         rows = [_place(name, kind, number, counted) for number, (name, kind) in enumerate(places)]
+        if entrances:
+            ways = [crossing.direction for crossing in counted.crossings if crossing.line in entrances]
+            rows[-1] |= {"entered": ways.count(1), "left": ways.count(-1)}
         for line in plan.line:
             ways = [crossing.direction for crossing in counted.crossings if crossing.line == line.name]
             rows.append(_row(line.name, "line", crossed_in=ways.count(1), crossed_out=ways.count(-1)))

@@ -1,7 +1,7 @@
-"""What is remembered of sightings: per camera, track and slice of 2 s where somebody stood at each step; and what each
-closed window handed on.
+"""What is remembered of sightings: per camera, track and slice of 2 s where somebody stood in each fifth of a second;
+and what each closed window handed on.
 
-A slice is a set: of several rows in one step the newest holds, of equal times the later one. So rows may come in any
+A slice is a set: of several rows in one fifth the newest holds, of equal times the later one. So rows may come in any
 order and twice, and a window can be counted again when one was late or an identity was corrected.
 """
 
@@ -15,15 +15,15 @@ import numpy as np
 import polars as pl
 
 from streaming.event_time import Ints
+from streaming.layouts import Columns
 from streaming.state import Column, Slots, StateTable
 from streaming.store.carry import Carry
 from streaming.store.clock import CAMERA_LAYOUT, STORE_LAYOUT
 from streaming.store.geometry import Bools
-from streaming.store.stays import STEP_MS
 
-STEPS = 4
-"""Of a slice."""
-SLICE_MS = STEPS * STEP_MS
+SLICE_MS, FIX_MS = 2_000, 200
+"""A place is kept so often: who walks through a door is near its line for a second."""
+FIXES = SLICE_MS // FIX_MS
 NOBODY = -1
 """Track of a frame that shows nobody."""
 
@@ -35,10 +35,10 @@ _SLICE_LAYOUT = {
     "track": Column(np.int64),
     "person": Column(str),  # empty: not known
     "is_clear": Column(np.bool_, default=False),  # a frame that shows the place is among them
-    "x": Column(np.float32, (STEPS,), default=np.nan),
-    "y": Column(np.float32, (STEPS,), default=np.nan),
-    "is_floor": Column(np.bool_, (STEPS,), default=False),  # metres on the floor, else pixels
-    "at_ms": Column(np.int32, (STEPS,), default=-1),  # when in the slice; -1: not seen
+    "x": Column(np.float32, (FIXES,), default=np.nan),
+    "y": Column(np.float32, (FIXES,), default=np.nan),
+    "is_floor": Column(np.bool_, (FIXES,), default=False),  # metres on the floor, else pixels
+    "at_ms": Column(np.int32, (FIXES,), default=-1),  # when in the slice; -1: not seen
 }
 _WINDOW_LAYOUT = {
     "window_ms": Column(np.int64, default=_NEVER),  # start
@@ -51,10 +51,23 @@ _CORRECTION_LAYOUT = {
     "new_person": Column(str),
     "order": Column(np.int64),
 }
+_PLACE = ("x", "y", "is_floor", "at_ms")
 LAYOUT = {**CAMERA_LAYOUT, **STORE_LAYOUT, "closed_ms": Column(np.int64, default=-1),
           "dirty_ms": Column(np.int64, default=_NEVER), **_SLICE_LAYOUT, **_WINDOW_LAYOUT,
           **_CORRECTION_LAYOUT}  # fmt: skip
 """State columns of the stage; a row uses those of its kind: `@store`, `@camera/…`, `s…`, `w…`, `c…`."""
+
+
+def taken_over(columns: Columns) -> Columns:
+    """Rows of the layout before this one, with a place for each step: `streaming.layouts.Migrate`."""
+    if "at_ms" not in columns or columns["at_ms"].shape[1] == FIXES:
+        return columns
+    at_ms = columns["at_ms"]
+    row, step = np.nonzero(at_ms >= 0)
+    wide = {name: LAYOUT[name].empty(len(at_ms)) for name in _PLACE}
+    for name, places in wide.items():
+        places[row, at_ms[row, step] // FIX_MS] = columns[name][row, step]
+    return {**columns, **wide}
 
 
 class Slices(NamedTuple):
@@ -123,21 +136,21 @@ def absorb(rows: pl.DataFrame, state: StateTable) -> None:
     """Take sightings in, with `_time_ms, _x, _y, _on_floor, _order`; frames that show nobody have no track."""
     if rows.is_empty():
         return
-    step = pl.col("_time_ms") % SLICE_MS // STEP_MS
+    fix = pl.col("_time_ms") % SLICE_MS // FIX_MS
     newest = (
         rows.select(
             (pl.col("_time_ms") // SLICE_MS * SLICE_MS).alias("slice_ms"), pl.col("camera_id").alias("camera"),
             pl.col("track_id").fill_null(NOBODY).alias("track"), pl.when(pl.col("track_id").is_null()).then(pl.lit("")).
-            otherwise(pl.col("person_id").fill_null("")).alias("person"), step.alias("step"), (pl.col("_time_ms") %
+            otherwise(pl.col("person_id").fill_null("")).alias("person"), fix.alias("fix"), (pl.col("_time_ms") %
             SLICE_MS).alias("at_ms"), "_on_floor", "_x", "_y", "covered", "_order",
         )
         .sort("at_ms", "_order")
         .with_columns(is_clear=(~pl.col("covered")).any().over("slice_ms", "camera", "track", "person"))
-        .unique(("slice_ms", "camera", "track", "person", "step"), keep="last", maintain_order=True)
+        .unique(("slice_ms", "camera", "track", "person", "fix"), keep="last", maintain_order=True)
     )  # fmt: skip
     names = zip(*(newest[name].to_list() for name in ("slice_ms", "camera", "track", "person")), strict=True)
     keys = [slice_key(*values) for values in names]
-    slots, column = state.slots(keys), newest["step"].to_numpy()
+    slots, column = state.slots(keys), newest["fix"].to_numpy()
     at_ms = newest["at_ms"].to_numpy()
     for name in ("slice_ms", "camera", "track", "person"):
         state[name][slots] = newest[name].to_list()
@@ -217,7 +230,7 @@ def apply(rename: Rename, state: StateTable) -> int:
     state["person"][new] = rename.new
     state["is_clear"][new] |= state["is_clear"][old]
     takes = moves & (at_ms >= state["at_ms"][new])
-    for name in ("x", "y", "is_floor", "at_ms"):
+    for name in _PLACE:
         state[name][new] = np.where(takes, state[name][old], state[name][new])
     state["at_ms"][old] = np.where(moves, -1, at_ms)
     state.touch([*old_keys, *new_keys])

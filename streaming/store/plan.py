@@ -26,6 +26,7 @@
     start = [8, 0]
     end = [10, 0]
     band = 0.3                                # as near to the line nobody has crossed it
+    entrance = true                           # beyond it is the street: who crosses it comes or goes
     [[funnel]]
     name = "to-the-till"
     zones = ["shelf", "till"]
@@ -129,7 +130,8 @@ class Zone:
 class Line:
     """A segment that people cross: *in* from the left to the right of whoever looks from start to end, else *out*.
 
-    Nobody has crossed who did not stand clear of it, by `band`, on the one side and then on the other.
+    Nobody has crossed who did not stand clear of it, by `band`, on the one side and then on the other, or came into
+    sight or was lost within it on the way.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Line:
     end: Point
     band: float = 0.3  # metres, or pixels of `camera`
     camera: str | None = None
+    entrance: bool = False  # of the store: visits are counted here, where names cannot double them
 
     def __post_init__(self) -> None:
         check_name("line", self.name)
@@ -279,6 +282,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
                 f"{where} is {_brief(value)}, not a {'whole ' if hint is int else ''}number within {MAX_NUMBER:g}"
             )
         return hint(value)
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise PlanProblem(f"{where} is {_brief(value)}, not true or false")
+        return value
     if hint is str:
         if not isinstance(value, str):
             raise PlanProblem(f"{where} is {_brief(value)}, not text")

@@ -15,7 +15,7 @@ from streaming.pipeline import Facts
 from streaming.state import StateTable
 from streaming.store.clock import STORE_KEY
 from streaming.store.folding import Closed, Folding, Row
-from streaming.store.memory import LAYOUT
+from streaming.store.memory import LAYOUT, taken_over
 
 TIME = pl.Datetime("ms", "UTC")
 ORIGIN_SCHEMA = {
@@ -46,7 +46,7 @@ class FoldingStage(ABC):
 
     def new_state(self) -> StateTable:
         """An empty table: `streaming.store.memory`."""
-        return StateTable(self.name, LAYOUT)
+        return StateTable(self.name, LAYOUT, migrate=taken_over)
 
     def facts(self, state: StateTable) -> Facts:
         """Rows that came after their window had closed, since the state began."""

@@ -17,6 +17,7 @@ Where boxes come with looks (embeddings), a box that looks like somebody else is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +83,14 @@ class Tracks:
         )
 
 
+class Step(NamedTuple):
+    """What one frame of M boxes made of the tracks."""
+
+    tracks: Tracks  # those on trial with them
+    confirmed: Ints  # (M,) whose each box is; `UNSEEN` where it is nobody's, or of a track on trial
+    on_trial: Ints  # (M,) of which track on trial each box is; else `UNSEEN`
+
+
 @dataclass(frozen=True)
 class ByteTrack:
     """The rules. `step` is a function of its arguments alone.
@@ -115,7 +124,7 @@ class ByteTrack:
 
     def step(
         self, tracks: Tracks, next_id: int, now_ms: int, boxes: Floats, scores: Floats, looks: Looks | None = None
-    ) -> tuple[Tracks, Ints]:
+    ) -> Step:
         """One frame: the tracks after it, and whose each box is.
 
         Args:
@@ -126,12 +135,9 @@ class ByteTrack:
                 depends on it.
             scores: (M,)
             looks: (M, D) of unit length, zeros where there is none; None for none at all.
-
-        Returns:
-            the tracks, those on trial with them, and (M,) ids, 0 for a box that is nobody's or of a track on trial.
         """
         if not len(tracks) and not len(boxes):
-            return tracks, np.empty(0, dtype=np.int64)
+            return Step(tracks, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
         if looks is None:
             looks = np.zeros((len(boxes), tracks.look.shape[1]), np.float32)
         tracks = tracks.take(now_ms - tracks.seen_ms <= 1000 * self.lost_s)
@@ -179,13 +185,12 @@ class ByteTrack:
         begun = Tracks(tracks.track_id, hits, seen_ms, missed, Motion(mean, cov), look)
         begun = begun.and_new(next_id, boxes[good], looks[good], now_ms)
         owner[good] = len(tracks) + np.arange(len(good))
-        is_told = np.zeros(len(boxes), dtype=np.bool_)
         owned = owner >= 0
+        ids, is_told = np.full(len(boxes), UNSEEN), np.zeros(len(boxes), dtype=np.bool_)
+        ids[owned] = begun.track_id[owner[owned]]
         is_told[owned] = begun.hits[owner[owned]] >= self.confirm_hits
-        told = np.full(len(boxes), UNSEEN)
-        told[is_told] = begun.track_id[owner[is_told]]
         alive = (begun.hits >= self.confirm_hits) | (now_ms - begun.seen_ms <= 1000 * self.trial_s)
-        return begun.take(alive), told
+        return Step(begun.take(alive), np.where(is_told, ids, UNSEEN), np.where(is_told, UNSEEN, ids))
 
 
 def _blend(means: Looks, looks: Looks) -> Looks:

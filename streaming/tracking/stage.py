@@ -7,6 +7,9 @@ What a camera may do to us, and what then happens (each counted in the facts):
 - one further back: the camera's clock was set back. Its tracks end, ids go on counting, and time goes on from there;
 - a frame taken more than `ahead_s` after its record reached the log cannot be: it is passed over and moves nothing.
 
+A track is told from its first sighting on: those before it was believed leave with the frame in which it is, as rows of
+their own, with the time and number of the frame in which they were made (`trial`).
+
 Nothing is rejected: a rejected record is kept among the dead letters, and raw frames are not to be kept.
 
 What comes out, and the state, is a function of the camera's frames in their order, however these are cut into batches
@@ -14,6 +17,8 @@ and in whatever order the boxes of a frame come. All rows of a frame come in one
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +30,7 @@ from streaming.state import Column, StateTable
 from streaming.tracking.bytetrack import UNSEEN, ByteTrack, Tracks
 from streaming.tracking.looks import has_look, unit_looks
 from streaming.tracking.motion import Motion
+from streaming.tracking.trial import OWN, Held, Late, held_in, hold, late_rows, layout
 
 BOX = ("x0_px", "y0_px", "x1_px", "y1_px")
 """Corners of a detection, null in the row of a frame without any."""
@@ -88,7 +94,8 @@ class TrackStage:
     def new_state(self) -> StateTable:
         """A row a camera, for good, and a row a living track."""
         look = {"look": Column(np.uint8, (self._seal.width(self._dimensions),))} if self._dimensions else {}
-        return StateTable(self.name, {**_CAMERA_LAYOUT, **_TRACK_LAYOUT, **look}, partitioned=True)
+        trial = layout(self._rules.confirm_hits - 1)
+        return StateTable(self.name, {**_CAMERA_LAYOUT, **_TRACK_LAYOUT, **trial, **look}, partitioned=True)
 
     def facts(self, state: StateTable) -> Facts:
         """What was passed over, and how often a clock was set back."""
@@ -98,7 +105,8 @@ class TrackStage:
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
         """Rows with `FRAME_COLUMNS`, `BOX`, `score`, and `embedding` where there are any, in the order of their frames,
         to those of confirmed tracks with their `track_id`, ascending within a frame; a frame that shows none is one
-        row, null but for its own columns.
+        row, null but for its own columns. Before a frame's rows come those of earlier ones that are told with it,
+        without an embedding.
 
         Raises:
             ValueError: an embedding is not of `dimensions` floats.
@@ -116,9 +124,11 @@ class TrackStage:
             else:
                 mine, bad = frames.boxes_of(number)
                 camera.totals["bad_boxes_total"] += bad
-                frames.track_id[mine] = camera.see(
-                    self._rules, now_ms, frames.boxes[mine], frames.scores[mine], frames.looks[mine]
-                )
+                frames.track_id[mine], late = camera.see(
+                    self._rules, now_ms, frames.boxes[mine], frames.scores[mine], frames.looks[mine],
+                    [Held(now_ms, int(frames.frame[number]), own) for own in frames.own[mine]],
+                )  # fmt: skip
+                frames.late += [Late(number, track_id, held) for track_id, held in late]
                 frames.answered[number] = True
         for camera in cameras.values():
             camera.remember(state)
@@ -141,6 +151,10 @@ class _Frames:
         self.captured_ms = heads["captured_ms"].to_physical().to_numpy()
         self.log_ms = heads["_ingest_time_ms"].to_physical().to_numpy()
         self.boxes = self.rows.select(pl.col(BOX).cast(pl.Float64).fill_null(np.nan)).to_numpy()
+        self.frame = heads["frame"].to_numpy()
+        own = [pl.col(name) if name in rows.columns else pl.lit(None).alias(name) for name in OWN]
+        self.own = self.rows.select(own).cast(pl.Float32).fill_null(np.nan).to_numpy()
+        self.late: list[Late] = []
         self.scores = self.rows["score"].cast(pl.Float64).fill_null(np.nan).to_numpy()
         self.looks = (
             unit_looks(self.rows["embedding"], dimensions) if dimensions else np.zeros((len(self.scores), 0), "f4")
@@ -161,12 +175,15 @@ class _Frames:
         return good, int(self._is_box[within].sum()) - len(good)
 
     def told(self) -> pl.DataFrame:
-        """What leaves: rows of confirmed tracks, and a row for every frame that was answered and shows none."""
+        """What leaves: rows of confirmed tracks, those that are told late with the frame that confirmed them, and a row
+        for every frame that was answered and shows none."""
         seen = self.rows.with_columns(track_id=pl.Series(self.track_id)).filter(pl.col("track_id") != UNSEEN)
         quiet = self._heads.filter(pl.Series(self.answered)).join(seen, on="_frame", how="anti")
         kept = [pl.col(name) for name in quiet.columns if name in FRAME_COLUMNS or name.startswith("_")]
-        both = pl.concat([seen, quiet.select(kept)], how="diagonal").sort("_frame", "track_id")
-        return both.drop("_frame", "_row")
+        parts = [seen, quiet.select(kept)]
+        if self.late:
+            parts.append(late_rows(self.late, self._heads, seen.schema))
+        return pl.concat(parts, how="diagonal").sort("_frame", "captured_ms", "track_id").drop("_frame", "_row")
 
 
 class _Camera:
@@ -180,6 +197,7 @@ class _Camera:
         self.totals = {column: int(state[column][slot]) for column in _TOTALS.values()}
         living = np.flatnonzero((state["track_id"] > 0) & (state["camera_id"] == name))
         living = living[np.argsort(state["track_id"][living])]
+        self._held = held_in(state, living)
         self._tracks = self._before = Tracks(
             state["track_id"][living],
             state["hits"][living],
@@ -206,15 +224,19 @@ class _Camera:
         boxes: npt.NDArray[np.float64],
         scores: npt.NDArray[np.float64],
         looks: npt.NDArray[np.float32],
-    ) -> npt.NDArray[np.int64]:
-        """A frame; whose each box is, as `ByteTrack.step` says."""
+        sightings: Sequence[Held],
+    ) -> tuple[npt.NDArray[np.int64], list[tuple[int, Held]]]:
+        """A frame: whose each box is, as `ByteTrack.step` says, and what was held of tracks that are believed now."""
         if now_ms < self.captured_ms:
             self.totals["rewound_total"] += 1
             self._tracks = Tracks.none(looks.shape[1])
-        self._tracks, told = rules.step(self._tracks, self._next_id, now_ms, boxes, scores, looks)
+        self._tracks, told, on_trial = rules.step(self._tracks, self._next_id, now_ms, boxes, scores, looks)
         self._next_id = max(self._next_id, int(self._tracks.track_id.max(initial=0)) + 1)
         self.captured_ms = now_ms
-        return told
+        for row in np.flatnonzero(on_trial != UNSEEN).tolist():
+            self._held.setdefault(int(on_trial[row]), []).append(sightings[row])
+        late = [(number, held) for number in told.tolist() for held in self._held.pop(number, ())]
+        return told, late
 
     def remember(self, state: StateTable) -> None:
         """Write back what changed."""
@@ -244,6 +266,7 @@ class _Camera:
         for column in ("track_id", "hits", "seen_ms", "missed"):
             state[column][slots] = getattr(now, column)
         state["mean"][slots], state["cov"][slots] = now.motion
+        hold(state, slots, now.track_id.tolist(), self._held)
         if "look" in state.layout:
             tracks = [(self._name, number) for number in now.track_id.tolist()]
             state["look"][slots] = self._seal.seal(now.look, tracks, self.captured_ms)

@@ -179,7 +179,8 @@ def answered(batches: Sequence[Received]) -> pl.DataFrame:
         return pl.DataFrame()
     told = [rows.with_columns(received_ms=pl.lit(now_ms)) for now_ms, rows in batches]
     of_frames = pl.concat(told).drop_nulls("source_offset")  # a name that a tick has decided is of none
-    return of_frames.unique(["source_partition", "source_offset"], keep="first", maintain_order=True)
+    # Before a frame's own sightings stand those of earlier ones that are told with it.
+    return of_frames.unique(["source_partition", "source_offset"], keep="last", maintain_order=True)
 
 
 def split(frames: pl.DataFrame, commits: pl.DataFrame) -> Mapping[str, float]:

@@ -10,8 +10,19 @@ import polars as pl
 import pytest
 
 from jobs import evaluate_store
-from jobs.evaluate_store import StoreTrial, judge_store
-from jobs.report.store import COLUMNS, store_page, store_rows
+from jobs.evaluate_store import StoreTrial, clips_gate, judge_store
+from jobs.report.store import (
+    COLUMNS,
+    LINE_COLUMNS,
+    ZONE_COLUMNS,
+    line_rows,
+    print_store,
+    store_page,
+    store_rows,
+    zone_rows,
+)
+from jobs.store_counts import store_counts
+from jobs.store_stream import NOW_MS
 from streaming.identities import Appearance
 from streaming.pipelines.person_sightings import Embedding
 from streaming.simulators.store.detections import FAULTLESS
@@ -48,18 +59,51 @@ def test_every_frame_of_a_trial_has_a_picture_and_no_box_of_nobody_where_nothing
     walks = evaluate_store.walk(made.plan, made.traffic, seed=trial.seed)
     seen = evaluate_store._Seen.of(trial, made, walks)  # noqa: SLF001 - what the judge draws
     rows = pl.concat(list(seen.batches(lambda words: None)))
-    assert rows.height == trial.cameras * trial.fps * 4
+    assert rows.height == trial.cameras * trial.fps * (4 + 4), "and four seconds after, in which nobody is found"
     assert rows["jpeg"].null_count() == 0
     assert rows["detections"].list.len().sum() == seen.truth.height
 
 
-def test_the_report_has_a_row_a_seed_and_says_what_was_missed(found: dict[str, Any]) -> None:
-    gates = [{"name": "IDF1", "wanted": "≥ 0.85", "got": "0.5", "passed": False}]
+def test_the_report_has_a_row_a_seed_and_says_what_was_asked_and_missed(found: dict[str, Any]) -> None:
+    clips = {way: {"right": 1, "wrong": 0, "missed": 2} for way in ("in turn", "at once")}
+    gates = [{"name": "IDF1", "wanted": "≥ 0.85", "got": "0.5", "passed": False}, clips_gate(clips)]
+    assert gates[1]["passed"] and not clips_gate(clips | {"at once": {"right": 1, "wrong": 1, "missed": 0}})["passed"]
     model = {"name": "grid", "version": "1", "trained_on": "nothing"}
     trial = {**TRIAL.__dict__, "errors": TRIAL.errors.__dict__}
-    report = {"model": model, "trial": trial, "trials": [found], "gates": gates, "passed": False}
+    report = {"model": model, "trial": trial, "trials": [found], "gates": gates, "passed": False, "clips": None}
     (row,) = store_rows(report)
     assert len(row) == len(COLUMNS)
+    assert [len(line) for line in line_rows(report)] == [len(LINE_COLUMNS)] * 4
+    assert all(len(zone) == len(ZONE_COLUMNS) for zone in zone_rows(report))
     page = store_page(report)
-    assert "Missed: IDF1" in page
-    assert f"{found['idf1']:.3f}" in page
+    assert "MISSED" in page and "in turn 1 right, 0 wrong, 2 missed" in page and "--clips" in page
+    assert f"{found['idf1']:.3f}" in page and "seeds of people" in page.lower()
+    print_store(report)
+
+
+def test_perfect_sightings_are_counted_as_the_truth_has_them() -> None:
+    """Everybody at every step, where they stand, by the name they have: what is off then is off in the counting."""
+    trial = StoreTrial(seed=7, cameras=2, people=8, duration_s=90.0)
+    made = trial.made()
+    walks = evaluate_store.walk(made.plan, made.traffic, seed=trial.seed)
+    seen = walks.positions.filter((pl.col("time_s") < trial.duration_s) & (pl.col("step") % 2 == 0))
+    box = dict.fromkeys(("x0_px", "y0_px"), 10.0) | dict.fromkeys(("x1_px", "y1_px"), 90.0)
+    told = seen.sort("step").select(
+        **{name: pl.lit(side, pl.Float32) for name, side in box.items()},
+        camera_id=pl.lit(made.cameras[0].camera_id),
+        captured_ms=(NOW_MS + pl.col("step") * 100).cast(pl.Datetime("ms", "UTC")),
+        frame=pl.col("step") // 2,
+        track_id="visit",
+        person_id=pl.format("P{}", "visit"),
+        x_m=pl.col("x_m").cast(pl.Float32),
+        y_m=pl.col("y_m").cast(pl.Float32),
+        covered=pl.lit(False),
+        corrects_person_id=pl.lit(None, pl.String),
+        corrects_from_ms=pl.lit(None, pl.Datetime("ms", "UTC")),
+    )
+    counts = store_counts(made, walks, told, trial.duration_s)
+    assert sum(way["true"] for line in counts["lines"].values() for way in line.values()) > 10
+    assert counts["crossings_error"] == 0.0
+    assert counts["entered_error"] == 0.0
+    assert counts["occupancy_error"] < 0.02
+    assert counts["refused"] == 0

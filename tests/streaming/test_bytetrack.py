@@ -34,7 +34,7 @@ class Camera:
         given = np.array(boxes, dtype=np.float64).reshape(-1, 4)
         scored = np.array(scores if scores is not None else [0.9] * len(boxes))
         seen = None if looks is None else np.array(looks, dtype=np.float32)
-        self.tracks, told = self.rules.step(self.tracks, self.next_id, self.now_ms, given, scored, seen)
+        self.tracks, told, _ = self.rules.step(self.tracks, self.next_id, self.now_ms, given, scored, seen)
         self.next_id = max(self.next_id, int(self.tracks.track_id.max(initial=0)) + 1)
         return [int(number) for number in told]
 

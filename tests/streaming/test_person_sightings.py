@@ -103,8 +103,8 @@ def test_every_frame_is_answered_and_people_keep_their_names_from_camera_to_came
 def test_a_frame_says_once_where_anybody_was_found_confirmed_or_not() -> None:
     said = told(on_log(visit(3.0)).run((7, 20))).filter(camera_id="door").sort("frame", "track_id")
     first, later = said.filter(frame=0), said.filter(frame=12)
-    assert first["found_px"].to_list() == [[10.0, 30.0, 34.0, 90.0]]  # the track is confirmed in the third frame
-    assert first["track_id"].to_list() == [None] and later["track_id"].to_list() == [1, 2]
+    assert first["found_px"].to_list() == [[10.0, 30.0, 34.0, 90.0], None]  # the track is confirmed in a later frame
+    assert first["track_id"].to_list() == [None, 1] and later["track_id"].to_list() == [1, 2]
     assert later["found_px"].to_list() == [[18.0, 30.0, 42.0, 90.0, 58.0, 30.0, 82.0, 90.0], None]
 
 

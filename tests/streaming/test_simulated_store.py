@@ -179,6 +179,20 @@ def test_crossings_by_hand() -> None:
     assert found.rows() == [(0, "in", 0.1), (2, "in", 0.1), (0, "out", 0.2)]
 
 
+def test_who_was_never_clear_of_a_line_has_not_crossed_it_but_who_comes_or_goes_there_has() -> None:
+    plan = bare_plan(lines=(Line("gate", 5.0, 6.0, 5.0, 2.0),))
+    seen = positions(
+        *[(0, step, x, 3.0) for step, x in enumerate((4.0, 4.9, 5.1, 5.2, 4.9, 4.0))],  # along it
+        *[(1, step, x, 3.0) for step, x in enumerate((4.9, 5.1, 5.6))],  # appears right before it
+        *[(2, step, x, 3.0) for step, x in enumerate((5.8, 5.1, 4.9))],  # and is gone right behind it
+        *[(3, step, x, 3.0) for step, x in enumerate((4.0, 4.9, 5.1, 4.9, 5.1, 5.6))],  # trembles, and goes in
+        *[(4, step, x, 1.0) for step, x in enumerate((4.0, 5.1, 6.0))],  # past its end
+    )
+    strict = crossings(plan, seen, 0.3).select("visit", pl.col("direction").cast(pl.String), pl.col("time_s").round(6))
+    assert strict.sort("visit").rows() == [(1, "in", 0.1), (2, "out", 0.2), (3, "in", 0.4)]
+    assert crossings(plan, seen)["visit"].value_counts().sort("visit").rows() == [(0, 2), (1, 1), (2, 1), (3, 3)]
+
+
 def test_stays_by_hand() -> None:
     plan = bare_plan(zones=(Zone("a", 0, 0, 2, 2), Zone("b", 2, 0, 4, 2)))
     seen = positions((0, 0, 1, 1), (0, 1, 2, 1), (0, 2, 2.5, 1), (0, 3, 1, 1), (0, 4, 5, 1), (1, 4, 1, 1))

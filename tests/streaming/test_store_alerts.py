@@ -200,7 +200,7 @@ def test_sightings_become_alerts() -> None:
     alerts = Watched().see(watched_rows())
     second = (pl.col("event_time_ms").to_physical() - START_MS) / 1000
     said = alerts.select("rule", "state", "subject", second).rows()
-    assert [row for row in said if row[0] == "in"] == [("in", "raised", "p0", 2.5), ("in", "raised", "p1", 4.0)]
+    assert [row for row in said if row[0] == "in"] == [("in", "raised", "p0", 2.6), ("in", "raised", "p1", 4.4)]
     assert [row[1:3] for row in said if row[0] == "loiterer"] == [("raised", "p0")]
     assert [row[1:] for row in said if row[0] == "down"] == [("raised", "cam-2", 36.0), ("cleared", "cam-2", 46.0)]
     assert [row[1:] for row in said if row[0] == "covered"] == [("raised", "cam-1", 36.0), ("cleared", "cam-1", 38.0)]

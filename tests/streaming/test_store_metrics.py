@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.state import StateTable
+from streaming.store import memory
 from streaming.store.figures import StoreMetrics
 from tests.store_walks import PLAN, START_MS, Feed, Walk, person, plan, sightings
 
@@ -139,6 +140,21 @@ def test_identity_switches_at_the_door_change_no_count() -> None:
     came_in, went_out = truth_of_the_door(walks, 148)
     metrics = metrics_of(rows)
     assert (metrics.total("door", "crossed_in"), metrics.total("door", "crossed_out")) == (came_in, went_out)
+
+
+def test_visits_are_counted_at_the_entrance_whatever_people_are_called() -> None:
+    """Everybody has another name every five seconds; who is in the store from the beginning did not come."""
+    walks = [*crowd(seed=6, people=20, length_s=100), Walk([(8, 5), (18, 5)], pause_s=60)]
+    rows = Feed(walks, 160).rows()
+    later = (pl.col("frame") // 25).cast(pl.String)
+    rows = rows.with_columns(person_id=pl.when(pl.col("person_id").is_not_null()).then(pl.col("person_id") + later))
+    came_in, went_out = truth_of_the_door(walks, 148)
+    stage = StoreMetrics(plan(line=[{**PLAN["line"][0], "entrance": True}]))
+    store = stage(rows, stage.new_state()).sort("revision").unique(("zone_id", "window_start_ms"), keep="last")
+    store = store.filter(zone_id="store")
+    assert (store["entered"].sum(), store["left"].sum()) == (came_in, went_out)
+    by_name = metrics_of(rows)
+    assert by_name.total("store", "entered") > 2 * came_in
 
 
 def test_frames_that_show_nobody_count_nobody_and_close_windows() -> None:
@@ -425,3 +441,16 @@ def test_zones_in_a_camera_without_a_floor_are_in_its_pixels() -> None:
     # The feet pass x = 960 at frame 91, in the second window; the other camera's pixels are not in the zone.
     assert issued["people"].to_list() == [1]
     assert issued["occupancy_mean"].to_list() == [1.0]
+
+
+def test_places_of_the_layout_before_are_taken_over_at_their_times() -> None:
+    """It had four places a slice, one for each half second."""
+    at_ms = np.array([[400, -1, 1_000, 1_990]], np.int32)
+    x = np.array([[1.0, np.nan, 2.0, 3.0]], np.float32)
+    older = {"at_ms": at_ms, "x": x, "y": x + 5, "is_floor": at_ms >= 0, "slice_ms": np.array([START_MS])}
+    taken = memory.taken_over(older)
+    assert taken["at_ms"].tolist() == [[-1, -1, 400, -1, -1, 1_000, -1, -1, -1, 1_990]]
+    assert taken["x"][0, [2, 5, 9]].tolist() == [1.0, 2.0, 3.0] and np.isnan(taken["x"]).sum() == 7
+    assert taken["is_floor"].sum() == 3
+    assert taken["slice_ms"] is older["slice_ms"]
+    assert memory.taken_over(taken) is taken

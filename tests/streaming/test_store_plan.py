@@ -65,6 +65,7 @@ def zones(*tables: dict[str, Any]) -> dict[str, Any]:
         ({**PLAN, "floor": {"width_m": 1000, "depth_m": 1000, "cell_m": 0.1}}, "raise cell_m"),
         ({**PLAN, "gone_s": 1.0}, "gone_s is 1, not from 2"),
         ({**PLAN, "zone": "till"}, "not a list"),
+        ({**PLAN, "line": [{"name": "l", "start": [1, 1], "end": [1, 2], "entrance": 1}]}, "is 1, not true or false"),
         ([], "plan is [], not a table"),
     ],
 )  # fmt: skip

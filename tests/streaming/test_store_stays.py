@@ -64,11 +64,13 @@ def test_who_comes_back_after_the_visit_is_over_begins_another() -> None:
 
 
 def test_a_carry_is_the_same_after_json_and_forgets_what_the_plan_forgot() -> None:
-    walker = Walker("p0", 1.5, 0.1, 0.3, -0.2, 1_234, -1, 1.0, 2.0)
+    walker = Walker("p0", {"cam-1": 7}, 1_234, 1.5, 0.1, 0.3, -0.2, 0.01, 0.0, 0.5, -1, 1.0, 2.0)
     person = Person({"till": Stay(0, 500, True), "store": Stay(0, 900, True)}, ["till", "till"])
     carry = Carry({"p0": person}, {"door": [walker]}, {"cam-1": 999})
     assert Carry.from_json(carry.to_json()) == carry
     assert Carry.from_json("") == Carry()
+    older = '[{},{"door":[["p0",1.5,0.1,0.3,-0.2,1234,-1,1.0,2.0]]},{"cam-1":999}]'
+    assert Carry.from_json(older) == Carry({}, {"door": []}, {"cam-1": 999}), "walkers of an older layout begin anew"
     less = carry.known_to(["store"], [], ["cam-1"])
     assert less == Carry({"p0": Person({"store": Stay(0, 900, True)}, [])}, {}, {"cam-1": 999})
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streaming.state import StateTable
 from streaming.testing import Changelog, every_row
-from streaming.tracking import TrackStage
+from streaming.tracking import ByteTrack, TrackStage
 from streaming.tracking.stage import REWIND_MS
 
 NOW_MS = 1_700_000_000_000
@@ -70,15 +70,20 @@ def answered(batches: list[pl.DataFrame], stage: TrackStage, state: StateTable) 
     return pl.concat([stage(batch, state) for batch in batches])
 
 
-def test_one_row_for_each_confirmed_track_and_one_for_a_frame_without() -> None:
+def test_one_row_for_each_sighting_of_a_confirmed_track_and_one_for_a_frame_without() -> None:
     stage = TrackStage()
     state = stage.new_state()
     rows = frames(*(("door", 200 * n, [300.0, 20.0]) for n in range(3)), ("door", 600, []))
     out = stage(rows, state)
     assert out.select("frame", "track_id", "x0_px").rows() == [
-        (0, None, None), (1, None, None), (2, 1, 20.0), (2, 2, 300.0), (3, None, None),
+        (0, None, None), (1, None, None),
+        (0, 1, 20.0), (0, 2, 300.0), (1, 1, 20.0), (1, 2, 300.0),  # told late, with the frame that confirmed them
+        (2, 1, 20.0), (2, 2, 300.0), (3, None, None),
     ]  # fmt: skip
-    assert out["x_m"].to_list()[2:] == [np.float32(0.2), np.float32(3.0), None]  # what is a box's own goes with it
+    assert out["_offset"].to_list() == [0, 1, 2, 2, 2, 2, 2, 2, 3]
+    assert out["captured_ms"].to_list()[2:6] == [NOW_MS, NOW_MS, NOW_MS + 200, NOW_MS + 200]
+    own = [np.float32(0.2), np.float32(3.0)]
+    assert out["x_m"].to_list()[2:] == [*own, *own, *own, None]  # what is a box's own goes with it
     assert out["captured_ms"].to_list()[-1] == NOW_MS + 600
     assert out.columns == [*rows.columns, "track_id"]
 
@@ -129,6 +134,33 @@ def test_a_restart_does_not_matter(offset: int) -> None:
     assert log.rows(resumed).equals(every_row(whole))  # what was drained is all there is
 
 
+@given(st.lists(st.integers(1, 79), max_size=8), st.integers(0, 2), st.integers(1, 3))
+@settings(max_examples=12, deadline=None)
+def test_all_of_a_believed_track_is_told_once_and_nothing_of_one_that_never_was(
+    offsets: list[int], seed: int, confirm_hits: int
+) -> None:
+    rows, stage = shop(seed=seed), TrackStage(ByteTrack(confirm_hits=confirm_hits))
+    out = answered(cut(rows, offsets), stage, stage.new_state()).drop_nulls("track_id")
+    assert not out.select("camera_id", "frame", "track_id").is_duplicated().any()
+    sightings = out.group_by("camera_id", "track_id").agg(pl.len(), pl.col("frame").n_unique().alias("frames"))
+    assert (sightings["frames"] >= confirm_hits).all()
+    box = ["camera_id", "frame", "captured_ms", "x0_px", "y0_px", "x1_px", "y1_px", "score", "x_m"]
+    assert out.join(rows, on=box, how="anti").is_empty(), "as it was found, with the time at which it was found"
+    believed = out.group_by("camera_id", "track_id").agg(at_ms=pl.col("_ingest_time_ms").min() - 40)
+    late = out.join(believed, on=["camera_id", "track_id"]).filter(pl.col("captured_ms") < pl.col("at_ms"))
+    assert late.height == (confirm_hits - 1) * believed.height, "told with the frame in which it was believed"
+
+
+def test_what_is_held_of_a_track_on_trial_goes_with_it() -> None:
+    stage = TrackStage()
+    state = stage.new_state()
+    stage(frames(("door", 0, [50.0]), ("door", 200, [])), state)
+    assert (state["held_ms"] > 0).sum() == 1
+    out = stage(frames(("door", 5_000, []), *(("door", 6_000 + 200 * n, [50.0]) for n in range(3))), state)
+    assert out.drop_nulls("track_id")["captured_ms"].to_list() == [NOW_MS + 6_000 + 200 * n for n in range(3)]
+    assert (state["held_ms"] > 0).sum() == 0
+
+
 def test_ids_are_never_used_again_and_the_state_stays_small() -> None:
     stage = TrackStage()
     state, told = stage.new_state(), []
@@ -157,7 +189,7 @@ def test_a_clock_set_back_ends_tracks_and_time_goes_on() -> None:
     state = stage.new_state()
     stage(frames(*(("door", 3_600_000 + 200 * n, [50.0]) for n in range(5))), state)
     out = stage(frames(*(("door", 200 * n, [50.0]) for n in range(5))), state)
-    assert out["track_id"].to_list() == [None, None, 2, 2, 2]
+    assert out["track_id"].to_list() == [None, None, 2, 2, 2, 2, 2]
     assert stage.facts(state).totals["camera clocks set back"] == 1
     edge = stage(frames(("door", 800 - REWIND_MS, [50.0])), state)
     assert edge.is_empty()  # just a repeat
@@ -170,7 +202,7 @@ def test_a_frame_from_the_future_moves_nothing() -> None:
     wrong = rows.with_columns(
         captured_ms=pl.when(pl.col("frame") == 3).then(pl.col("captured_ms") + 3_600_000).otherwise("captured_ms")
     )
-    assert stage(wrong, state)["track_id"].to_list() == [None, None, 1, 1, 1]
+    assert stage(wrong, state)["track_id"].to_list() == [None, None, 1, 1, 1, 1, 1]
     assert stage.facts(state).totals["frames from the future"] == 1
 
 
@@ -184,7 +216,7 @@ def test_boxes_that_are_none_are_passed_over_and_counted() -> None:
         score=pl.when(pl.col("x0_px") == 1300).then(float("nan")).otherwise("score"),
     )
     out = stage(broken, state)
-    assert out["track_id"].to_list() == [None, None, 1, 1]
+    assert out["track_id"].to_list() == [None, None, 1, 1, 1, 1]
     assert stage.facts(state).totals["boxes refused"] == 12
 
 

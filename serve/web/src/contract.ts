@@ -354,6 +354,7 @@ export interface PlanLine {
   end: Place;
   band?: number;
   camera?: string;
+  entrance?: boolean;
 }
 
 /** The parts of a plan that the page draws; whatever else it holds goes back as it came. */

@@ -14,6 +14,9 @@ def store_plan(made: Store) -> StorePlan:
         zone=tuple(
             Zone(zone.name, tuple((float(x), float(y)) for x, y in zone.polygon.tolist())) for zone in plan.zones
         ),
-        line=tuple(Line(line.name, (line.ax_m, line.ay_m), (line.bx_m, line.by_m)) for line in plan.lines),
+        line=tuple(
+            Line(line.name, (line.ax_m, line.ay_m), (line.bx_m, line.by_m), entrance=line.name == "door")
+            for line in plan.lines
+        ),
         floor=Floor(plan.width_m, plan.depth_m),
     )

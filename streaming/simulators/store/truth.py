@@ -23,8 +23,15 @@ STAYS_SCHEMA = pl.Schema(
 )
 
 
-def crossings(plan: FloorPlan, positions: pl.DataFrame) -> pl.DataFrame:
+def crossings(plan: FloorPlan, positions: pl.DataFrame, clear_m: float = 0.0) -> pl.DataFrame:
     """Every crossing of every line by the way from one step to the next; the time is that of the later step.
+
+    Args:
+        plan: with the lines.
+        positions: of people, as `walks.walk` gives them.
+        clear_m: who has not been so far from the line on the one side and then on the other has not crossed it, unless
+            it is there that their visit begins or ends. With 0 any way over the line counts, also of somebody who
+            walks along it.
 
     Returns:
         `CROSSINGS_SCHEMA`, sorted by time. Who touches a line and turns round has not crossed it.
@@ -32,28 +39,41 @@ def crossings(plan: FloorPlan, positions: pl.DataFrame) -> pl.DataFrame:
     moves = positions.sort("visit", "step").with_columns(
         pl.col("x_m", "y_m").shift(1).over("visit").name.prefix("from_"),
     )
-    found = [_crossed(line, moves.drop_nulls("from_x_m")) for line in plan.lines]
+    found = [_crossed(line, moves, clear_m) for line in plan.lines]
     return pl.concat([CROSSINGS_SCHEMA.to_frame(), *found]).sort("time_s", "line", "visit")
 
 
-def _crossed(line: Line, moves: pl.DataFrame) -> pl.DataFrame:
+def _crossed(line: Line, moves: pl.DataFrame, clear_m: float) -> pl.DataFrame:
     along = np.array([line.bx_m - line.ax_m, line.by_m - line.ay_m])
     start = np.array([line.ax_m, line.ay_m])
-    to_the_right = np.array([-along[1], along[0]])  # y points down
-    before = moves.select("from_x_m", "from_y_m").to_numpy() - start
+    to_the_right = np.array([-along[1], along[0]]) / np.hypot(*along)  # y points down
+    before = moves.select(pl.col("from_x_m", "from_y_m").fill_null(np.nan)).to_numpy() - start
     after = moves.select("x_m", "y_m").to_numpy() - start
     side_before, side_after = before @ to_the_right, after @ to_the_right
-    changes = (side_before < 0) != (side_after < 0)
+    begins = np.isnan(side_before)
+    changes = ~begins & ((side_before < 0) != (side_after < 0))
     share = side_before / np.where(changes, side_before - side_after, 1.0)
     met = (before + share[:, None] * (after - before)) @ along / (along @ along)
     hit = changes & (met >= 0.0) & (met <= 1.0)
-    direction = np.where(side_after[hit] >= 0, "in", "out")
-    return moves.filter(pl.Series(hit)).select(
+    is_end = begins | np.append(begins[1:], True)[: len(begins)]
+    side = np.where(side_after >= 0, 1, -1)
+    on = pl.DataFrame(
+        {
+            "visit": moves["visit"],
+            "person_id": moves["person_id"],
+            # Of the last way over the line: by then they are on the other side of it.
+            "time_s": pl.Series(np.where(changes, moves["time_s"].to_numpy(), np.nan)).fill_nan(None),
+            "hit": pl.Series(np.where(changes, hit, np.nan)).fill_nan(None),
+            "side": pl.Series(np.where(is_end | (np.abs(side_after) >= clear_m), side, 0)).replace(0, None),
+        }
+    )
+    on = on.with_columns(pl.col("time_s", "hit").forward_fill().over("visit")).drop_nulls("side")
+    return on.filter((pl.col("side") != pl.col("side").shift(1).over("visit")) & (pl.col("hit") == 1.0)).select(
         pl.lit(line.name).alias("line"),
         "visit",
         "person_id",
         "time_s",
-        pl.Series("direction", direction, dtype=DIRECTIONS),
+        direction=pl.when(pl.col("side") > 0).then(pl.lit("in")).otherwise(pl.lit("out")).cast(DIRECTIONS),
     )
 
 

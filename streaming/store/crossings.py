@@ -180,7 +180,7 @@ def _pairs(line: Line, walkers: Sequence[Walker], frame: _Frame, goes_on: Bools)
     bound = [walker.tracks.get(frame.camera) for walker in walkers]
     own = np.array([[track == number for number in frame.tracks] for track in bound])
     # Two tracks that are in the frame may have been swapped; else a walker's own track is the walker while it goes on.
-    swapped = own.any(axis=1)[:, None] & own.any(axis=0)[None]
+    swapped = own.any(axis=1, keepdims=True) & own.any(axis=0, keepdims=True)
     walks: Bools = np.hypot(*speed.T) > _WALKS_PER_S * line.band
     moves_off: Bools = np.hypot(*frame.speeds.T) > _WALKS_PER_S * line.band
     turns = walks[:, None] & moves_off[None] & (speed @ np.nan_to_num(frame.speeds).T < 0.0)

@@ -37,9 +37,9 @@ from streaming.testing import MemoryLog, MemoryMember, MemorySink, MemorySource,
 from streaming.topics import Topic, state_topic
 from streaming.transport import GroupSource, Sink
 from tests.delivery import Verdict, judge
+from tests.waiting import PATIENCE_S
 
 EXACTLY_ONCE, AT_LEAST_ONCE = "exactly_once", "at_least_once"
-PATIENCE_S = 90.0
 MATCHES = 11
 SCHEMA = "match-events"
 POISON = b"\x00\x00\x00\x00\x01 poison "

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from streaming.kafka.admin import ensure_topics
 from streaming.kafka.broker import EmbeddedBroker
+from streaming.kafka.settings import KafkaSettings
+from streaming.kafka.sink import KafkaSink
+from streaming.records import Records
+from streaming.topics import Topic
+from streaming.transport import Output
+from tests.waiting import PATIENCE_S
 
 _NEVER = """
 log.retention.check.interval.ms=86400000
@@ -29,11 +36,25 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap address, host:port."""
     broker = _Keeping(Path(tmp_path_factory.mktemp("kafka")))
     try:
-        status = broker.start()
+        status = broker.start(timeout_s=PATIENCE_S)
         assert status.bootstrap_servers is not None
+        wake(status.bootstrap_servers)
         yield status.bootstrap_servers
     finally:
         broker.stop()
+
+
+def wake(bootstrap_servers: str) -> None:
+    """The first transaction and the first offsets have a broker make topics of its own, for which a slow machine takes
+    longer than clients wait: here, and not in whichever test comes first."""
+    settings = KafkaSettings(bootstrap_servers, unavailable_after_s=PATIENCE_S)
+    topic = Topic("woken", key="k", schema=None, partitions=1)
+    ensure_topics(settings, [topic])
+    sink = KafkaSink(settings, topic.name, topic.name, topic.name, commit_timeout_s=PATIENCE_S)
+    sink.open()
+    woken = Output(topic.name, Records.of([b"k"], [b"v"]))
+    sink.commit(answers=[woken], dead_letters=[], state=[], offsets={0: 0})
+    sink.close()
 
 
 @pytest.fixture

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from jobs.schedule.runs import Job
 from jobs.schedule.submitter import Refused, Submitter, SubmitterAway
+from tests.waiting import wait_until
 
 GOOD = ("version",)
 REFUSED = ("models", "rollback", "tsstn-lol", "--set", "models.store=no-such-store")
 """Of a model that has never been anything else; nothing is written."""
 
 
-def until(holds: Callable[[], object], what: str, timeout_s: float = 90.0) -> None:
+def until(holds: Callable[[], object], what: str) -> None:
     """Wait for something."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.05)
+    wait_until(holds, pause_s=0.05, otherwise=lambda: f"in vain: {what}")
 
 
 def lasting(folder: Path) -> tuple[str, ...]:

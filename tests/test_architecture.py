@@ -54,7 +54,6 @@ def test_format() -> None:
     run("ruff", "format", "--check", ".")
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.long  # `make lint` does it as well
 def test_types() -> None:
     run("mypy")

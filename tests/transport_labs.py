@@ -18,8 +18,9 @@ from streaming.records import OffsetRange, Records
 from streaming.testing import AFTER_COMMIT, MemoryLog, MemorySink, MemorySource
 from streaming.topics import Topic
 from streaming.transport import GroupSource, Output, Sink, TransportUnavailable
+from tests.visible import until_visible
+from tests.waiting import PATIENCE_S
 
-PATIENCE_S = 20.0
 Row = tuple[bytes | None, bytes | None]
 
 
@@ -79,6 +80,7 @@ class KafkaLab:
             producer.abort() if aborted else producer.commit()
         finally:
             producer.discard()
+        until_visible(self.settings, self.prefix + topic)
 
     def source(self, topic: str) -> GroupSource:
         source = KafkaSource(self.settings, self.prefix + topic, f"{self.prefix}-group")
@@ -170,8 +172,10 @@ def numbered(start: int, end: int) -> Records:
 
 
 def read_rest(lab: Lab, topic: str, partition: int) -> Records:
-    """Everything visible on the partition, read until its end."""
+    """Everything on the partition, once it is visible, read until its end."""
     source = lab.source(topic)
+    if isinstance(lab, KafkaLab):
+        until_visible(lab.settings, source.topic)
     reader, end = source.open({partition: 0}), source.end_offsets()[partition]
     try:
         return reader.read(OffsetRange(partition, 0, end))

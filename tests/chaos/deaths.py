@@ -24,6 +24,7 @@ from streaming.transport import Fenced
 from tests.chaos.lab import BOTH, CONTINUOUS, DELIVERIES, MICRO_BATCH, Lab
 from tests.chaos.scenario import scenario
 from tests.counting import Run
+from tests.waiting import PATIENCE_S
 
 
 @scenario(*BOTH, deliveries=DELIVERIES)
@@ -92,7 +93,7 @@ def broker_killed(lab: Lab) -> None:
                 lab.inject("kill -9 broker")
                 lab.broker.process.kill()
                 lab.wait_for(lambda: not lab.broker.status().running)
-                lab.broker.start(timeout_s=180.0)
+                lab.broker.start(timeout_s=PATIENCE_S)
             run.wait_for(lab.caught_up, pause_s=0.1)
 
 
@@ -166,7 +167,7 @@ def disk_full(lab: Lab) -> None:
         lab.inject("disk full")
         process.rlimit(psutil.RLIMIT_FSIZE, (max(log.stat().st_size for log in feed) + 1, hard))
         lab.wait_for(lambda: not lab.broker.status().running)
-        lab.broker.start(timeout_s=180.0)
+        lab.broker.start(timeout_s=PATIENCE_S)
 
 
 @scenario(MICRO_BATCH)

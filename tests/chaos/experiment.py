@@ -14,6 +14,7 @@ from tests.chaos.lab import Lab, LabBroker
 from tests.chaos.scenarios import Scenario
 from tests.counting import AT_LEAST_ONCE, EXACTLY_ONCE
 from tests.delivery import Verdict
+from tests.waiting import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def perform(
     except Exception as broken:
         failure = f"{type(broken).__name__}: {str(broken)[:2_000]}"
     try:
-        broker.start(timeout_s=180.0)  # in case that it was left dead
+        broker.start(timeout_s=PATIENCE_S)  # in case that it was left dead
         verdict = lab.verdict()
     except Exception as broken:
         failure = failure or f"no verdict: {type(broken).__name__}: {broken}"

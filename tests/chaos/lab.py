@@ -33,7 +33,6 @@ from tests.chaos.proxy import Proxy
 from tests.counting import (
     AT_LEAST_ONCE,
     EXACTLY_ONCE,
-    PATIENCE_S,
     OnKafka,
     Run,
     Stream,
@@ -42,6 +41,7 @@ from tests.counting import (
     running,
 )
 from tests.delivery import Verdict
+from tests.waiting import PATIENCE_S
 
 CONTINUOUS, MICRO_BATCH = "continuous", "micro_batch"
 BOTH = (CONTINUOUS, MICRO_BATCH)

@@ -19,9 +19,9 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.scenarios import SCENARIOS, Scenario
 from tests.counting import AT_LEAST_ONCE, EXACTLY_ONCE
 from tests.delivery import Verdict
+from tests.waiting import PATIENCE_S
 
 pytestmark = [
-    pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray Data reads deprecated settings of its own
     pytest.mark.filterwarnings("ignore:unclosed <socket"),  # kafka-python leaves those of refused connections
 ]
@@ -115,7 +115,7 @@ def test_a_proxy_passes_on_is_slow_silent_and_refuses() -> None:
     proxy = Proxy()
     with socket.create_server(("127.0.0.1", 0)) as server:
         proxy.target = int(server.getsockname()[1])
-        client = socket.create_connection(("127.0.0.1", proxy.port), timeout=20.0)
+        client = socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE_S)
         far, _ = server.accept()
         client.sendall(b"there")
         assert far.recv(10) == b"there"
@@ -126,9 +126,9 @@ def test_a_proxy_passes_on_is_slow_silent_and_refuses() -> None:
             far.settimeout(0.3)
             with pytest.raises(TimeoutError):
                 far.recv(10)
-        far.settimeout(20.0)
+        far.settimeout(PATIENCE_S)
         assert far.recv(10) == b""  # what was under way does not come later
-        with proxy.refusing(), socket.create_connection(("127.0.0.1", proxy.port), timeout=20.0) as refused:
+        with proxy.refusing(), socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE_S) as refused:
             assert _is_over(refused)
         assert proxy.cuts == 1
         client.close()

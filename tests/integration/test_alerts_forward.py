@@ -23,7 +23,7 @@ from streaming.kafka.source import KafkaSource
 from streaming.topics import ALERT_WEBHOOK, PIPELINE_STATUS, STORE_ALERTS, identity
 from tests.jobs.test_alerts_webhook import Receiver, receiver, subjects  # noqa: F401 - a fixture
 from tests.store_site import alert
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.kafka
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -43,7 +43,7 @@ def forwarding(kafka: str, url: str, folder: Path) -> Iterator[dict[str, int]]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             raise

@@ -25,11 +25,10 @@ from streaming.sessions.following import CatalogueFollower
 from streaming.sessions.settings import Offer
 from streaming.topics import state_topic
 from tests.shop_feed import Fixed, event, event_records, feed, item, item_records
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.kafka]
 
-PATIENCE_S = 60.0
 NAMES = ("a", "b", "c", "d")
 
 

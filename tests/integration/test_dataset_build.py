@@ -26,16 +26,15 @@ from streaming.simulators.match import simulate
 from streaming.topics import Topic
 from tests.counting import encoded
 from tests.stream_sets import TOPIC
+from tests.waiting import PATIENCE_S
 
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.usefixtures("own_ray"),
     pytest.mark.kafka,
-    pytest.mark.timeout(280),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray Data reads deprecated settings of its own
 ]
 
-PATIENCE_S = 90.0
 MATCHES = 12
 
 

@@ -19,11 +19,12 @@ import psutil
 import pytest
 
 from streaming.ports import free_ports
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,7 +88,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         if running.process.poll() is None:
             running.process.send_signal(signal.SIGINT)
             try:
-                running.process.wait(60)
+                running.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 os.killpg(running.process.pid, signal.SIGKILL)
 
@@ -190,7 +191,7 @@ def test_ctrl_c_ends_it_all_and_the_report_is_measured(demo: Demo) -> None:
     started = demo.processes()
     assert started
     demo.process.send_signal(signal.SIGINT)
-    assert demo.process.wait(60) == 0, "\n".join(demo.lines)
+    assert demo.process.wait(PATIENCE_S) == 0, "\n".join(demo.lines)
     left = [process for process in started if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert not left, left
     report = json.loads(demo.report.read_text())
@@ -211,7 +212,7 @@ def test_a_replay_that_cannot_be_read_costs_one_line_and_starts_nothing(tmp_path
         env={**os.environ, "SIGHTLINE_HOME": str(tmp_path / "home")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()

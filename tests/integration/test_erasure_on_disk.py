@@ -39,7 +39,7 @@ from tests.erasure_scene import (
 )
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.long]
 
 MINE = [("door", 1), ("till", 1)]
 START_MS = now_ms() - 60_000

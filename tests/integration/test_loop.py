@@ -12,7 +12,7 @@ import pytest
 
 from jobs.loop.story import STEPS
 
-pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 

@@ -21,12 +21,12 @@ from streaming.runners.epoch import EpochSource, Preprocess, ReadLimits
 from streaming.runners.micro_batch import MicroBatchRunner
 from streaming.testing import AFTER_COMMIT
 from streaming.transport import Fenced, LogCorrupt
-from tests.counting import PATIENCE_S, InMemory, Run, Stream, encoded, events, micro_batch, wall_ms
+from tests.counting import InMemory, Run, Stream, encoded, events, micro_batch, wall_ms
+from tests.waiting import PATIENCE_S
 
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.usefixtures("own_ray"),
-    pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray Data reads deprecated settings of its own
 ]
 
@@ -148,7 +148,7 @@ def test_one_that_was_fenced_ends_also_while_its_model_is_away(stream_of: MakeSt
     runner = micro_batch(stream, max_commit_records=1, limits=ReadLimits(0.0, 1))
     del stream.memory.sink  # the heir has its own
     run = stream.start(runner)
-    run.join(30.0)
+    run.join(PATIENCE_S)
     assert isinstance(run.failure, Fenced)
 
 

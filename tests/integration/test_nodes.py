@@ -29,7 +29,6 @@ from tests.counting import OnKafka, Stream, continuous, micro_batch, running
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.kafka,
-    pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray Data reads deprecated settings of its own
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray does not wait for the processes that it ends
 ]

@@ -31,8 +31,9 @@ from streaming.kafka.source import KafkaSource
 from streaming.ports import free_ports
 from streaming.simulators.match import simulate
 from tests.schedule_submitters import check_submitter, lasting, until
+from tests.waiting import PATIENCE_S
 
-pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
@@ -62,7 +63,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         assert head.poll() is None and time.monotonic() < deadline, log.read_text()
         try:
@@ -77,8 +78,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         for process in [*family, head]:
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
                 process.kill()
-        head.wait(20)
-        psutil.wait_procs(family, timeout=20)
+        head.wait(PATIENCE_S)
+        psutil.wait_procs(family, timeout=PATIENCE_S)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -90,9 +91,9 @@ def submit(
         RAY, "job", "submit", "--address", cluster, "--working-dir", ".",
         "--runtime-env-json", json.dumps({"env_vars": environment}), *options, "--", *words,
     ]  # fmt: skip
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + PATIENCE_S
     while True:  # the dashboard answers before the agent that takes jobs does
-        submitted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+        submitted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
         if "No available agent" not in submitted.stderr or time.monotonic() > deadline:
             return submitted
         time.sleep(0.5)
@@ -121,7 +122,7 @@ def test_a_submitted_job_answers_from_a_clean_cluster(cluster: str, tmp_path: Pa
         encoder = Encoder(load_schema("match-events"), PackagedRegistry().id_of("match-events"))
         publisher = Publisher(kafka)
         publisher.send("match.events", [m.encode() for m in events["match_id"]], encoder.encode(events).to_pylist())
-        assert publisher.flush(30)
+        assert publisher.flush(PATIENCE_S)
         publisher.close()
 
         environment = {"SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "SIGHTLINE_HOME": str(tmp_path)}
@@ -132,20 +133,23 @@ def test_a_submitted_job_answers_from_a_clean_cluster(cluster: str, tmp_path: Pa
         insights = KafkaSource(kafka, "match.insights", "reader")
         committed = KafkaSource(kafka, "match.events", "sightline.win-prediction")
         sources += [insights, committed]
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + PATIENCE_S
         while dict(committed.committed()) != dict(committed.end_offsets()):
             if time.monotonic() > deadline:
                 logs = subprocess.run(
-                    [RAY, "job", "logs", "--address", cluster, "win"], capture_output=True, text=True, timeout=60
+                    [RAY, "job", "logs", "--address", cluster, "win"],
+                    capture_output=True,
+                    text=True,
+                    timeout=PATIENCE_S,
                 )
                 pytest.fail(logs.stdout[-4_000:])
             time.sleep(0.5)
         assert sum(insights.end_offsets().values()) > 20
         stopped = subprocess.run(
-            [RAY, "job", "stop", "--address", cluster, "win"], capture_output=True, text=True, timeout=60
+            [RAY, "job", "stop", "--address", cluster, "win"], capture_output=True, text=True, timeout=PATIENCE_S
         )
         assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-        deadline = time.monotonic() + 60  # the cluster is others' too: the app goes with the run
+        deadline = time.monotonic() + PATIENCE_S  # the cluster is others' too: the app goes with the run
         while apps := httpx.get(f"{cluster}/api/serve/applications/", timeout=10).json()["applications"]:
             assert time.monotonic() < deadline, apps
             time.sleep(0.5)

@@ -28,11 +28,11 @@ from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
 from streaming.simulators.match import simulate
 from streaming.topics import MATCH_EVENTS, identity, state_topic
+from tests.waiting import PATIENCE_S
 
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.ray,
-    pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray Data reads deprecated settings of its own
 ]
 
@@ -60,7 +60,7 @@ class World:
                 values = encoder.encode(match).to_pylist()
                 publisher.send(MATCH_EVENTS.name, keys, values, BEGIN_MS + number * APART_MS)
             publisher.send(MATCH_EVENTS.name, [b"poison"], [POISON], BEGIN_MS + APART_MS)
-            assert publisher.flush(60.0)
+            assert publisher.flush(PATIENCE_S)
             assert publisher.failed == 0
         with closing(KafkaSink(kafka, GROUP, GROUP, MATCH_EVENTS.name)) as live:
             live.open()
@@ -96,7 +96,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """On a broker of its own: the pipeline's topics and its group have fixed names."""
     broker = EmbeddedBroker(Path(tmp_path_factory.mktemp("replay")))
     try:
-        address = broker.start(timeout_s=180).bootstrap_servers
+        address = broker.start(timeout_s=PATIENCE_S).bootstrap_servers
         assert address is not None
         yield World(KafkaSettings(address))
     finally:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from streaming.codec import Decoder, PackagedRegistry
 from streaming.kafka import admin
 from streaming.kafka.settings import KafkaSettings
 from streaming.transport import TransportUnavailable
+from tests.waiting import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,12 +38,12 @@ class Process:
                 start_new_session=True,
             )
 
-    def wait_until(self, what: Callable[[], bool], timeout_s: float = 120.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not what():
+    def wait_until(self, what: Callable[[], bool]) -> None:
+        def has_come() -> bool:
             assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.1)
+            return what()
+
+        wait_until(has_come, pause_s=0.1, otherwise=self.log.read_text)
 
     def said(self, words: str) -> Callable[[], bool]:
         return lambda: words in self.log.read_text()
@@ -71,7 +71,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
 
 def require_gone(family: list[psutil.Process]) -> None:
-    _, left = psutil.wait_procs(family, timeout=20)
+    _, left = psutil.wait_procs(family, timeout=PATIENCE_S)
     assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
@@ -96,7 +96,7 @@ def test_sigterm_ends_a_run_that_waits_for_a_cluster_without_room(start: Callabl
     assert "loading the models into Ray Serve" in last_status(kafka)[1]
     family = run.family()
     run.process.send_signal(signal.SIGTERM)
-    assert run.process.wait(60) == 0, run.log.read_text()
+    assert run.process.wait(PATIENCE_S) == 0, run.log.read_text()
     require_gone(family)
     assert last_status(kafka)[0] == "stopped"
 
@@ -109,7 +109,7 @@ def test_a_model_that_is_missing_ends_a_run_with_its_name(start: Callable[..., P
         SIGHTLINE_KAFKA__BOOTSTRAP_SERVERS=kafka,
         SIGHTLINE_MODELS__TITLES__LOL="tsstn-lol@4711",
     )
-    assert run.process.wait(200) == 3, run.log.read_text()
+    assert run.process.wait(PATIENCE_S) == 3, run.log.read_text()
     last = run.log.read_text().strip().splitlines()[-1]
     assert last.startswith("sightline: ") and "tsstn-lol" in last and "4711" in last
 
@@ -122,7 +122,7 @@ def test_ctrl_c_ends_a_demo_that_starts(start: Callable[..., Process], tmp_path:
     demo.wait_until(demo.said(moment))
     family = demo.family()
     demo.process.send_signal(signal.SIGINT)
-    assert demo.process.wait(60) == 0, demo.log.read_text()
+    assert demo.process.wait(PATIENCE_S) == 0, demo.log.read_text()
     require_gone(family)
     home = str(tmp_path / "home")
     brokers = [p for p in psutil.process_iter(["cmdline"]) if home in " ".join(p.info["cmdline"] or [])]

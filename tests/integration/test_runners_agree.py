@@ -23,17 +23,15 @@ from streaming.runners.replay import ReplayRunner, plan
 from streaming.runners.worker import Worker, WorkerConfig
 from streaming.topics import state_topic
 from tests.pipeline_cases import CASES, NOW_MS, PipelineCase
-from tests.waiting import wait_until
+from tests.visible import until_visible
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.usefixtures("own_ray"),
     pytest.mark.kafka,
-    pytest.mark.timeout(240),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray Data reads deprecated settings of its own
 ]
-
-PATIENCE_S = 90.0
 
 
 class World:
@@ -75,11 +73,7 @@ class World:
         return KafkaSink(self.settings, own, own, self.source.name)
 
     def answers(self, pipeline: Pipeline) -> pl.DataFrame:
-        sink = KafkaSource(self.settings, pipeline.sink.name, "")
-        try:  # what was committed last may not be visible everywhere yet
-            wait_until(lambda: sink.end_offsets() == sink.written_offsets())
-        finally:
-            sink.close()
+        until_visible(self.settings, pipeline.sink.name)
         return self.case.answers(list(read_all(self.settings, pipeline.sink.name).values()))
 
     def wait(self, name: str, thread: threading.Thread) -> None:

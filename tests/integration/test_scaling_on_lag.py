@@ -17,10 +17,10 @@ from streaming.counting import CountingStage
 from streaming.kafka.settings import KafkaSettings
 from streaming.runners.autoscaling import AutoscalingPolicy
 from tests.counting import OnKafka, Stream, continuous, running, wall_ms
+from tests.waiting import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("own_ray"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("own_ray")]
 
-PATIENCE_S = 120.0
 PARTITIONS = 3
 EVENT_S = 0.01  # of work an event: a worker takes 100 a second
 
@@ -44,10 +44,14 @@ def test_load_brings_workers_up_to_the_partitions_and_its_end_sends_them_away(ka
         wanted.append(autoscaler.wanted)
         return condition()
 
+    began_s = time.monotonic()
+
     def all_there() -> bool:
         if sum(map(bool, runner.owned.values())) >= PARTITIONS:
             return True
-        stream.feed(50)  # twice what one takes, until all are there
+        # Twice what one takes, until all are there: so many a second, however long it takes to look.
+        if (due := round((time.monotonic() - began_s) * 2 / EVENT_S) - stream.written) > 0:
+            stream.feed(due)
         return False
 
     with closing(log), running(runner) as run:
@@ -67,11 +71,11 @@ def test_replicas_are_added_beside_those_that_run_and_taken_away(tmp_path: Path)
     keeper.start()
 
     def wait_for(replicas: int, at_least: int = 0) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while keeper.state.replicas != replicas:
-            assert keeper.state.replicas >= at_least
-            assert keeper.failure is None and time.monotonic() < deadline, keeper.state
-            time.sleep(0.1)
+        def has_come() -> bool:
+            assert keeper.failure is None and keeper.state.replicas >= at_least, keeper.state
+            return keeper.state.replicas == replicas
+
+        wait_until(has_come, pause_s=0.1, otherwise=lambda: str(keeper.state))
 
     try:
         handle = keeper.loading.result(PATIENCE_S)

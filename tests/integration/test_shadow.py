@@ -4,13 +4,13 @@ pipeline notices nothing of it, while it runs and when it is gone."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -38,8 +38,10 @@ from streaming.runners.progress import Progress
 from streaming.simulators.match import simulate
 from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, MATCH_INSIGHTS_SHADOW, identity, state_topic
 from tests.stored_models import save_turned
+from tests.visible import until_visible
+from tests.waiting import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
 ROOT = Path(__file__).parents[2]
 SHADOW = "win-prediction-shadow"
@@ -52,7 +54,7 @@ def kafka(tmp_path: Path) -> Iterator[KafkaSettings]:
     """A broker of its own: the pipelines' topics have fixed names."""
     broker = EmbeddedBroker(tmp_path / "kafka")
     try:
-        settings = KafkaSettings(str(broker.start(timeout_s=180).bootstrap_servers))
+        settings = KafkaSettings(str(broker.start(timeout_s=PATIENCE_S).bootstrap_servers))
         ensure_topics(settings, [*topics.TOPICS, state_topic("win-prediction")])
         yield settings
     finally:
@@ -69,7 +71,7 @@ def live(kafka: KafkaSettings, tmp_path: Path) -> Iterator[None]:
     thread.start()
     yield
     worker.stop()
-    thread.join(60)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -95,7 +97,7 @@ class Shadow:
 
     def terminate(self) -> int:
         self._process.terminate()
-        return self._process.wait(60)
+        return self._process.wait(PATIENCE_S)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -110,7 +112,7 @@ def publish(kafka: KafkaSettings, events: pl.DataFrame, *more: bytes) -> None:
         publisher.send(
             MATCH_EVENTS.name, [*keys, *[b"poison"] * len(more)], [*encoder.encode(events).to_pylist(), *more]
         )
-        assert publisher.flush(60)
+        assert publisher.flush(PATIENCE_S)
         assert publisher.failed == 0
 
 
@@ -130,11 +132,11 @@ def alerted(kafka: KafkaSettings, words: str) -> bool:
 
 
 def wait_for(what: Callable[[], bool], check: Callable[[], None] = lambda: None) -> None:
-    deadline = time.monotonic() + 120
-    while not what():
+    def has_come() -> bool:
         check()
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.1)
+        return what()
+
+    wait_until(has_come, pause_s=0.1)
 
 
 def test_a_candidate_answers_beside_the_live_pipeline_which_notices_nothing(
@@ -148,7 +150,7 @@ def test_a_candidate_answers_beside_the_live_pipeline_which_notices_nothing(
     shipped, candidate = store.resolve("tsstn-lol")[1], save_turned(store, 1.2)
     store.set_alias("tsstn-lol", "candidate", candidate)
     events = simulate("lol", matches=6, seed=5).events.sort("event_time_ms", maintain_order=True)
-    third = events.height // 3
+    third, more = events.height // 3, list[pl.DataFrame]()
     shadow = Shadow(kafka, tmp_path)
     try:
         publish(kafka, events[:third], POISON)
@@ -157,16 +159,20 @@ def test_a_candidate_answers_beside_the_live_pipeline_which_notices_nothing(
         broken = save_turned(store, 1.5)
         (tmp_path / "models" / "tsstn-lol" / str(broken) / "weights.safetensors").write_bytes(b"torn")
         store.set_alias("tsstn-lol", "candidate", broken)
-        pieces = events[third : 2 * third].iter_slices(20)
+        second = events[third : 2 * third].iter_slices(20)
+        others = (simulate("lol", matches=1, seed=seed).events for seed in itertools.count(6))
 
         def is_told() -> bool:
-            """With the next answers after it was found out."""
-            if (piece := next(pieces, None)) is not None:
+            """With the next answers after it was found out, however many matches that takes."""
+            if (piece := next(second, None)) is None:
+                publish(kafka, piece := next(others))
+                more.append(piece)
+            else:
                 publish(kafka, piece)
             return alerted(kafka, f"tsstn-lol@{broken} (tsstn-lol@candidate) cannot take over")
 
         wait_for(is_told, shadow.check_alive)
-        for piece in pieces:
+        for piece in second:
             publish(kafka, piece)
         wait_for(lambda: caught_up(kafka, SHADOW), shadow.check_alive)
         assert shadow.terminate() == 0
@@ -175,12 +181,13 @@ def test_a_candidate_answers_beside_the_live_pipeline_which_notices_nothing(
     publish(kafka, events[2 * third :])
     wait_for(lambda: caught_up(kafka, "win-prediction"))
 
+    until_visible(kafka, MATCH_INSIGHTS.name, MATCH_INSIGHTS_SHADOW.name)
     answers, shadowed = (decoded(kafka, t.name, "match-insights") for t in (MATCH_INSIGHTS, MATCH_INSIGHTS_SHADOW))
     assert answers["model_version"].unique().to_list() == [str(shipped)]
     assert shadowed["model_version"].unique().to_list() == [str(candidate)]
     for rows in (answers, shadowed):
         assert not rows.select(BY_EVENT).is_duplicated().any()
-    assert answers.height == fold_events(events).height
+    assert answers.height == fold_events(pl.concat([events, *more])).height
     assert shadowed.join(answers, on=[*BY_EVENT, "match_id", "attempt", "frame"], how="anti").is_empty()
     (letters,) = read_all(kafka, MATCH_EVENTS.dead_letters.name).values()
     assert letters.values.to_pylist() == [POISON]

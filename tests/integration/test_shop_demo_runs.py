@@ -15,11 +15,10 @@ import pytest
 
 from tests.integration.test_demo import Demo
 from tests.shop_sessions import walk_file
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(600), pytest.mark.long]
+pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.long]
 
-PATIENCE_S = 300.0
 DATA = Path(os.environ.get("SIGHTLINE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "session"
 
 

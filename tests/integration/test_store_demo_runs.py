@@ -16,11 +16,9 @@ import numpy as np
 import pytest
 
 from tests.integration.test_demo import Demo
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(420), pytest.mark.long]
-
-PATIENCE_S = 240.0
+pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.long]
 
 
 @contextmanager

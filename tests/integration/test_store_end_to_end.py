@@ -41,18 +41,17 @@ from streaming.simulators.store.presets import store
 from streaming.simulators.store.sightings import sightings
 from streaming.simulators.store.walks import walk
 from streaming.topics import Topic, identity
-from tests.waiting import wait_until
+from tests.visible import until_visible
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.usefixtures("own_ray"),
     pytest.mark.kafka,
-    pytest.mark.timeout(400),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Ray Data reads deprecated settings of its own
 ]
 
 FPS, FRAMES, BEGIN_S = 5, 30, 40
-PATIENCE_S = 120.0
 MADE = store(2, size_px=(320, 180))
 
 
@@ -61,7 +60,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
     """A broker of its own: the pipelines' topics have fixed names."""
     broker = EmbeddedBroker(Path(tmp_path_factory.mktemp("kafka")))
     try:
-        settings = KafkaSettings(str(broker.start(timeout_s=180).bootstrap_servers))
+        settings = KafkaSettings(str(broker.start(timeout_s=PATIENCE_S).bootstrap_servers))
         ensure_topics(settings, topics.TOPICS)
         yield settings
     finally:
@@ -156,6 +155,7 @@ def running(
 
 
 def read(kafka: KafkaSettings, topic: Topic) -> pl.DataFrame:
+    until_visible(kafka, topic.name)
     decoder = Decoder(topic.schema or "", PackagedRegistry())
     return pl.concat([decoder.decode(part).frame for part in read_all(kafka, topic.name).values() if len(part)])
 

@@ -15,6 +15,7 @@ from jobs.settings import load_settings
 from streaming.runners.autoscaling import AutoscalingPolicy
 from streaming.runners.continuous import ContinuousRunner
 from streaming.runners.progress import Progress
+from tests.waiting import PATIENCE_S
 
 
 class Run:
@@ -88,7 +89,7 @@ def test_a_thread_looks_and_an_error_does_not_end_it() -> None:
             raise OSError("the head node is gone")
 
     with autoscaled(Broken()):  # type: ignore[arg-type]
-        assert again.wait(30)
+        assert again.wait(PATIENCE_S)
     with autoscaled(None):
         pass
 

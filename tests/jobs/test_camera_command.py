@@ -32,11 +32,11 @@ from streaming.records import Records
 from streaming.topics import CAMERA_FRAMES
 from tests.camera_frames import frames, person, reasons
 from tests.camera_sources import FPS, FRAMES, HEIGHT, WIDTH, mjpeg_server, number_of, write_clip, write_lines
+from tests.waiting import PATIENCE_S
 
 Run = Callable[..., tuple[int, str, str]]
 
 WHY = ("--purpose", "count visitors", "--retention-days", "7")
-DEADLINE_S = 60.0
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_a_live_camera_is_sent_until_it_is_told_to_stop(
             while json.loads(process.stdout.readline())["sent"] < 2:  # a line a second; the test has a limit of its own
                 pass
             process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=DEADLINE_S)
+            out, err = process.communicate(timeout=PATIENCE_S)
         finally:
             process.kill()
             process.wait()

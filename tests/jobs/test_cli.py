@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -91,15 +90,11 @@ def test_help_says_what_exit_codes_mean(run: Run) -> None:
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     script = "import sys; from jobs.cli import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
-    fastest_s = float("inf")
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        fastest_s = min(fastest_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     heavy = {"ray", "torch", "polars", "numpy", "pydantic", "pyarrow", "kafka", "fastapi", "sklearn", "psutil"}
-    assert heavy & set(done.stderr.split()) == set()
-    assert fastest_s <= 0.5  # of CPU: a machine that is busy with other things must not decide
+    modules = set(done.stderr.split())
+    assert heavy & modules == set()
+    assert len(modules) < 500  # seconds hang on the machine, and they are spent on these: 360 of them
 
 
 @pytest.mark.parametrize(

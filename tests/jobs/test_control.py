@@ -19,7 +19,7 @@ from streaming.codec import Decoder, PackagedRegistry
 from streaming.kafka.admin import ensure_topics, read_all
 from streaming.kafka.settings import KafkaSettings
 from streaming.topics import CONTROL
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 MOVE = AliasMove("rollback", 4, 5, "ann@desk", "2026-11-22T12:00:00.000+00:00", "worse")
 
@@ -45,9 +45,9 @@ def test_a_move_is_heard_by_who_follows(kafka: str) -> None:
     ensure_topics(KafkaSettings(kafka), [CONTROL])
     called = threading.Semaphore(0)
     with beside(partial(follow_control, KafkaSettings(kafka), called.release), "control"):
-        assert called.acquire(timeout=60)  # once at the start: something may have come before
+        assert called.acquire(timeout=PATIENCE_S)  # once at the start: something may have come before
         assert announce(settings_of(bootstrap_servers=kafka), "m", "live", MOVE, 3)
-        assert called.acquire(timeout=60)
+        assert called.acquire(timeout=PATIENCE_S)
     (records,) = read_all(KafkaSettings(kafka), CONTROL.name).values()
     assert CONTROL.schema is not None
     said = Decoder(CONTROL.schema, PackagedRegistry()).decode(records).frame.row(-1, named=True)

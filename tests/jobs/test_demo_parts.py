@@ -24,6 +24,7 @@ from jobs.demo_parts import (
 from jobs.settings import load_settings, to_toml
 from streaming.importers.problem import ImportProblem
 from streaming.kafka.broker import EmbeddedBroker
+from tests.waiting import PATIENCE_S
 
 REAL_CLUSTER = """
 [kafka]
@@ -85,7 +86,7 @@ class SlowBroker(EmbeddedBroker):
     def start(self, on_progress: Any = None, timeout_s: float = 60.0) -> Any:
         on_progress("starting Kafka")
         self.launched.set()
-        assert self.stopped.wait(20)
+        assert self.stopped.wait(PATIENCE_S)
         raise RuntimeError("Kafka ended while starting")
 
     def stop(self, timeout_s: float = 20.0) -> bool:
@@ -106,7 +107,7 @@ class FetchingBroker(SlowBroker):
 def test_a_broker_that_starts_can_be_given_up_at_any_moment(tmp_path: Path, kind: type[SlowBroker]) -> None:
     broker, stopping = kind(tmp_path), threading.Event()
     start = BrokerStart(broker, lambda words: None)
-    assert broker.launched.wait(20)
+    assert broker.launched.wait(PATIENCE_S)
     stopping.set()
     assert start.wait(stopping, lambda: None) is None
     start.stop()

@@ -36,7 +36,6 @@ def test_agreement_is_a_rank_correlation_over_minutes_and_groups() -> None:
     assert found.minutes > 10 and found.matches == 60
 
 
-@pytest.mark.timeout(600)
 def test_all_tables_come_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in (module.LOL_TABLE, module.DOTA2_TABLE):
         (tmp_path / name).write_bytes(b"-")

@@ -19,6 +19,7 @@ from streaming.kafka.admin import TopicsReport
 from streaming.kafka.settings import KafkaSettings
 from streaming.topics import state_topic
 from streaming.transport import TransportUnavailable
+from tests.waiting import PATIENCE_S, wait_until
 
 KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:9")
 
@@ -70,14 +71,17 @@ def test_a_kafka_that_does_not_come_is_an_error_in_the_end(monkeypatch: pytest.M
 
 
 def test_a_signal_ends_the_wait_for_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
-    stopping = threading.Event()
-    asked = answering(monkeypatch, TransportUnavailable("away"))
-    monkeypatch.setattr(run, "_RETRY_S", 60.0)
-    timer = threading.Timer(0.05, stopping.set)
-    timer.start()
-    assert not run.prepare_topics(KAFKA, outline("win-prediction"), stopping)
-    timer.join()
-    assert len(asked) == 1
+    asked, stopping = answering(monkeypatch, TransportUnavailable("away")), threading.Event()
+    monkeypatch.setattr(run, "_RETRY_S", 3_600.0)
+    prepared: list[bool] = []
+    waiting = threading.Thread(
+        target=lambda: prepared.append(run.prepare_topics(KAFKA, outline("win-prediction"), stopping))
+    )
+    waiting.start()
+    wait_until(lambda: asked)
+    stopping.set()
+    waiting.join(PATIENCE_S)
+    assert (prepared, len(asked)) == ([False], 1)
 
 
 def test_an_unknown_pipeline_is_refused_before_anything_starts() -> None:

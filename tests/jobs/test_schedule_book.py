@@ -15,6 +15,7 @@ import pytest
 from jobs.schedule.book import FILE, KEPT, Book, BookBroken, Deposed, Lease
 from jobs.schedule.decide import Plan
 from jobs.schedule.runs import Anchor, Request, Run, State
+from tests.waiting import PATIENCE_S
 
 TERM_MS = 15_000
 
@@ -152,7 +153,7 @@ def test_killed_at_any_point_it_holds_all_that_was_said_to_be_written_and_nothin
         time.sleep(0.003 * round_)  # somewhere within the next writes
         writer.send_signal(signal.SIGKILL)
         told = max([told, *map(int, writer.stdout.read().split())])
-        writer.wait(60)
+        writer.wait(PATIENCE_S)
         writer.stdout.close()
         book = Book(tmp_path)
         anchor = book.past().anchors["a"].at_ms

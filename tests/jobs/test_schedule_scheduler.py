@@ -22,6 +22,7 @@ from jobs.schedule.scheduler import LEASE_S, Scheduler
 from jobs.schedule.sensors import Sight
 from streaming.testing import ManualClock
 from tests.schedule_submitters import MemoryJobs, until
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 SCHEDULE = Schedule(command="version", cron="* * * * *")
@@ -171,7 +172,7 @@ def two_schedulers(tmp_path: Path, settings: str) -> Iterator[dict[str, subproce
     finally:
         for process in started.values():
             process.kill()
-            process.wait(60)
+            process.wait(PATIENCE_S)
 
 
 def test_of_two_processes_one_acts_and_when_it_is_killed_the_other_goes_on_and_runs_nothing_twice(
@@ -190,7 +191,7 @@ def test_of_two_processes_one_acts_and_when_it_is_killed_the_other_goes_on_and_r
         assert lease is not None and lease.fence == 1
         leader = both[lease.owner.split("/")[1]]
         leader.send_signal(signal.SIGKILL)
-        leader.wait(60)
+        leader.wait(PATIENCE_S)
         until(lambda: book.lease().fence == 2, "the other takes over")  # type: ignore[union-attr]
         book.ask("slow", 2)  # skipped: the job of the one that was killed still runs, and this one knows
         until(lambda: len(book.history()) == 2, "the other acts")
@@ -201,7 +202,7 @@ def test_of_two_processes_one_acts_and_when_it_is_killed_the_other_goes_on_and_r
         assert len(list(jobs.iterdir())) == 1
         follower = next(process for process in both.values() if process is not leader)
         follower.send_signal(signal.SIGTERM)
-        assert follower.wait(60) == 0
+        assert follower.wait(PATIENCE_S) == 0
     free = book.take_lease("next", round(time.time() * 1000), 1_000)
     assert free is not None and free.fence == 3  # given back, not waited for
     book.close()

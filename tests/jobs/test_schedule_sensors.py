@@ -19,6 +19,7 @@ from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.topics import PIPELINE_STATUS, Topic
 from tests.schedule_submitters import until
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
 
@@ -40,7 +41,7 @@ def say(publisher: Publisher, pipeline: str, alerts: list[str], age_s: float = 0
     frame = pl.DataFrame([row], schema=STATUS_SCHEMA)
     encoder = Encoder(load_schema("pipeline-status"), PackagedRegistry().id_of("pipeline-status"))
     publisher.send(PIPELINE_STATUS.name, [pipeline.encode()], encoder.encode(frame).to_pylist())
-    assert publisher.flush(30)
+    assert publisher.flush(PATIENCE_S)
 
 
 def test_ends_of_topics_and_fresh_alarms_are_seen(kafka: str, topic_prefix: str, publisher: Publisher) -> None:
@@ -48,7 +49,7 @@ def test_ends_of_topics_and_fresh_alarms_are_seen(kafka: str, topic_prefix: str,
     topic = Topic(f"{topic_prefix}.events", key="k", schema=None, event_time=None, partitions=2)
     ensure_topics(settings, [topic])
     publisher.send(topic.name, [b"a"] * 7, [b"x"] * 7)
-    assert publisher.flush(30)
+    assert publisher.flush(PATIENCE_S)
     mine, other, old = (f"{topic_prefix}-{name}" for name in ("mine", "other", "old"))
     say(publisher, mine, ["adrift"])
     say(publisher, other, [])

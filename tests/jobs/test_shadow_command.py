@@ -24,6 +24,7 @@ from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.topics import MATCH_INSIGHTS, MATCH_INSIGHTS_SHADOW, Topic
 from tests.stored_models import save_small
+from tests.waiting import PATIENCE_S
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -63,7 +64,7 @@ def publish(kafka: KafkaSettings, topic: Topic, rows: pl.DataFrame) -> None:
         for row, value in zip(rows.iter_rows(named=True), encoder.encode(rows).to_pylist(), strict=True):
             at_ms = int(row["ingest_time_ms"].timestamp() * 1e3) + 200
             publisher.send(topic.name, [row["match_id"].encode()], [value], at_ms)
-        assert publisher.flush(60.0)
+        assert publisher.flush(PATIENCE_S)
         assert publisher.failed == 0
 
 

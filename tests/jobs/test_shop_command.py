@@ -23,9 +23,9 @@ from streaming.testing import MemoryLog
 from streaming.topics import SESSION_RECOMMENDATIONS, USER_SESSIONS
 from tests.pipelines_on_log import OnLog
 from tests.shop_feed import Fixed, apply, catalogue_of, event_records, item_values
+from tests.waiting import PATIENCE_S
 
 Run = Callable[..., tuple[int, str, str]]
-PATIENCE_S = 30.0
 
 
 @pytest.fixture

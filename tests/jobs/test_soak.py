@@ -25,6 +25,7 @@ from streaming.kafka.admin import ensure_topics
 from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.topics import PIPELINE_STATUS
+from tests.waiting import PATIENCE_S, wait_until
 
 HOUR_S, PERIOD_S, EPOCH_S = 3600.0, 10.0, 120.0
 
@@ -163,17 +164,20 @@ def test_lag_totals_and_errors_are_read_from_the_status_topic(kafka: str) -> Non
     row: dict[str, Any] = {name: {pl.String: "", pl.Float64: 0.0}.get(type(t), 0) for name, t in STATUS_SCHEMA.items()}
     row |= {name: [] for name, t in STATUS_SCHEMA.items() if isinstance(t, pl.List)}
     row |= {"time_ms": time.time_ns() // 1_000_000, "started_ms": 0}
-    starting = row | {"errors": ["waits for a model"]}
+    before = row | {"errors": ["waits for a model"]}
     row |= {"lag_s": 0.25, "answers_per_s": 12.0, "events_total": 30, "answers_total": 10, "dead_letters_total": 2}
     row |= {"errors": ["newer", "older", "waits for a model"]}
-    status = encoder.encode(pl.DataFrame([starting, row], schema=STATUS_SCHEMA)).to_pylist()
+    starting, running = encoder.encode(pl.DataFrame([before, row], schema=STATUS_SCHEMA)).to_pylist()
     samples, said, publisher = Samples(), list[str](), Publisher(settings)
-    deadline = time.monotonic() + 30.0
+
+    def tell(word: bytes) -> None:
+        publisher.send(PIPELINE_STATUS.name, [b"win-prediction"], [word])
+        assert publisher.flush(PATIENCE_S)
+
     with sampling(Parts(settings, {"pipeline": os.getpid()}), samples, said.append, period_s=0.05):
-        while len(samples.times_s) < 3:
-            assert time.monotonic() < deadline, samples
-            publisher.send(PIPELINE_STATUS.name, [b"win-prediction"] * 2, status)
-            publisher.flush(5.0)
+        # Wherever it begins to read, what it hears first is a pipeline that waits for its model.
+        wait_until(lambda: tell(starting) or samples.totals, otherwise=lambda: str(samples))
+        wait_until(lambda: tell(running) or len(samples.times_s) >= 3, otherwise=lambda: str(samples))
     publisher.close()
     assert samples.totals == {"events": 30, "answers": 10, "dead_letters": 2}
     assert samples.errors == ["older", "newer"]

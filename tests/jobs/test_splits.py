@@ -20,6 +20,7 @@ from jobs.datasets import MatchSet, frame_matches, load_matches
 from jobs.errors import UsageProblem
 from jobs.splits import fold_trials, joined, plan_split
 from jobs.trials import Trial, run_trials
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +107,13 @@ def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path) -> None:
         f"run_trials([Trial(('x',), 'x', _waits, ({str(file)!r},))], {{}}, workers=1)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
-    deadline = time.monotonic() + 60
-    while not (file.is_file() and file.read_text()):
-        assert time.monotonic() < deadline and parent.poll() is None
-        time.sleep(0.05)
+
+    def has_begun() -> bool:
+        assert parent.poll() is None
+        return file.is_file() and bool(file.read_text())
+
+    wait_until(has_begun, pause_s=0.05)
     worker = psutil.Process(int(file.read_text()))
     parent.kill()
     parent.wait()
-    worker.wait(30)
+    worker.wait(PATIENCE_S)

@@ -14,6 +14,7 @@ from jobs.fit_on_ray import fit_on_ray
 from jobs.fit_tsstn import EpochReport, Fitted, fit
 from jobs.recipes.overrides import with_overrides
 from jobs.recipes.win_tsstn import WinTSSTN
+from tests.waiting import PATIENCE_S
 
 pytestmark = [
     pytest.mark.ray,
@@ -79,7 +80,7 @@ def test_a_killed_worker_costs_no_bit(split: Split, undisturbed: Fitted, tmp_pat
         assert len(both) == 2
         killed.append(both[-1])
         both[-1].kill()
-        both[-1].wait(60)
+        both[-1].wait(PATIENCE_S)
         latest = Checkpoints(tmp_path, "x").latest()
         assert latest is not None and latest.progress["epoch"] < RECIPE.optim.epochs, "it was over already"
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from models.store import AliasMove, AliasMovedError, BrokenModelError, ModelNotFoundError, ModelStore
 from models.store.aliases import PROMOTE, ROLLBACK, meanings
 from tests.stored_models import save_small
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_of_two_processes_that_promote_at_once_one_wins_and_one_is_told(store: M
             assert racer.stdin is not None
             racer.stdin.write("\n")
             racer.stdin.flush()
-        said = {version: racer.communicate(timeout=120)[0] for version, racer in racers.items()}
+        said = {version: racer.communicate(timeout=PATIENCE_S)[0] for version, racer in racers.items()}
     finally:
         for racer in racers.values():
             racer.kill()
@@ -116,7 +117,7 @@ def test_of_many_that_move_at_once_one_wins(kind: str, tmp_path: Path) -> None:
     begin, won = threading.Barrier(8), []
 
     def move(number: int) -> None:
-        begin.wait(60)
+        begin.wait(PATIENCE_S)
         try:
             store.move_alias("m", "live", 1, seen=None, who=str(number))
             won.append(str(number))
@@ -127,7 +128,7 @@ def test_of_many_that_move_at_once_one_wins(kind: str, tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     if kind == "folder":  # fsspec's memory looks before it writes, as the drivers without conditional writes do
         assert len(won) == 1
     history = store.history("m")

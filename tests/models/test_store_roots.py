@@ -21,6 +21,7 @@ import pytest
 from models.store import BadReference, BrokenModelError, ModelNotFoundError, ModelStore, StoreUnavailableError
 from models.store.roots import Root, open_root
 from tests.stored_models import save_small
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(params=["folder", "file", "memory"])
@@ -273,14 +274,14 @@ def test_two_who_save_at_once_get_two_numbers(tmp_path: Path) -> None:
     begin = threading.Barrier(4)
 
     def save() -> None:
-        begin.wait(60)
+        begin.wait(PATIENCE_S)
         told.extend(save_small(store).version for _ in range(3))
 
     threads = [threading.Thread(target=save) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     assert sorted(told) == list(range(1, 13)) == list(store.versions("m"))
     for version in told:
         store.load(f"m@{version}")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from serve.gateway import audit
 from serve.gateway.audit import MAX_CHARS, AuditBroken, AuditLog, AuditUnwritable, entries, verified
+from tests.waiting import PATIENCE_S
 
 AT_MS = 1_790_000_000_000
 
@@ -162,6 +163,6 @@ def test_processes_share_one_log(path: Path) -> None:
     for process in both:
         process.start()
     for process in both:
-        process.join(60)
+        process.join(PATIENCE_S)
 
     assert (last := verified(path)) is not None and last.number == 40

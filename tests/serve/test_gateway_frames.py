@@ -17,7 +17,7 @@ from serve.gateway.testing import Site
 from streaming.features.jpeg import decode_jpeg
 from streaming.topics import CAMERA_FRAMES, PERSON_SIGHTINGS
 from tests.store_site import configured, write
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 WIDTH, HEIGHT = 160, 120
 BOX = (40.0, 20.0, 80.0, 110.0)
@@ -61,7 +61,7 @@ class Lab:
 
     def ask(self, camera: str = "cam-01", after_ms: int = 0) -> httpx.Response:
         url = self.site.url(f"/api/v1/store/cameras/{camera}/frame")
-        return httpx.get(url, params={"after_ms": after_ms}, timeout=30)
+        return httpx.get(url, params={"after_ms": after_ms}, timeout=PATIENCE_S)
 
 
 @pytest.fixture

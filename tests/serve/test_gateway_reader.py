@@ -25,8 +25,8 @@ from streaming.records import OffsetRange, Records
 from streaming.testing import MemoryLog, MemorySink, MemorySource
 from streaming.topics import MATCH_EVENTS, MATCH_INSIGHTS, PIPELINE_STATUS, TOPICS, Topic
 from streaming.transport import Output, Sink, Source
+from tests.waiting import PATIENCE_S, wait_until
 
-WAIT_S = 30.0
 REGISTRY = PackagedRegistry()
 
 
@@ -54,25 +54,18 @@ def gateway_over(source_of: Callable[[str], Source]) -> Iterator[str]:
     up = threading.Event()
     gateway = Gateway(
         Feeds(feed(MATCH_INSIGHTS), feed(MATCH_EVENTS), feed(PIPELINE_STATUS)),
-        GatewaySettings(port=0),
+        GatewaySettings(port=0, delayed_s=1e9),  # on a slow machine too
         lambda address: (listening.append(address), up.set()),
     )
     thread = threading.Thread(target=gateway.serve)
     thread.start()
     try:
-        assert up.wait(WAIT_S)
+        assert up.wait(PATIENCE_S)
         yield listening[0]
     finally:
         gateway.stop()
-        thread.join(WAIT_S)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "waited in vain"
-        time.sleep(0.05)
 
 
 def watch_a_match(source_of: Callable[[str], Source], sink: Sink) -> None:
@@ -106,7 +99,7 @@ def watch_a_match(source_of: Callable[[str], Source], sink: Sink) -> None:
     commit(output(MATCH_INSIGHTS, insight_row("m1", 3, 0.9, status="ended", winner="A", emit_time_ms=now_ms())))
     with gateway_over(source_of) as url:
         address = f"{url}/api/matches/m1/events?last_id={last_id}"
-        with httpx.stream("GET", address, timeout=WAIT_S) as response:
+        with httpx.stream("GET", address, timeout=PATIENCE_S) as response:
             lines = (line for line in response.iter_lines() if line.startswith("event: "))
             assert [next(lines), next(lines)] == ["event: insight", "event: result"]
 

@@ -35,7 +35,7 @@ from streaming.records import OffsetRange, Records
 from streaming.topics import ITEM_CATALOGUE, SESSION_RECOMMENDATIONS, USER_SESSIONS, Topic
 from tests.shop_feed import item
 from tests.shop_site import answer, event, goods_rows, now_ms, stock, take_out, tell_answers, tell_events
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ async def test_only_sessions_that_are_looked_at_are_kept_and_so_many(settings, l
 
 async def events(service: ShopService, hub: Hub, session: str, position: int, count: int) -> list[Any]:
     stream, got = shop_stream(service, hub, session, ShopPosition(position)), []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         async for message in stream:
             if message is not None:
                 got.append(message)
@@ -439,7 +439,7 @@ async def test_events_that_wait_for_others_go_together_and_each_hears_of_its_own
 
     def write(keys, values) -> list[bool]:
         begun.set()
-        assert may_go.wait(20)
+        assert may_go.wait(PATIENCE_S)
         batches.append(list(keys))
         return [key != b"lost" for key in keys]
 
@@ -605,7 +605,7 @@ def site() -> Iterator[Site]:
 
 
 def test_from_the_topics_to_the_stream_and_back(site) -> None:
-    with httpx.Client(base_url=site.url(""), timeout=20) as client:
+    with httpx.Client(base_url=site.url(""), timeout=PATIENCE_S) as client:
         wait_until(lambda: client.get("/api/v1/shop").json()["items"] == 3)
         with client.stream("GET", "/api/v1/shop/events?session=me") as stream:
             lines = stream.iter_lines()

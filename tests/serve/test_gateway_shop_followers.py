@@ -16,6 +16,7 @@ from serve.gateway.shop.service import ShopService
 from serve.gateway.shop.streams import shop_followers, shop_stream
 from serve.gateway.testing import RowLog
 from tests.shop_site import answer, event, goods_rows, now_ms, stock, tell_answers, tell_events
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +69,7 @@ async def test_answers_and_events_are_taken_in_after_the_catalogue(settings: Gat
 
         setattr(service.board, name, noting)
     running = [asyncio.create_task(one.run()) for one in shop_followers(feeds, service, Hub(10))]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while len(known) < 2:
             await asyncio.sleep(0.01)
     for task in running:

@@ -32,6 +32,7 @@ from serve.gateway.tokens import TokenBook, mint, utc_now
 from streaming.store.plan import PlanProblem
 from streaming.store.plan_file import read_plan, to_toml
 from tests.store_site import alert, configured, table
+from tests.waiting import PATIENCE_S
 
 T0 = 1_700_000_000_000
 
@@ -295,7 +296,7 @@ def test_a_client_that_breaks_off_anywhere_gets_each_row_once(data) -> None:
 
 async def events(service: StoreService, hub: Hub, position: StorePosition, count: int) -> list:
     stream, got = store_stream(service, hub, position), []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         async for message in stream:
             if message is not None:
                 got.append(message)

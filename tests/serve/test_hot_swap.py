@@ -23,7 +23,7 @@ from streaming.features.catalogue import title_spec
 from streaming.pipeline import DependencyUnavailable
 from streaming.pipelines.win_prediction import STATE_FLOATS, Arrays, Prediction
 from streaming.releases import Release, ReleasedPredict, ReleaseLost
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 NAME, LIVE = "tsstn-lol", "tsstn-lol@live"
 CONFIG = TSSTNConfig(groups=tuple(title_spec("lol").groups.items()), hidden=2, state=3, slots=4)
@@ -312,7 +312,7 @@ def test_a_hint_is_looked_into_at_once_wherever_the_models_are(store: ModelStore
         assert not Hinting.ended.is_set()
     finally:
         there.close()
-    assert Hinting.ended.wait(60.0)
+    assert Hinting.ended.wait(PATIENCE_S)
 
 
 class Hinting:
@@ -321,9 +321,9 @@ class Hinting:
     said, ended = threading.Event(), threading.Event()
 
     def __call__(self, nudge: Callable[[], None], over: threading.Event) -> None:
-        self.said.wait(60.0)
+        self.said.wait(PATIENCE_S)
         nudge()
-        over.wait(60.0)
+        over.wait(PATIENCE_S)
         self.ended.set()
 
 

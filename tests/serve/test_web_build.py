@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "serve" / "web"
 DIST = WEB / "dist"
@@ -91,7 +93,7 @@ def test_the_parts_that_need_no_browser() -> None:
         env=os.environ | {"NO_COLOR": "1", "NODE_OPTIONS": ""},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]

@@ -15,7 +15,7 @@ from serve.app import AppKeeper, AppState, DeploymentFailed, app_name, reason_of
 from serve.win import ServePredict, WinReplica, cut_by_match
 from streaming.pipeline import DependencyUnavailable
 from streaming.transport import Fenced
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 class Cluster:
@@ -67,7 +67,7 @@ def test_it_is_deployed_awaited_and_deleted_at_the_end() -> None:
     app = FakeApp(Cluster(), "win-1")
     keeper = keeper_of(app)
     keeper.start()
-    assert keeper.loading.result(10) == "handle of win-1"  # type: ignore[comparison-overlap]
+    assert keeper.loading.result(PATIENCE_S) == "handle of win-1"  # type: ignore[comparison-overlap]
     keeper.stop(delete=True)
     assert (app.deployed, app.deleted, app.cluster.deployment) == (1, 1, None)
 
@@ -89,7 +89,7 @@ def test_an_app_that_someone_deleted_is_deployed_again() -> None:
     app = FakeApp(Cluster(), "win-1")
     keeper = keeper_of(app)
     keeper.start()
-    keeper.loading.result(10)
+    keeper.loading.result(PATIENCE_S)
     app.cluster.deployment = None
     wait_until(lambda: app.deployed == 2)
     keeper.stop(delete=False)
@@ -100,7 +100,7 @@ def test_an_app_that_cannot_be_deployed_again_at_once_is_when_the_cluster_answer
     app = FakeApp(Cluster(), "win-1")
     keeper = keeper_of(app)
     keeper.start()
-    keeper.loading.result(10)
+    keeper.loading.result(PATIENCE_S)
     app.cluster.refuses = 3
     app.cluster.deployment = None
     wait_until(lambda: app.deployed == 2)
@@ -113,9 +113,9 @@ def test_of_two_runs_of_one_pipeline_the_newer_keeps_the_app_and_the_older_stops
     older, newer = FakeApp(cluster, "win-1"), FakeApp(cluster, "win-2")
     first, second = keeper_of(older, failed.set), keeper_of(newer)
     first.start()
-    first.loading.result(10)
+    first.loading.result(PATIENCE_S)
     second.start()
-    assert failed.wait(10)
+    assert failed.wait(PATIENCE_S)
     assert isinstance(first.failure, Fenced)
     first.stop(delete=True)
     assert (older.deleted, cluster.deployment) == (0, "win-2")
@@ -128,7 +128,7 @@ def test_a_restart_right_after_is_not_swept_away_by_the_run_before() -> None:
     older, newer = FakeApp(cluster, "win-1"), FakeApp(cluster, "win-2")
     keeper = AppKeeper(older, look_s=60.0)  # it does not look any more before it stops
     keeper.start()
-    keeper.loading.result(10)
+    keeper.loading.result(PATIENCE_S)
     newer.deploy()
     keeper.stop(delete=True)
     assert cluster.deployment == "win-2"
@@ -141,7 +141,7 @@ def test_a_cluster_that_does_not_answer_for_a_while_ends_nothing() -> None:
     keeper.start()
     wait_until(lambda: keeper.state.replicas == -1)
     app.cluster.away = False
-    keeper.loading.result(10)
+    keeper.loading.result(PATIENCE_S)
     app.cluster.away = True
     keeper.stop(delete=True)  # nor does it keep the run from ending
     assert keeper.failure is None
@@ -153,7 +153,7 @@ def test_a_deployment_that_failed_tells_why() -> None:
     app.cluster.message = TRACE.format("models.store.ModelNotFoundError: no model tsstn-lol@live: train one")
     keeper = keeper_of(app, failed.set)
     keeper.start()
-    assert failed.wait(10)
+    assert failed.wait(PATIENCE_S)
     with pytest.raises(ModelNotFoundError, match=r"^no model tsstn-lol@live: train one$"):
         ServePredict(keeper.loading)("lol", request_of(1))
     assert isinstance(keeper.failure, ModelNotFoundError)

@@ -25,6 +25,7 @@ from streaming.features.frames import CheckFrames
 from streaming.features.jpeg import BadJpeg, Image, decode_jpeg, jpeg_size
 from streaming.records import Records
 from tests.camera_frames import T0_MS, person, picture, reasons
+from tests.waiting import PATIENCE_S
 
 CAMERA: dict[str, Any] = {"id": "door", "source": "clip.mp4", "purpose": "count visitors", "retention_days": 7}
 
@@ -72,7 +73,7 @@ def test_who_waits_is_woken_by_the_next_frame_and_by_the_end() -> None:
     reader.start()
     buffer.put(1)
     buffer.close()
-    reader.join(60.0)
+    reader.join(PATIENCE_S)
     assert got == [1, None]
 
 

@@ -29,6 +29,7 @@ from streaming.codec._schema import parse
 from streaming.codec.registry import packaged_ids
 from streaming.records import Records
 from streaming.topics import TOPICS
+from tests.waiting import PATIENCE_S
 
 SCHEMA: Schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": "int"}]}
 FOLDER = Path(streaming.__path__[0]) / "schemas"
@@ -257,7 +258,7 @@ def test_a_registry_that_is_not_there_or_too_slow(server: tuple[Server, str]) ->
     done = threading.Event()
 
     def slow() -> Answer:
-        done.wait(20)
+        done.wait(PATIENCE_S)
         return reply({"schema": json.dumps(SCHEMA)})
 
     registry.broken = slow

@@ -26,9 +26,8 @@ from streaming.runners.preprocess import preprocess
 from streaming.simulators.match import simulate
 from streaming.testing import MemoryLog, MemorySource
 from streaming.transport import Fetched, LogCorrupt, OffsetsExpired
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
-PATIENCE_S = 20.0
 TOPIC = "in"
 Parts = list[tuple[OffsetRange, Records]]
 T = TypeVar("T")

@@ -24,7 +24,8 @@ from streaming.kafka.source import KafkaReader, KafkaSource
 from streaming.records import OffsetRange, Records
 from streaming.topics import Topic
 from streaming.transport import LogCorrupt
-from tests.transport_labs import PATIENCE_S, KafkaLab
+from tests.transport_labs import KafkaLab
+from tests.waiting import PATIENCE_S
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 HEAD_BYTES = 61  # of a batch: what lies before its records
@@ -81,7 +82,7 @@ def test_a_feed_that_compresses_is_read_as_it_was_written(
     producer = KafkaProducer(bootstrap_servers=kafka, compression_type=codec, linger_ms=50, acks="all")
     for n, value in enumerate([*small, noise]):
         producer.send(topic.name, key=b"k%d" % n, value=value, headers=[("n", b"%d" % n)])
-    producer.flush(30)
+    producer.flush(PATIENCE_S)
     producer.close()
 
     source = KafkaSource(settings, topic.name, "g")
@@ -143,7 +144,7 @@ def test_a_reader_raises_at_a_corrupt_batch_instead_of_going_round(
     ensure_topics(settings, [topic])
     producer = KafkaProducer(bootstrap_servers=kafka, compression_type="zstd", acks="all")
     for n in range(3):  # three batches
-        producer.send(topic.name, value=b"%d" % n).get(30)
+        producer.send(topic.name, value=b"%d" % n).get(PATIENCE_S)
     producer.close()
 
     unspoilt = FetchedColumns._section  # noqa: SLF001
@@ -156,16 +157,16 @@ def test_a_reader_raises_at_a_corrupt_batch_instead_of_going_round(
     monkeypatch.setattr(FetchedColumns, "_section", spoilt)
     reader = KafkaSource(settings, topic.name, "").open({0: 0})
     closing.callback(reader.close)
-    first = reader.poll(20.0, 10)
+    first = reader.poll(PATIENCE_S, 10)
     assert first is not None
     assert (first.range, first.records.values.to_pylist()) == (OffsetRange(0, 0, 1), [b"0"])
     for _ in range(3):
         with pytest.raises(LogCorrupt, match=r"batch at offset 1 .* offset of this partition to 2"):
-            reader.poll(20.0, 10)
+            reader.poll(PATIENCE_S, 10)
     with pytest.raises(LogCorrupt):
         reader.read(OffsetRange(0, 0, 3))
     reader.seek(0, 2)
-    rest = reader.poll(20.0, 10)
+    rest = reader.poll(PATIENCE_S, 10)
     assert rest is not None
     assert rest.records.values.to_pylist() == [b"2"]
 
@@ -187,11 +188,11 @@ def test_a_quiet_topic_is_not_an_absent_broker_even_when_that_gathers_for_longer
     topic = Topic(f"{topic_prefix}.quiet", key="k", schema=None, partitions=4)
     settings = KafkaSettings(kafka)
     ensure_topics(settings, [topic])
-    impatient = replace(settings, unavailable_after_s=1.0)
-    reader = KafkaSource(impatient, topic.name, "").open(dict.fromkeys(range(4), 0), gather_s=3.0)
+    impatient = replace(settings, unavailable_after_s=2.0)
+    reader = KafkaSource(impatient, topic.name, "").open(dict.fromkeys(range(4), 0), gather_s=4.0)
     closing.callback(reader.close)
     began = time.monotonic()
-    while time.monotonic() - began < 5.0:
+    while time.monotonic() - began < 6.5:
         assert reader.poll(0.25, 100) is None
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from streaming.kafka.handshake import greet, tls_context
 from streaming.kafka.settings import KafkaSettings
 from streaming.transport import AccessDenied, TransportUnavailable
+from tests.waiting import PATIENCE_S
 
 NO_SASL_HERE = struct.pack(">hi", 34, 0)
 SASL = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "sasl_username": "u", "sasl_password": "p"}
@@ -51,7 +52,7 @@ def server(said: bytes) -> Iterator[str]:
 
 
 def settings(address: str, **others: str) -> KafkaSettings:
-    return KafkaSettings(address, unavailable_after_s=5.0, **others)  # type: ignore[arg-type]
+    return KafkaSettings(address, unavailable_after_s=PATIENCE_S, **others)  # type: ignore[arg-type]
 
 
 def test_a_broker_without_sasl_lets_in_who_brings_none() -> None:

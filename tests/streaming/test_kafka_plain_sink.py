@@ -24,10 +24,9 @@ from streaming.simulators.match import simulate
 from streaming.state import StateTable
 from streaming.topics import Topic, state_topic
 from streaming.transport import CommitRefused, Output, TransportUnavailable
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
-
-PATIENCE_S = 60.0
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from streaming.kafka.transactions import TransactionalProducer
 from streaming.records import Records
 from streaming.topics import Topic, state_topic
 from streaming.transport import CommitRefused, Fenced, Output, TransportUnavailable
+from tests.visible import until_visible
 
 pytestmark = pytest.mark.kafka
 
@@ -54,6 +55,7 @@ def commit(sink: KafkaSink, topic: Topic, value: bytes, offsets: dict[int, int])
 
 
 def values(settings: KafkaSettings, topic: Topic) -> list[bytes]:
+    until_visible(settings, topic.name)
     return [value for records in read_all(settings, topic.name).values() for value in records.values.to_pylist()]
 
 
@@ -223,6 +225,7 @@ def test_reading_all_of_a_topic_gives_each_partition_in_order(
     for n in range(3):
         both = [Output(topic.name, Records.of([b"k"], [b"%d-%d" % (n, p)]), partition=p) for p in (0, 1)]
         sink.commit(answers=[], dead_letters=[], state=both, offsets={})
+    until_visible(settings, topic.name)
     found = read_all(settings, topic.name)
     assert {p: records.values.to_pylist() for p, records in found.items()} == {
         0: [b"0-0", b"1-0", b"2-0"],

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from streaming.transport import Member, NoLongerOwned, Output
-from tests.transport_labs import PATIENCE_S, Lab, Row, numbered, read_rest, rows
-from tests.waiting import wait_until
+from tests.transport_labs import Lab, Row, numbered, read_rest, rows
+from tests.waiting import PATIENCE_S, wait_until
 
 
 class Membership:

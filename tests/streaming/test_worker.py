@@ -21,7 +21,8 @@ from streaming.runners.worker import Worker, WorkerConfig
 from streaming.testing import AFTER_COMMIT, MemorySink
 from streaming.topics import MATCH_EVENTS
 from streaming.transport import Fenced
-from tests.counting import PATIENCE_S, InMemory, JoinedSource, Stream, encoded, events
+from tests.counting import InMemory, JoinedSource, Stream, encoded, events
+from tests.waiting import PATIENCE_S
 
 
 class World(Stream):

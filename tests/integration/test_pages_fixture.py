@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from serve.gateway.testing import Site, event_row, status_row
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -59,6 +60,7 @@ def test_a_gateway_that_restarts_costs_no_answer_and_doubles_none(site: Site, pa
     page.get_by_text("Reconnecting").wait_for(state="hidden")
     site.say(6, 0.7)
     points(page, 7)
+    page.locator('[data-testid="event-row"]').nth(2).wait_for()
     assert page.locator('[data-testid="event-row"]').count() == 3
 
 
@@ -78,9 +80,9 @@ def test_the_curve_and_the_event_log_light_each_other(site: Site, page: Any) -> 
     points(page, 4)
     page.focus('[data-testid="curve"]')
     page.keyboard.press("Home")
-    assert "0:00" in page.inner_text(".tip")
+    page.locator(".tip", has_text="0:00").wait_for()
     page.keyboard.press("ArrowRight")
-    assert "0:30" in page.inner_text(".tip")
+    page.locator(".tip", has_text="0:30").wait_for()
     page.locator(".feed-row.lit").first.wait_for()
     page.keyboard.press("Escape")
     page.locator(".tip").wait_for(state="hidden")
@@ -89,6 +91,10 @@ def test_the_curve_and_the_event_log_light_each_other(site: Site, page: Any) -> 
 
 
 def test_the_overlay_is_see_through_holds_the_last_answer_and_then_fades(site: Site, page: Any) -> None:
+    page.add_init_script(
+        "window.lost = 0; const Native = EventSource; window.EventSource = class extends Native {"
+        " constructor(url) { super(url); this.addEventListener('error', () => { window.lost += 1; }); } };"
+    )
     page.clock.install()
     page.goto(site.url("/overlay/m1?w=800&h=200"))
     bar = page.locator('[data-testid="overlay-bar"][data-p]')
@@ -97,6 +103,7 @@ def test_the_overlay_is_see_through_holds_the_last_answer_and_then_fades(site: S
     assert page.evaluate(ground) == ["rgba(0, 0, 0, 0)"] * 2
     shown = bar.inner_text()
     site.stop()
+    wait_until(lambda: page.evaluate("lost"))  # what the page hears of the network has a clock of its own
     page.clock.run_for(10_000)
     assert bar.inner_text() == shown
     assert "out" not in (bar.get_attribute("class") or "").split()
@@ -155,7 +162,7 @@ def test_a_restarted_and_then_remade_match_begins_anew(site: Site, page: Any) ->
     page.get_by_text("Remade", exact=False).first.wait_for()
     points(page, 2)
     assert "Remade" in page.inner_text('[data-testid="state"]')
-    assert "no winner" in page.locator('[data-testid="result"]').inner_text()
+    page.locator('[data-testid="result"]', has_text="no winner").wait_for()
 
 
 def test_answers_of_the_baseline_are_called_so_in_words_but_not_on_air(site: Site, page: Any) -> None:

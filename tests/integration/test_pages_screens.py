@@ -5,20 +5,19 @@ the same matches each time.
 """
 
 import gzip
-import io
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from serve.gateway.addresses import written_id
 from serve.gateway.testing import T0_MS, Site, event_row, status_row
+from tests.pages import COLLISIONS, SIZES, painted, region, require_legible, resize, still_picture
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 
-SIZES = {"phone": (360, 740), "laptop": (1280, 720), "studio": (1920, 1080)}
 EVIL = "<img src=x onerror=alert(1)>/\"'</script>"
 BUDGET_BYTES, BUDGET_REQUESTS = 400_000, 20
 
@@ -32,92 +31,10 @@ PAGES: dict[str, tuple[str, str, list[str], list[str]]] = {
     "hostile": (f"/matches/{written_id(EVIL)}", '[data-points="40"]', [".headline", ".feed"], [".chart.curve"]),
 }
 
-# The text of each visible element against the nearest ground behind it that is not see-through.
-CONTRASTS = """() => {
-  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-  const channel = (c) => ((c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const ground = (e) => {
-    for (; e; e = e.parentElement) {
-      const colour = rgb(getComputedStyle(e).backgroundColor);
-      if (colour.length < 4 || colour[3] === 1) return colour;
-    }
-    return [255, 255, 255];
-  };
-  return [...document.querySelectorAll("body *")]
-    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) && e.checkVisibility())
-    .filter((e) => !e.closest(".visually-hidden, noscript"))
-    .map((e) => {
-      const [x, y] = [light(rgb(getComputedStyle(e).color)), light(ground(e))];
-      return [e.className + ": " + e.textContent, (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05)];
-    });
-}"""
-
-# Lines of text that are cut off without an ellipsis, and pairs of them that lie on top of each other.
-COLLISIONS = """() => {
-  const lines = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node; (node = walker.nextNode()); ) {
-    const host = node.parentElement;
-    const plain = node.data.trim() && host.checkVisibility({ opacityProperty: true, visibilityProperty: true });
-    if (!plain || host.closest(".visually-hidden, noscript, option, select")) continue;
-    const range = document.createRange();
-    range.selectNodeContents(node);
-    const clips = [];
-    for (let e = host; e && e !== document.body; e = e.parentElement) {
-      const style = getComputedStyle(e);
-      if (style.overflowX !== "visible" || style.overflowY !== "visible") clips.push({ e, style });
-    }
-    for (const { left, right, top, bottom } of range.getClientRects()) {
-      if (right - left < 1) continue;
-      const box = { left, right, top, bottom, text: node.data.trim(), node, cut: "" };
-      let seen = true;
-      for (const { e, style } of clips) {
-        const inner = e.getBoundingClientRect();
-        const told = style.textOverflow === "ellipsis" || style.webkitLineClamp !== "none";
-        const scrolls = /auto|scroll/.test(style.overflowX + style.overflowY);
-        const beside = left < inner.left - 1 || right > inner.right + 1;
-        const outside = beside || top < inner.top - 4 || bottom > inner.bottom + 4;
-        if (outside && !told && !scrolls) box.cut = e.className || e.tagName;
-        box.left = Math.max(box.left, inner.left);
-        box.right = Math.min(box.right, inner.right);
-        box.top = Math.max(box.top, inner.top);
-        box.bottom = Math.min(box.bottom, inner.bottom);
-        if (box.right - box.left < 1 || box.bottom - box.top < 1) seen = false;
-      }
-      if (box.right > document.documentElement.clientWidth + 1) box.cut = "the window";
-      if (seen) lines.push(box);
-    }
-  }
-  const cut = lines.filter((line) => line.cut).map((line) => `${line.text} by ${line.cut}`);
-  // The box of a line is taller than its letters: what counts is the middle half of it.
-  const middle = ({ top, bottom }) => [top + (bottom - top) / 4, bottom - (bottom - top) / 4];
-  const over = [];
-  lines.forEach((a, i) => lines.slice(i + 1).forEach((b) => {
-    const [a0, a1] = middle(a), [b0, b1] = middle(b);
-    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-    if (a.node !== b.node && wide > 2 && Math.min(a1, b1) - Math.max(a0, b0) > 2) over.push(`${a.text} / ${b.text}`);
-  }));
-  return { cut, over, lines: lines.length };
-}"""
-
-STRUCTURE = """() => {
-  const name = (e) => (e.getAttribute("aria-label") || e.textContent || e.title || "").trim();
-  const controls = [...document.querySelectorAll("a, button, select, input, [tabindex]")];
-  return {
-    mains: document.querySelectorAll("main").length,
-    heads: document.querySelectorAll("h1").length,
-    lang: document.documentElement.lang,
-    nameless: controls.filter((e) => e.checkVisibility() && !name(e)).map((e) => e.outerHTML.slice(0, 80)),
-    foreign: document.querySelectorAll("main img, main script, header script, main b, iframe").length,
-    width: document.documentElement.scrollWidth,
-  };
-}"""
-
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with Site(delayed_s=1e9, silent_s=1e9, stuck_s=1e9) as made:
+    with Site(delayed_s=1e9, silent_s=1e9, stuck_s=1e9, ops_interval_s=3_600) as made:  # nothing moves by itself
         teams = {"team_a": "Northwind", "team_b": "Sundogs", "league": "Spring Cup"}
         made.play("live", 40, seed=1, origin="simulated", **teams)
         made.play("over", 30, seed=2, origin="replay", **teams)
@@ -143,26 +60,6 @@ def show(page: Any, site: Site, name: str, theme: str, **query: str) -> None:
     if name == "ops":
         page.locator('[data-pipeline="win-prediction"]').click()
     page.wait_for_selector(ready)
-    page.wait_for_timeout(400)  # the axes come to rest within 200 ms
-
-
-def pixels(page: Any, **options: Any) -> Any:
-    """(H, W, 4) uint8."""
-    return np.asarray(Image.open(io.BytesIO(page.screenshot(**options))).convert("RGBA"))
-
-
-def region(page: Any, picture: Any, selector: str) -> Any:
-    found = page.locator(selector).first
-    box = found.bounding_box()
-    assert box and box["width"] > 2 and box["height"] > 2, f"{selector} has no room"
-    x, y = max(0, round(box["x"])), max(0, round(box["y"]))
-    return picture[y : y + round(box["height"]), x : x + round(box["width"]), :3].reshape(-1, 3).astype(int)
-
-
-def painted(part: Any) -> float:
-    """Share of the pixels that differ from the commonest colour."""
-    _, counts = np.unique(part @ np.array([1 << 16, 1 << 8, 1]), return_counts=True)
-    return 1 - counts.max() / len(part)
 
 
 def near(part: Any, colour: str) -> int:
@@ -177,12 +74,11 @@ def test_a_page_is_painted_legible_and_whole_in_every_size(site: Site, page: Any
     _, _, shown, of_both_sides = PAGES[name]
     show(page, site, name, theme)
     for size, (width, height) in SIZES.items():
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(300)
+        resize(page, width, height)
+        picture = still_picture(page, full_page=True)
         whole = page.evaluate("document.documentElement.scrollHeight")
         if size != "phone" and name in ("match", "result", "hostile"):
             assert whole <= height + 1, f"{size}: the page scrolls"
-        picture = pixels(page, full_page=True)
         for selector in shown:
             assert painted(region(page, picture, selector)) > 0.01, f"{size}: {selector} is blank"
         for selector in of_both_sides:
@@ -190,14 +86,7 @@ def test_a_page_is_painted_legible_and_whole_in_every_size(site: Site, page: Any
             part = np.concatenate([region(page, picture, f":nth-match({selector}, {n})") for n in some])
             for colour in ("#4c9be8", "#f2784b"):
                 assert near(part, colour) > 4, f"{size}: {selector} shows one side only"
-        found = page.evaluate(COLLISIONS)
-        assert found["lines"] > 10
-        assert (found["cut"], found["over"]) == ([], []), size
-        assert [text for text, contrast in page.evaluate(CONTRASTS) if contrast < 4.5] == [], size
-        structure = page.evaluate(STRUCTURE)
-        assert structure == {
-            "mains": 1, "heads": 1, "lang": "en", "nameless": [], "foreign": 0, "width": width,
-        }, size  # fmt: skip
+        require_legible(page, size, least_lines=10)
     ground = {"dark": (14, 17, 22), "light": (255, 255, 255)}[theme]
     assert tuple(int(value) for value in picture[-1, 1, :3]) == ground
 
@@ -212,11 +101,10 @@ def test_the_overlay_fits_its_box_and_leaves_the_rest_see_through(
         query = f"w={width}&h={height}&theme={theme}&parts=bar,reasons,sentence"
         page.goto(site.url(f"/overlay/{written_id(match_id)}?{query}"))
         page.wait_for_selector('[data-testid="overlay-bar"][data-p]:not(.out)')
-        page.wait_for_timeout(400)
+        picture = still_picture(page, omit_background=True)
         box = page.locator('[data-testid="overlay-bar"]').bounding_box()
         assert box["width"] <= width + 1 and box["height"] <= height + 1, match_id
         assert box["y"] + box["height"] <= 1081
-        picture = pixels(page, omit_background=True)
         alpha = picture[..., 3]
         assert (alpha[: 1080 - height - 4] == 0).all(), "something is painted outside the box"
         inside = picture[1080 - round(box["height"]) :, round(box["x"]) : round(box["x"] + box["width"])]
@@ -301,20 +189,29 @@ def test_an_hour_of_answers_leaves_the_wall_no_larger(page: Any) -> None:
         names = [f"m{number}" for number in range(10)]
         told = page.context.new_cdp_session(page)
 
+        def held() -> tuple[int, int]:
+            """Nodes and bytes."""
+            told.send("HeapProfiler.collectGarbage")
+            counters = told.send("Memory.getDOMCounters")
+            return counters["nodes"] + counters["jsEventListeners"], told.send("Runtime.getHeapUsage")["usedSize"]
+
         def play(first: int, last: int) -> tuple[int, int]:
-            """Frames one at a time, so that each is a message; then nodes and bytes that are still held."""
+            """Frames one at a time, so that each is a message; then what is held."""
             for frame in range(first, last):
                 for name in names:
                     busy.say(frame, frame % 7 / 10 - 0.3, name, commentary_en=f"Sentence {frame}.")
                 if frame % 4 == 0 and frame > first:
                     page.wait_for_selector(f'[data-id="m9"][data-last-id^="0-{10 * frame + 9 - 40}"], [data-id="m9"]')
             page.wait_for_selector(f'[data-id="m9"][data-last-id="0-{10 * last - 1}"]')
-            told.send("HeapProfiler.collectGarbage")
-            counters = told.send("Memory.getDOMCounters")
-            return counters["nodes"] + counters["jsEventListeners"], told.send("Runtime.getHeapUsage")["usedSize"]
+            return held()
 
         page.goto(busy.url("/"))
         nodes, heap = play(0, 70)  # the lines of history are full
-        more_nodes, more_heap = play(70, 190)
-        assert more_nodes <= nodes + 20
-        assert more_heap <= heap + 400_000
+        play(70, 190)
+
+        def no_larger() -> bool:
+            """What has just gone may be collected only the next time."""
+            more_nodes, more_heap = held()
+            return more_nodes <= nodes + 20 and more_heap <= heap + 400_000
+
+        wait_until(no_larger, pause_s=0.2, otherwise=lambda: f"{held()} after {nodes, heap}")

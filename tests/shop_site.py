@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from serve.gateway.pipelines import Pipelines
+from serve.gateway.settings import GatewaySettings
+from serve.gateway.shop.board import TOPICS
+from serve.gateway.shop.service import ShopService
 from serve.gateway.testing import RowLog, encoded
 from streaming.simulators.shop import item_records, make_goods
 from streaming.topics import ITEM_CATALOGUE, SESSION_RECOMMENDATIONS, USER_SESSIONS
@@ -18,6 +22,17 @@ Row = dict[str, Any]
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def service_of(settings: GatewaySettings, log: RowLog, *, ready: bool = False) -> ShopService:
+    """Over the topics of a log; `ready`: as if they had been read back."""
+    feeds = log.feeds().shop
+    assert feeds is not None
+    made = ShopService(settings, feeds, Pipelines(silent_s=10, stuck_s=15), now_ms())
+    for topic in TOPICS if ready else ():
+        made.board.broker.read(topic, now_ms())
+        made.board.broker.caught_up(topic)
+    return made
 
 
 def stock(log: RowLog, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -31,7 +31,7 @@ from streaming.kafka.source import KafkaSource
 from streaming.ports import free_ports
 from streaming.simulators.match import simulate
 from tests.schedule_submitters import check_submitter, lasting, until
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
@@ -63,15 +63,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        assert head.poll() is None and time.monotonic() < deadline, log.read_text()
-        try:
-            with socket.create_connection(("127.0.0.1", dashboard), timeout=1):
-                break
-        except OSError:
-            time.sleep(0.3)
+
+    def answers() -> bool:
+        assert head.poll() is None, log.read_text()
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", dashboard), timeout=PATIENCE_S):
+            return True
+        return False
+
     try:
+        wait_until(answers, pause_s=0.3, otherwise=log.read_text)
         yield f"http://127.0.0.1:{dashboard}"
     finally:
         family = psutil.Process(head.pid).children(recursive=True)
@@ -91,12 +91,16 @@ def submit(
         RAY, "job", "submit", "--address", cluster, "--working-dir", ".",
         "--runtime-env-json", json.dumps({"env_vars": environment}), *options, "--", *words,
     ]  # fmt: skip
-    deadline = time.monotonic() + PATIENCE_S
-    while True:  # the dashboard answers before the agent that takes jobs does
-        submitted = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
-        if "No available agent" not in submitted.stderr or time.monotonic() > deadline:
-            return submitted
-        time.sleep(0.5)
+    submitted: list[subprocess.CompletedProcess[str]] = []
+
+    def is_heard() -> bool:
+        """The dashboard answers before the agent that takes jobs does."""
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        submitted[:] = [done]
+        return "No available agent" not in done.stderr
+
+    wait_until(is_heard, pause_s=0.5, otherwise=lambda: submitted[0].stderr)
+    return submitted[0]
 
 
 @pytest.mark.long
@@ -133,26 +137,22 @@ def test_a_submitted_job_answers_from_a_clean_cluster(cluster: str, tmp_path: Pa
         insights = KafkaSource(kafka, "match.insights", "reader")
         committed = KafkaSource(kafka, "match.events", "sightline.win-prediction")
         sources += [insights, committed]
-        deadline = time.monotonic() + PATIENCE_S
-        while dict(committed.committed()) != dict(committed.end_offsets()):
-            if time.monotonic() > deadline:
-                logs = subprocess.run(
-                    [RAY, "job", "logs", "--address", cluster, "win"],
-                    capture_output=True,
-                    text=True,
-                    timeout=PATIENCE_S,
-                )
-                pytest.fail(logs.stdout[-4_000:])
-            time.sleep(0.5)
+
+        def logs() -> str:
+            command = [RAY, "job", "logs", "--address", cluster, "win"]
+            told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+            return told.stdout[-4_000:]
+
+        wait_until(lambda: dict(committed.committed()) == dict(committed.end_offsets()), pause_s=0.5, otherwise=logs)
         assert sum(insights.end_offsets().values()) > 20
         stopped = subprocess.run(
             [RAY, "job", "stop", "--address", cluster, "win"], capture_output=True, text=True, timeout=PATIENCE_S
         )
         assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-        deadline = time.monotonic() + PATIENCE_S  # the cluster is others' too: the app goes with the run
-        while apps := httpx.get(f"{cluster}/api/serve/applications/", timeout=10).json()["applications"]:
-            assert time.monotonic() < deadline, apps
-            time.sleep(0.5)
+        apps = f"{cluster}/api/serve/applications/"  # the cluster is others' too: the app goes with the run
+        wait_until(
+            lambda: not httpx.get(apps).json()["applications"], pause_s=0.5, otherwise=lambda: httpx.get(apps).text
+        )
     finally:
         for source in sources:
             source.close()

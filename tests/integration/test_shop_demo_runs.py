@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.integration.test_demo import Demo
+from tests.demo_process import Demo, running
 from tests.shop_sessions import walk_file
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.long]
 
 DATA = Path(os.environ.get("SIGHTLINE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "session"
-
-
-@contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[Demo]:
-    """`sightline demo --shop`, ended by Ctrl-C unless it has ended; what was promised has to be kept."""
-    demo = Demo(folder, "--shop", *arguments)
-    try:
-        yield demo
-    finally:
-        if demo.process.poll() is None:
-            demo.process.send_signal(signal.SIGINT)
-        code = demo.process.wait(PATIENCE_S)
-    assert code == 0, "\n".join(demo.lines)
 
 
 def offered_to_a_visitor(url: str) -> dict[str, Any]:
@@ -58,14 +42,14 @@ def report_of(demo: Demo) -> dict[str, Any]:
 
 @pytest.mark.parametrize("runner", ["micro_batch", "continuous"])
 def test_a_made_up_shop_is_answered_with_reasons_and_clicks_flow_back(tmp_path: Path, runner: str) -> None:
-    with running(tmp_path, "--for", "40s", "--set", f"pipeline.runner={runner}") as demo:
-        url = demo.said(r"open (http\S+)/shop", PATIENCE_S)
-        demo.said(r"first answer: after ([0-9.]+) s", PATIENCE_S)
+    with running(tmp_path, "--shop", "--for", "40s", "--set", f"pipeline.runner={runner}") as demo:
+        url = demo.said(r"open (http\S+)/shop")
+        demo.said(r"first answer: after ([0-9.]+) s")
         shop = httpx.get(f"{url}/api/v1/shop").json()
         assert shop["origin"] == "simulated" and shop["items"] > 500
         offer = offered_to_a_visitor(url)
         assert len(offer["items"]) == 8 and all(item["why_en"] for item in offer["items"])
-        wait_until(lambda: demo.process.poll() is not None, PATIENCE_S)
+        demo.ends()
     report = report_of(demo)
     assert report["views"]["answered"] > 100 and report["views"]["missing"] == report["views"]["doubled"] == 0
     assert report["reasons"]["items"] > 500 and report["reasons"]["without"] == 0
@@ -77,8 +61,8 @@ def test_a_made_up_shop_is_answered_with_reasons_and_clicks_flow_back(tmp_path: 
 
 
 def test_clicks_of_a_file_are_streamed_to_their_end(tmp_path: Path) -> None:
-    with running(tmp_path, "--replay", str(walk_file(tmp_path)), "--speed", "10000") as demo:
-        demo.said(r"(the clicks are over)", PATIENCE_S)
+    with running(tmp_path, "--shop", "--replay", str(walk_file(tmp_path)), "--speed", "10000") as demo:
+        demo.said(r"(the clicks are over)")
     report = report_of(demo)
     assert report["views"]["sent"] == report["views"]["answered"] > 100
     assert report["arms"] == [] and set(report["models"]) == {"session-gru4rec"}
@@ -87,8 +71,8 @@ def test_clicks_of_a_file_are_streamed_to_their_end(tmp_path: Path) -> None:
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no real clicks in {DATA}")
 def test_what_people_really_clicked_next_was_offered_about_as_often_as_the_evaluation_says(tmp_path: Path) -> None:
     clicks = DATA / "yoochoose_clicks_train.txt"
-    with running(tmp_path, "--replay", str(clicks), "--speed", "600", "--for", "70s") as demo:
-        wait_until(lambda: demo.process.poll() is not None, PATIENCE_S)
+    with running(tmp_path, "--shop", "--replay", str(clicks), "--speed", "600", "--for", "70s") as demo:
+        demo.ends()
     report = report_of(demo)
     assert report["views"]["sent"] == report["views"]["answered"] > 2_000
     assert report["next_click"]["clicks"] > 500

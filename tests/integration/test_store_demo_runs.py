@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +12,9 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.integration.test_demo import Demo
-from tests.waiting import PATIENCE_S, wait_until
+from tests.demo_process import running
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.long]
-
-
-@contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[Demo]:
-    """`sightline demo --store`, ended by Ctrl-C unless it has ended."""
-    demo = Demo(folder, "--store", *arguments)
-    try:
-        yield demo
-    finally:
-        if demo.process.poll() is None:
-            demo.process.send_signal(signal.SIGINT)
-        code = demo.process.wait(PATIENCE_S)
-    assert code == 0, "\n".join(demo.lines)
 
 
 def cameras_told(url: str) -> list[dict[str, Any]]:
@@ -41,13 +24,13 @@ def cameras_told(url: str) -> list[dict[str, Any]]:
 
 
 def test_a_made_up_store_is_watched_counted_and_told_beside_its_truth(tmp_path: Path) -> None:
-    with running(tmp_path, "--for", "40s") as demo:
-        url = demo.said(r"open (http\S+)/store", PATIENCE_S)
-        demo.said(r"(the doors of the store are open)", PATIENCE_S)
-        demo.said(r"first counts: after ([0-9.]+) s", PATIENCE_S)
+    with running(tmp_path, "--store", "--for", "40s") as demo:
+        url = demo.said(r"open (http\S+)/store")
+        demo.said(r"(the doors of the store are open)")
+        demo.said(r"first counts: after ([0-9.]+) s")
         cameras = cameras_told(url)
         assert len(cameras) == 2 and all(camera["shown"] and camera["purpose"] for camera in cameras)
-        wait_until(lambda: demo.process.poll() is not None, PATIENCE_S)
+        demo.ends()
     report = json.loads(demo.report.read_text())
     frames, people = report["frames"], report["people"]
     assert 0 < frames["answered"] <= frames["sent"]
@@ -68,9 +51,9 @@ def test_a_clip_becomes_a_camera_whose_every_frame_is_answered(tmp_path: Path) -
             picture = rng.integers(0, 255, (240, 320, 3), dtype=np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
-    with running(tmp_path, "--replay", str(clip)) as demo:
-        url = demo.said(r"open (http\S+)/store", PATIENCE_S)
-        demo.said(r"(the clips are over and answered)", PATIENCE_S)
+    with running(tmp_path, "--store", "--replay", str(clip)) as demo:
+        url = demo.said(r"open (http\S+)/store")
+        demo.said(r"(the clips are over and answered)")
         (camera,) = cameras_told(url)
         assert camera["name"] == "back-door" and camera["size"] == [320, 240]
     report = json.loads(demo.report.read_text())

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from serve.gateway.app import create_app
 from serve.gateway.hub import Hub
-from serve.gateway.pipelines import Pipelines
 from serve.gateway.position import ShopPosition
 from serve.gateway.settings import GatewaySettings
-from serve.gateway.shop.board import TOPICS, ShopBoard
+from serve.gateway.shop.board import ShopBoard
 from serve.gateway.shop.figures import Material, fitting_step_s, shop_figures
 from serve.gateway.shop.rows import ANSWER_COLUMNS, answer_rows, event_rows
 from serve.gateway.shop.schemas import ItemList, ShopFigures, ShopState
@@ -34,7 +33,7 @@ from streaming.codec import Decoder, PackagedRegistry
 from streaming.records import OffsetRange, Records
 from streaming.topics import ITEM_CATALOGUE, SESSION_RECOMMENDATIONS, USER_SESSIONS, Topic
 from tests.shop_feed import item
-from tests.shop_site import answer, event, goods_rows, now_ms, stock, take_out, tell_answers, tell_events
+from tests.shop_site import answer, event, goods_rows, now_ms, service_of, stock, take_out, tell_answers, tell_events
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -65,20 +64,10 @@ def log() -> RowLog:
     return RowLog()
 
 
-def service_of(settings: GatewaySettings, log: RowLog) -> ShopService:
-    feeds = log.feeds().shop
-    assert feeds is not None
-    made = ShopService(settings, feeds, Pipelines(silent_s=10, stuck_s=15), now_ms())
-    for topic in TOPICS:
-        made.board.broker.read(topic, now_ms())
-        made.board.broker.caught_up(topic)
-    return made
-
-
 @pytest.fixture
 def service(settings, log) -> ShopService:
     stock(log, ITEMS)
-    made = service_of(settings, log)
+    made = service_of(settings, log, ready=True)
     read_catalogue(made, log)
     return made
 
@@ -143,7 +132,7 @@ async def test_only_what_may_be_offered_is_listed(service, settings, query, tota
 
 async def test_pages_of_the_catalogue_have_each_item_once(settings, log) -> None:
     stock(log, goods_rows(48))
-    service = service_of(settings, log)
+    service = service_of(settings, log, ready=True)
     read_catalogue(service, log)
     pages = [service.items("", "", start, 10).items for start in range(0, 60, 10)]
     ids = [one.item_id for page in pages for one in page]
@@ -227,7 +216,7 @@ def test_a_title_keeps_its_direction_to_itself_and_is_not_endless(title: str) ->
 
 
 async def test_only_sessions_that_are_looked_at_are_kept_and_so_many(settings, log) -> None:
-    service = service_of(settings.model_copy(update={"max_shop_sessions": 3}), log)
+    service = service_of(settings.model_copy(update={"max_shop_sessions": 3}), log, ready=True)
     board = service.board
     for number in range(5):
         board.look(f"s{number}", now_ms())
@@ -297,7 +286,7 @@ async def test_who_comes_back_gets_each_change_once_as_it_is_now(service, log) -
 
 async def test_a_position_of_another_kafka_or_too_many_changes_begin_anew(settings, log) -> None:
     stock(log, goods_rows(600))
-    service = service_of(settings, log)
+    service = service_of(settings, log, ready=True)
     read_catalogue(service, log)
     (resync, state) = await events(service, Hub(10), "", 9999, 2)
     assert "position 9999 is not on this log; load the shop again" in resync.data.reason and state.event == "state"
@@ -381,7 +370,7 @@ async def test_without_the_broker_nothing_is_said_to_be_written(service, setting
 
 async def test_who_sends_too_many_is_asked_to_wait(service, settings, log) -> None:
     quick = settings.model_copy(update={"shop_events_burst": 3, "shop_events_per_s": 0.01})
-    service = service_of(quick, log)
+    service = service_of(quick, log, ready=True)
     async with client_of(service, quick) as client:
         codes = [(await client.post("/api/v1/shop/events", json=VIEW)).status_code for _ in range(4)]
         last = await client.post("/api/v1/shop/events", json=VIEW)
@@ -402,7 +391,7 @@ async def test_a_page_from_elsewhere_may_not_send_events(service, settings, log)
 async def test_a_page_that_may_read_from_elsewhere_may_not_send_events_either(settings, log) -> None:
     there = {"origin": "https://studio.example"}
     allowing = settings.model_copy(update={"cors_origins": "https://studio.example"})
-    service = service_of(allowing, log)
+    service = service_of(allowing, log, ready=True)
     async with client_of(service, allowing, headers=there) as client:
         assert (await client.get("/api/v1/shop")).status_code == 200
         asked = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
@@ -527,7 +516,7 @@ async def test_what_is_older_than_the_minutes_asked_for_counts_for_nothing(servi
 
 
 async def test_figures_say_from_when_on_answers_are_kept(settings, log) -> None:
-    service = service_of(settings.model_copy(update={"max_shop_answers": 10}), log)
+    service = service_of(settings.model_copy(update={"max_shop_answers": 10}), log, ready=True)
     at_ms = now_ms() - 60_000
     for number in range(30):
         answered(service, answer(f"s{number}", ["red"], "rug", event_time_ms=at_ms + number))

@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 
 from serve.gateway.hub import Hub
-from serve.gateway.pipelines import Pipelines
 from serve.gateway.position import ShopPosition
 from serve.gateway.settings import GatewaySettings
-from serve.gateway.shop.service import ShopService
 from serve.gateway.shop.streams import shop_followers, shop_stream
 from serve.gateway.testing import RowLog
-from tests.shop_site import answer, event, goods_rows, now_ms, stock, tell_answers, tell_events
+from tests.shop_site import answer, event, goods_rows, service_of, stock, tell_answers, tell_events
 from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
@@ -34,12 +32,6 @@ def settings(tmp_path: Path) -> GatewaySettings:
 @pytest.fixture
 def log() -> RowLog:
     return RowLog()
-
-
-def service_of(settings: GatewaySettings, log: RowLog) -> ShopService:
-    feeds = log.feeds().shop
-    assert feeds is not None
-    return ShopService(settings, feeds, Pipelines(silent_s=10, stuck_s=15), now_ms())
 
 
 async def test_a_stream_without_news_beats_as_often_as_is_set_and_no_more(

@@ -120,8 +120,8 @@ def sent() -> Sent:
 
 @pytest.fixture
 def street(sent: Sent) -> Iterator[Street]:
-    """An hour within some seconds."""
-    made = Street(stock(), 1_000.0, Writing(sent))  # type: ignore[arg-type]  # all that is used of a publisher
+    """An hour within a minute, in which a slow machine does all that a test does with the shoppers of one."""
+    made = Street(stock(), 60.0, Writing(sent))  # type: ignore[arg-type]  # all that is used of a publisher
     yield made
     made.stop()
 
@@ -133,20 +133,27 @@ def test_on_the_street_everything_happens_in_its_order_and_now(street: Street, s
     street.stop()
     events, items = sent.rows(USER_SESSIONS), sent.rows(ITEM_CATALOGUE)
     (first, _), planned = laps(), laps()[0].events
-    assert events["item_id"].to_list() == planned["item_id"].head(events.height).to_list()
+    told = min(events.height, planned.height)  # who is slow to stop it sees the beginning of the next hour
+    assert events["item_id"].head(told).to_list() == planned["item_id"].head(told).to_list()
     at_ms = events["event_time_ms"].to_physical()
     assert at_ms.is_sorted() and at_ms[0] > began_ms - 60_000
     assert first.changes is not None
-    assert items["item_id"].to_list() == first.changes["item_id"].head(items.height).to_list()
+    told = min(items.height, first.changes.height)
+    assert items["item_id"].head(told).to_list() == first.changes["item_id"].head(told).to_list()
     assert items["changed_ms"].to_physical().min() > began_ms - 60_000  # type: ignore[operator]  # of integers
 
 
 def test_shoppers_see_what_they_are_offered_and_answers_to_their_clicks_are_shown_to_nobody(
     street: Street, sent: Sent
 ) -> None:
+
+    def people() -> pl.Series:
+        sessions = sent.rows(USER_SESSIONS)["session_id"] if USER_SESSIONS.name in sent.records else pl.Series([""])
+        return sessions.filter((sessions != "") & ~sessions.str.contains("bot"))
+
     street.start()
-    wait_until(lambda: USER_SESSIONS.name in sent.records)
-    person = sent.rows(USER_SESSIONS).filter(~pl.col("session_id").str.contains("bot"))["session_id"][0]
+    wait_until(lambda: len(people()) > 0)
+    person = people()[0]
     shown = pl.DataFrame(
         {
             "session_id": [person] * 40,

@@ -20,7 +20,8 @@ epochs end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jobs.errors import UsageProblem
@@ -30,7 +31,10 @@ from jobs.recipes.reid_aifl import JITTER, REID_AIFL, ReIDAIFL
 from jobs.reid.dolls import Dolls
 
 CHOOSE, REPORT = "choose", "report"
-BASELINE, ORACLE = "baseline", "oracle"
+BASELINE, JITTERED, WHOLE, ORACLE = "baseline", "jitter", "aifl", "oracle"
+ALWAYS = (BASELINE, JITTERED, WHOLE)
+"""Rows that the gates are about."""
+EVERY = "all"
 _AIFL = replace(
     REID_AIFL,
     validation=0.0,
@@ -52,11 +56,12 @@ class AIFLStudy:
     outfits: int = 3  # of each who is judged
     cameras: int = 4
     baseline_epochs: int = 6
-    triplet_after: int = 2  # epochs of the baseline
+    baseline_loss: PersonLossWeights = field(default_factory=lambda: PersonLossWeights(triplet=0.3, triplet_after=2))
     part: str = REPORT
     first_seed: int = 0  # of as many as are asked for
     from_baseline: bool = False  # every other row begins with the baseline's weights
     groups: int = 8  # of clothes, for the probe and the StarGAN
+    real_epochs: int = 60  # of every row, on crops of real people
     stargan: bool = True  # one is trained, to compare the AS-GAN's Fréchet distance with
 
     def check(self) -> None:
@@ -85,10 +90,9 @@ class AIFLStudy:
         return Dolls(people=self.judged, outfits=self.outfits, cameras=self.cameras, images=1, first=first, seed=seed)
 
 
-def rows_of(study: AIFLStudy, *, ablation: bool) -> dict[str, ReID]:
-    """What is trained, by name: recipes of equal network, batches, steps and augmentation."""
+def rows_of(study: AIFLStudy) -> dict[str, ReID]:
+    """What can be trained, by name: recipes of equal network, precision, batches and augmentation."""
     whole = study.aifl
-    weights = whole.aifl
     baseline = ReID(
         data="",
         network=whole.network,
@@ -96,13 +100,7 @@ def rows_of(study: AIFLStudy, *, ablation: bool) -> dict[str, ReID]:
         threads=whole.threads,
         device=whole.device,
         precision=whole.precision,
-        loss=PersonLossWeights(
-            triplet=weights.triplet,
-            triplet_after=study.triplet_after,
-            margin=weights.margin,
-            smoothing=weights.smoothing,
-            centre=weights.centre,
-        ),
+        loss=study.baseline_loss,
         augmentation=whole.augmentation,
         batch=whole.batch,
         optim=replace(whole.optim, epochs=study.baseline_epochs),
@@ -110,35 +108,45 @@ def rows_of(study: AIFLStudy, *, ablation: bool) -> dict[str, ReID]:
 
     def without(*terms: str) -> ReIDAIFL:
         off: dict[str, Any] = dict.fromkeys(terms, 0.0)
-        return replace(whole, aifl=replace(weights, **off))
+        return replace(whole, aifl=replace(whole.aifl, **off))
 
-    rows: dict[str, ReID] = {
+    return {
         BASELINE: baseline,
-        "jitter": replace(whole, redressing=replace(whole.redressing, by=JITTER)),
-        "aifl": whole,
+        JITTERED: replace(whole, redressing=replace(whole.redressing, by=JITTER)),
+        WHOLE: whole,
+        "augmentation": without("invariance", "decorrelation", "unlabelled"),
+        "no-invariance": without("invariance"),
+        "no-decorrelation": without("decorrelation"),
+        "no-strangers": without("unlabelled"),
+        "no-triplets": without("triplet"),
+        "no-dressed-identity": without("dressed_identity"),
+        ORACLE: whole,
     }
-    if ablation:
-        rows |= {
-            "augmentation": without("invariance", "decorrelation", "unlabelled"),
-            "no invariance": without("invariance"),
-            "no decorrelation": without("decorrelation"),
-            "no strangers": without("unlabelled"),
-            "no triplets": without("triplet"),
-            "no dressed identity": without("dressed_identity"),
-            ORACLE: whole,
-        }
-    return rows
+
+
+def chosen_rows(study: AIFLStudy, besides: Sequence[str]) -> dict[str, ReID]:
+    """The rows that the gates are about, and these; "all" stands for every row.
+
+    Raises:
+        UsageProblem: there is no such row; the message lists them.
+    """
+    rows = rows_of(study)
+    unknown = [name for name in besides if name not in rows and name != EVERY]
+    if unknown:
+        others = ", ".join(name for name in rows if name not in ALWAYS)
+        raise UsageProblem(f"--rows {unknown[0]}: no such row; there are {EVERY}, {others}")
+    return {name: recipe for name, recipe in rows.items() if name in ALWAYS or name in besides or EVERY in besides}
 
 
 WORDS = {
     BASELINE: "baseline",
-    "jitter": "AIFL with colour jitter instead of the AS-GAN",
-    "aifl": "AIFL",
+    JITTERED: "AIFL with colour jitter instead of the AS-GAN",
+    WHOLE: "AIFL",
     "augmentation": "AS-GAN as plain augmentation",
-    "no invariance": "AIFL without L_inv",
-    "no decorrelation": "AIFL without L_dec",
-    "no strangers": "AIFL without L_unl",
-    "no triplets": "AIFL without L_tri",
-    "no dressed identity": "AIFL without L_id of x̃",
+    "no-invariance": "AIFL without L_inv",
+    "no-decorrelation": "AIFL without L_dec",
+    "no-strangers": "AIFL without L_unl",
+    "no-triplets": "AIFL without L_tri",
+    "no-dressed-identity": "AIFL without L_id of x̃",
     ORACLE: "AIFL with the simulator's own outfits instead of the AS-GAN: the most there is to win",
 }

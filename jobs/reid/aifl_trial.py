@@ -164,7 +164,7 @@ def trained_row(
     told: list[Any] = [row == ORACLE, asdict(recipe), people.train.fingerprint]
     if begun is not None:
         told += [_decides_gan(study, people, seed), people.strangers.fingerprint, study.from_baseline]
-    folder, digest = _folder(work, row.replace(" ", "-"), told)
+    folder, digest = _folder(work, row, told)
 
     def fitted() -> tuple[nn.Module, dict[str, float]]:
         learner: Callable[[CropSet], Learner] | None = None
@@ -203,7 +203,7 @@ def _dresser(row: str, recipe: ReIDAIFL, study: AIFLStudy, gan: ASGAN, seed: int
 
 def _decides_gan(study: AIFLStudy, people: People, seed: int) -> list[Any]:
     """What decides the weights of the AS-GAN: its recipe, and that of the baseline whose view of a head it keeps."""
-    baseline = replace(rows_of(study, ablation=False)[BASELINE], seed=seed)
+    baseline = replace(rows_of(study)[BASELINE], seed=seed)
     return [what_decides(replace(study.gan, seed=seed)), asdict(baseline), people.train.fingerprint]
 
 

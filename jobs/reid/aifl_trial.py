@@ -27,7 +27,7 @@ from jobs.reid.dolls import Dolls, doll_crops
 from jobs.reid.fit import fit
 from jobs.reid.fit_as_gan import fit_as_gan, what_decides
 from jobs.reid.fit_stargan import fit_stargan
-from jobs.reid.learner import Learner
+from jobs.reid.learner import Learner, computing_in
 from jobs.reid.redress import ASGANDresser, Dresser, JitterDresser, Redressed
 from jobs.task import OnEpoch
 from models.as_gan import ASGAN
@@ -195,7 +195,7 @@ def trained_row(
 
 def _dresser(row: str, recipe: ReIDAIFL, study: AIFLStudy, gan: ASGAN, seed: int) -> Dresser:
     size = {"height_px": recipe.network.height_px, "width_px": recipe.network.width_px}
-    by_gan = ASGANDresser(gan, **size, device=recipe.device)
+    by_gan = ASGANDresser(gan, **size, device=recipe.device, dtype=computing_in(recipe))
     if row == ORACLE:
         return SimulatedDresser(by_gan, (study.learned_from(seed), study.unknown(seed)), **size)
     return JitterDresser(by_gan, recipe.redressing.jitter) if recipe.redressing.by == JITTER else by_gan

@@ -276,6 +276,13 @@ def test_other_clothes_are_of_the_same_rows_and_no_more_than_the_copies(
     assert len({float(pair.dressed_apparel[3]) for pair in seen}) == kinds
 
 
+def test_a_generator_in_half_precision_paints_the_same_within_a_shade(gan: ASGAN, dolls: CropSet) -> None:
+    whole, half = (ASGANDresser(gan, **SIZE, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    worn = whole.worn(dolls.images).flip(0)
+    apart = (whole.as_asked(dolls.images, worn).int() - half.as_asked(dolls.images, worn).int()).abs()
+    assert 0 < apart.float().mean() < 2 and apart.max() < 40
+
+
 def test_a_stargan_of_the_same_crops_repaints_them(dolls: CropSet) -> None:
     star = fit_stargan(dolls, GAN, groups=3)
     made = repainted(star, dolls, seed=0)

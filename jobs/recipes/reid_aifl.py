@@ -76,7 +76,7 @@ class ReIDAIFL(ReID):
 
 REID_AIFL = ReIDAIFL(
     data="",
-    network=SmallCNNConfig(height_px=48, width_px=24, width=20, dim=192),
+    network=SmallCNNConfig(height_px=48, width_px=24, width=16, dim=192),
     precision=BFLOAT16,
     augmentation=Augmentation(pad_px=2, erase=0.0, jitter=0.0),
     batch=PKBatch(people=16, images=4),

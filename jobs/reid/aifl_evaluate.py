@@ -11,7 +11,7 @@ folder, and a run that was cut short goes on. A report is plain JSON values.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jobs.recipes.aifl_study import BASELINE, WORDS, AIFLStudy, rows_of
+from jobs.recipes.aifl_study import BASELINE, WORDS, AIFLStudy, chosen_rows
 from jobs.reid.aifl_gates import gates_of
+from jobs.reid.aifl_real import evaluate_on_real
 from jobs.reid.aifl_trial import People, people_of, trained_gan, trained_row, trained_stargan
 from jobs.reid.as_gan_checks import frechet_between, gan_checks
 from jobs.reid.fit_stargan import repainted
@@ -41,7 +42,8 @@ def evaluate_aifl(
     *,
     work: Path,
     seeds: int = 3,
-    ablation: bool = False,
+    rows: Sequence[str] = (),
+    real: str = "",
     on_step: Callable[[str], None] = lambda words: None,
     on_epoch: OnEpoch = lambda report: None,
     on_seed: Callable[[int, ASGAN, People], None] = lambda seed, gan, people: None,
@@ -52,24 +54,25 @@ def evaluate_aifl(
         study: what is trained and judged.
         work: folder for trainings that are done or begun; need not exist.
         seeds: how many, from the study's first; at least 1.
-        ablation: with a row for each term switched off, and one for what a perfect generator would give.
+        rows: to be trained besides baseline, colour jitter and AIFL, of `jobs.recipes.aifl_study.WORDS`, or "all".
+        real: crops of real people, on which AIFL and its baseline are judged fold by fold; empty: not run.
         on_step: told what begins, in words.
         on_epoch: told after every epoch.
         on_seed: given the AS-GAN and the people of every seed, for pictures.
 
     Raises:
-        UsageProblem: the study makes no sense.
+        UsageProblem: the study makes no sense, there is no such row, or the crops cannot be used.
         CheckpointError: as of the trainings.
     """
     began = time.monotonic()
     study.check()
-    rows = rows_of(study, ablation=ablation)
-    found: dict[str, list[dict[str, float]]] = {row: [] for row in rows}
+    recipes = chosen_rows(study, rows)
+    found: dict[str, list[dict[str, float]]] = {row: [] for row in recipes}
     checks: list[dict[str, float]] = []
     for seed in range(study.first_seed, study.first_seed + seeds):
         people = people_of(study, seed)
         on_step(f"seed {seed}: baseline")
-        baseline, facts = trained_row(BASELINE, rows[BASELINE], study, people, seed, None, work, on_epoch)
+        baseline, facts = trained_row(BASELINE, recipes[BASELINE], study, people, seed, None, work, on_epoch)
         on_step(f"seed {seed}: AS-GAN")
         gan, gan_facts = trained_gan(study, people, seed, baseline, work, on_epoch)
         on_seed(seed, gan, people)
@@ -78,7 +81,7 @@ def evaluate_aifl(
             on_step(f"seed {seed}: StarGAN, to compare")
             star = repainted(trained_stargan(study, people, seed, work), people.judged, seed=0)
             checks[-1]["frechet_of_stargan"] = frechet_between(baseline, people.judged.images, star)
-        for row, recipe in rows.items():
+        for row, recipe in recipes.items():
             model = baseline
             if row != BASELINE:
                 on_step(f"seed {seed}: {WORDS[row]}")
@@ -86,13 +89,15 @@ def evaluate_aifl(
             found[row].append({**row_figures(model, gan, people, groups=study.groups), **_s(facts)})
     figures = {row: _spread(each) for row, each in found.items()}
     gan_figures = _spread(checks)
+    on_real = evaluate_on_real(study, real, work=work, on_step=on_step, on_epoch=on_epoch) if real else None
     return {
         "study": asdict(study),
         "seeds": seeds,
-        "rows": {row: WORDS[row] for row in rows},
+        "rows": WORDS,
         "figures": figures,
         "gan": gan_figures,
-        "gates": gates_of(found, checks),
+        "real": on_real,
+        "gates": gates_of(found, checks, on_real),
         "seconds": round(time.monotonic() - began, 1),
     }
 

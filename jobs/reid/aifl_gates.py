@@ -7,18 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from jobs.recipes.aifl_study import BASELINE
+from jobs.recipes.aifl_study import BASELINE, JITTERED, WHOLE
 
 Runs = Sequence[Mapping[str, float]]
 _POINT = 0.01
+_ON_REAL = "≥ 0 within the interval over people"
 
 
-def gates_of(found: Mapping[str, Runs], checks: Runs) -> list[dict[str, Any]]:
+def gates_of(found: Mapping[str, Runs], checks: Runs, real: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Gates on means over seeds, with their standard deviation; differences are taken seed by seed.
+
+    `passed` is None of what was not run.
 
     Args:
         found: figures of each row, by seed.
         checks: of the AS-GAN, by seed.
+        real: of `jobs.reid.aifl_real`.
     """
 
     def values(row: str, figure: str) -> np.ndarray:
@@ -28,7 +32,7 @@ def gates_of(found: Mapping[str, Runs], checks: Runs) -> list[dict[str, Any]]:
         return np.array([run[figure] for run in checks])
 
     changed, same = "changed_clothes_rank1", "same_clothes_rank1"
-    aifl, base, jitter = "aifl", BASELINE, "jitter"
+    aifl, base, jitter = WHOLE, BASELINE, JITTERED
     apparel = 1 - values(aifl, "probe_apparel") / values(base, "probe_apparel")
     identity = values(aifl, "probe_identity") - values(base, "probe_identity")
     gates = [
@@ -49,9 +53,12 @@ def gates_of(found: Mapping[str, Runs], checks: Runs) -> list[dict[str, Any]]:
         _below("AS-GAN, change where it copies", checked("locality"), 0.02),
         _above("AS-GAN, identity of heads kept", checked("identity_agreement"), 0.9),
     ]
+    stargan, on_real = "AS-GAN, Fréchet distance, of a StarGAN's", "real people, AIFL over its baseline, mAP"
     if "frechet_of_stargan" in checks[0]:
-        beside = checked("frechet") / checked("frechet_of_stargan")
-        gates.append(_below("AS-GAN, Fréchet distance, of a StarGAN's", beside, 1.0))
+        gates.append(_below(stargan, checked("frechet") / checked("frechet_of_stargan"), 1.0))
+    else:
+        gates.append(_not_run(stargan, "≤ 1"))
+    gates.append(_not_run(on_real, _ON_REAL) if real is None else _on_real(on_real, real["above_baseline"]["usual"]))
     return gates
 
 
@@ -66,3 +73,12 @@ def _below(name: str, found: np.ndarray, wanted: float) -> dict[str, Any]:
 def _gate(name: str, found: np.ndarray, wanted: str, passed: bool) -> dict[str, Any]:
     spread = f" ± {found.std(ddof=1):.3f}" if len(found) > 1 else ""
     return {"name": name, "wanted": wanted, "got": f"{found.mean():.3f}{spread}", "passed": passed}
+
+
+def _on_real(name: str, above: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    got = "{value:+.3f} ({low:+.3f} to {high:+.3f})".format(**above["map"])
+    return {"name": name, "wanted": _ON_REAL, "got": got, "passed": above["map"]["high"] >= 0}
+
+
+def _not_run(name: str, wanted: str) -> dict[str, Any]:
+    return {"name": name, "wanted": wanted, "got": "not run", "passed": None}

@@ -27,7 +27,7 @@ from jobs.reid.dolls import Dolls, doll_crops
 from jobs.reid.fit import fit
 from jobs.reid.fit_as_gan import fit_as_gan, what_decides
 from jobs.reid.fit_stargan import fit_stargan
-from jobs.reid.learner import Learner
+from jobs.reid.learner import Learner, computing_in
 from jobs.reid.redress import ASGANDresser, Dresser, JitterDresser, Redressed
 from jobs.task import OnEpoch
 from models.as_gan import ASGAN
@@ -164,7 +164,7 @@ def trained_row(
     told: list[Any] = [row == ORACLE, asdict(recipe), people.train.fingerprint]
     if begun is not None:
         told += [_decides_gan(study, people, seed), people.strangers.fingerprint, study.from_baseline]
-    folder, digest = _folder(work, row.replace(" ", "-"), told)
+    folder, digest = _folder(work, row, told)
 
     def fitted() -> tuple[nn.Module, dict[str, float]]:
         learner: Callable[[CropSet], Learner] | None = None
@@ -195,7 +195,7 @@ def trained_row(
 
 def _dresser(row: str, recipe: ReIDAIFL, study: AIFLStudy, gan: ASGAN, seed: int) -> Dresser:
     size = {"height_px": recipe.network.height_px, "width_px": recipe.network.width_px}
-    by_gan = ASGANDresser(gan, **size, device=recipe.device)
+    by_gan = ASGANDresser(gan, **size, device=recipe.device, dtype=computing_in(recipe))
     if row == ORACLE:
         return SimulatedDresser(by_gan, (study.learned_from(seed), study.unknown(seed)), **size)
     return JitterDresser(by_gan, recipe.redressing.jitter) if recipe.redressing.by == JITTER else by_gan
@@ -203,7 +203,7 @@ def _dresser(row: str, recipe: ReIDAIFL, study: AIFLStudy, gan: ASGAN, seed: int
 
 def _decides_gan(study: AIFLStudy, people: People, seed: int) -> list[Any]:
     """What decides the weights of the AS-GAN: its recipe, and that of the baseline whose view of a head it keeps."""
-    baseline = replace(rows_of(study, ablation=False)[BASELINE], seed=seed)
+    baseline = replace(rows_of(study)[BASELINE], seed=seed)
     return [what_decides(replace(study.gan, seed=seed)), asdict(baseline), people.train.fingerprint]
 
 

@@ -35,11 +35,26 @@ class Dresser(Protocol):
 class ASGANDresser:
     """By an AS-GAN, after embeddings of its bank.
 
+    Args:
+        network: trained; frozen from here on.
+        height_px: of the crops.
+        width_px: of the crops.
+        device: where it computes.
+        dtype: its layers compute in; bfloat16 takes two thirds of the time on a CPU that knows it.
+
     Raises:
         UsageProblem: crops of this size are not what it learned from.
     """
 
-    def __init__(self, network: ASGAN, *, height_px: int, width_px: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        network: ASGAN,
+        *,
+        height_px: int,
+        width_px: int,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         own = network.config
         if (own.height_px, own.width_px) != (height_px, width_px):
             raise UsageProblem(
@@ -47,7 +62,7 @@ class ASGANDresser:
                 "one of the same size"
             )
         self._network = network.eval().requires_grad_(False).to(device)
-        self._device = device
+        self._device, self._dtype = device, dtype
 
     @torch.no_grad()
     def worn(self, images: Tensor) -> Tensor:
@@ -65,7 +80,8 @@ class ASGANDresser:
     def as_asked(self, images: Tensor, apparel: Tensor) -> Tensor:
         """G(x, z) as crops (B, 3, H, W) uint8."""
         pieces = zip(torch.split(images, _AT_ONCE), torch.split(apparel, _AT_ONCE), strict=True)
-        made = [self._network(self._scaled(piece), z.to(self._device)).images.cpu() for piece, z in pieces]
+        with torch.autocast(self._device, self._dtype, enabled=self._dtype != torch.float32):
+            made = [self._network(self._scaled(piece), z.to(self._device)).images.float().cpu() for piece, z in pieces]
         return ((torch.cat(made) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8) if made else images
 
     def _scaled(self, images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from jobs.recipes.reid import ReID
 from jobs.recipes.reid_aifl import JITTER, ReIDAIFL
 from jobs.reid.crops import CropSet, load_crops, split_by_person
 from jobs.reid.fit import FittedReID, fit
-from jobs.reid.learner import Learner
+from jobs.reid.learner import Learner, computing_in
 from jobs.task import OnEpoch, Task
 from models.resnet import ResNet50Config
 
@@ -54,7 +54,7 @@ def aifl_task(recipe: ReIDAIFL, models: ModelStore) -> Task:
     generator = stored.build()
     if not isinstance(generator, ASGAN):
         raise UsageProblem(f"redressing.model={how.model}: is no AS-GAN; train one with `sightline train as-gan`")
-    by_gan = ASGANDresser(generator, **size, device=recipe.device)
+    by_gan = ASGANDresser(generator, **size, device=recipe.device, dtype=computing_in(recipe))
     dresser: Dresser = JitterDresser(by_gan, how.jitter) if how.by == JITTER else by_gan
     strangers = load_crops(recipe.unlabelled, **size) if recipe.unlabelled else None
 

@@ -38,6 +38,8 @@ GAN_FIGURES = {
     "frechet_of_the_truth": "the same of the same people in other outfits, drawn",
     "train_s": "training, s",
 }
+NOT_RUN = "not run"
+_VERDICT = {True: "passed", False: "MISSED", None: NOT_RUN}
 _CAPTIONS = {
     "dolls.png": "Paper dolls: a person a row, three outfits, each seen by four cameras",
     "dressed.png": "Dressed anew: donors above; on the left the person, and where clothes are painted",
@@ -48,21 +50,8 @@ _CAPTIONS = {
 def aifl_page(report: Json, pictures: Mapping[str, bytes]) -> str:
     """The page of a report of `jobs.reid.aifl_evaluate.evaluate_aifl`, with PNG pictures by name within it."""
     tables: list[Json] = [
-        {
-            "caption": "People never seen; mean over seeds ± standard deviation",
-            "columns": ["", *FIGURES.values()],
-            "rows": [
-                [words, *(_cell(report["figures"][row].get(figure)) for figure in FIGURES)]
-                for row, words in report["rows"].items()
-            ],
-            "plot": "",
-        },
-        {
-            "caption": "The AS-GAN",
-            "columns": ["", "found"],
-            "rows": [[words, _cell(report["gan"].get(figure))] for figure, words in GAN_FIGURES.items()],
-            "plot": "",
-        },
+        {"caption": caption, "columns": columns, "rows": lines, "plot": ""}
+        for caption, columns, lines in _tables(report)
     ]
     for name, content in pictures.items():
         encoded = base64.b64encode(content).decode()
@@ -97,21 +86,57 @@ def print_aifl(report: Json) -> None:
     console = Console()
     for sentence in aifl_facts(report):
         console.print(sentence, markup=False, highlight=False)
-    table = Table("", *FIGURES.values())
-    for row, words in report["rows"].items():
-        table.add_row(words, *(_cell(report["figures"][row].get(figure)) for figure in FIGURES))
-    console.print(table)
-    checks = Table("AS-GAN", "found")
-    for figure, words in GAN_FIGURES.items():
-        checks.add_row(words, _cell(report["gan"].get(figure)))
-    console.print(checks)
+    for caption, columns, lines in _tables(report):
+        table = Table(*columns, title=caption)
+        for line in lines:
+            table.add_row(*line)
+        console.print(table)
     gates = Table("gate", "wanted", "got", "")
     for gate in report["gates"]:
-        gates.add_row(gate["name"], gate["wanted"], gate["got"], "passed" if gate["passed"] else "MISSED")
+        gates.add_row(gate["name"], gate["wanted"], gate["got"], _VERDICT[gate["passed"]])
     console.print(gates)
+
+
+def _tables(report: Json) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Caption, columns and rows of each table."""
+    from jobs.reid.intervals import MEASURES, RULES
+
+    tables = [
+        (
+            "People never seen; mean over seeds ± standard deviation",
+            ["", *FIGURES.values()],
+            [[words, *_row(report["figures"].get(row))] for row, words in report["rows"].items()],
+        ),
+        (
+            "The AS-GAN",
+            ["", "found"],
+            [[words, _cell(report["gan"].get(figure))] for figure, words in GAN_FIGURES.items()],
+        ),
+    ]
+    if (real := report["real"]) is not None:
+        for rule, meaning in RULES.items():
+            lines = [
+                [report["rows"][row], *(_interval(figures[rule][measure]) for measure in MEASURES)]
+                for row, figures in real["figures"].items()
+            ]
+            apart = real["above_baseline"][rule]
+            lines.append(["AIFL above the baseline", *(_interval(apart[measure], "+") for measure in MEASURES)])
+            caption = f"{real['source']}: {real['people']} people in {real['folds']} folds, {real['epochs']} epochs; "
+            tables.append((f"{caption}{meaning}; 95 % intervals over people", ["", *MEASURES.values()], lines))
+    return tables
+
+
+def _row(figures: Json | None) -> list[str]:
+    if figures is None:
+        return [NOT_RUN, *[""] * (len(FIGURES) - 1)]
+    return [_cell(figures.get(figure)) for figure in FIGURES]
+
+
+def _interval(figure: Json, sign: str = "") -> str:
+    return f"{figure['value']:{sign}.3f} ({figure['low']:{sign}.3f} to {figure['high']:{sign}.3f})"
 
 
 def _cell(figure: Json | None) -> str:
     if figure is None:
-        return ""
+        return NOT_RUN
     return f"{figure['mean']:.3f}" + (f" ± {figure['sd']:.3f}" if len(figure["each"]) > 1 else "")

@@ -17,15 +17,15 @@ now. Whoever was taken for new by mistake, and has been merged since, does not c
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from streaming.identities.floor import begun_near, beside_ratio, moved_ratio
 from streaming.identities.memory import Memory
-from streaming.identities.past import Notes, Past
-from streaming.identities.transit import TransitPrior
-from streaming.state import Slots
+from streaming.identities.past import Known, Past
+from streaming.identities.transit import TransitPrior, Transits
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -42,55 +42,67 @@ _NEW_WORTH_S = 60.0  # of the first belief about newcomers
 
 
 class Unit:
-    """Tracks of one person, asked about together."""
+    """Tracks of one person, asked about together.
 
-    def __init__(self, slots: Slots, memory: Memory) -> None:
-        state, self.slots = memory.state, slots
-        self.cameras = state["camera"][slots].astype(np.int64)
-        self.first_ms, self.last_ms = state["first_ms"][slots], state["last_ms"][slots]
-        notes = Notes(state["place_ms"][slots], state["place_m"][slots].astype(np.float64))
-        self.at_ms, self.places = notes.joined()
+    Args:
+        rows: of `past`.
+        past: in which they are.
+    """
+
+    def __init__(self, rows: Ints, past: Past) -> None:
+        self.rows = rows
+        self.cameras, self.first_ms, self.last_ms = past.camera[rows], past.first_ms[rows], past.last_ms[rows]
+        self.at_ms, self.places = past.notes.joined(rows)
         self.begins_ms, self.ends_ms = int(self.first_ms.min()), int(self.last_ms.max())
         self.first_camera = int(self.cameras[np.argmin(self.first_ms)])
 
 
-class Arrivals:
-    """At one time, of all candidates (P,): those of whom `past` has tracks.
+class Ways(NamedTuple):
+    """What holds for all that is asked at one time, of C cameras."""
 
-    Args:
-        memory: for what was learned.
-        past: tracks of the candidates.
-        overlapping: pairs of cameras, by name, that see some floor in common.
-        prior: of transit times.
-        newcomers_per_s: at one camera, before any was seen.
-        seen_s: for how long people have been seen, as far as it is remembered.
-    """
+    transits: Transits  # learned times from camera to camera
+    overlap: Bools  # (C, C) which see some floor in common
+    newcomers_per_s: float  # at one camera, before any was seen
+    seen_s: float  # for how long people have been seen, as far as it is remembered
 
-    def __init__(
-        self,
+    @classmethod
+    def of(
+        cls,
         memory: Memory,
-        past: Past,
         overlapping: Collection[frozenset[str]],
         prior: TransitPrior,
         newcomers_per_s: float,
         seen_s: float,
-    ) -> None:
-        self._past, self._names, self._overlapping = past, memory.cameras(), overlapping
-        self._transits, self._new_per_s, self._seen_s = memory.transits(prior), newcomers_per_s, seen_s
-        self.persons = np.unique(past.person)
-        self._of = np.searchsorted(self.persons, past.person)  # (L,)
-        self._first_ms, self._first, self._end_ms, self._end = past.notes.ends()
+    ) -> Ways:
+        """As things stand; `overlapping` are pairs of cameras by name."""
+        names = memory.cameras().values()
+        overlap = np.array([[frozenset({one, other}) in overlapping for other in names] for one in names])
+        return cls(memory.transits(prior), overlap, newcomers_per_s, seen_s)
+
+
+class Arrivals:
+    """At one time, of all candidates (P,).
+
+    Args:
+        ways: of the store.
+        past: tracks of the candidates, and others.
+        known: whose they are.
+    """
+
+    def __init__(self, ways: Ways, past: Past, known: Known) -> None:
+        self._ways, self._past = ways, past
+        self.persons, self._of = known
+        self._is_known = self._of < len(self.persons)
 
     def newcomers(self, unit: Unit) -> float:
         """Of whom nothing was seen before, per second."""
         past = self._past
-        order = np.lexsort([past.first_ms, past.person])
-        begun = order[np.searchsorted(past.person[order], self.persons)]
+        begun = self._one_each(past.by_first[::-1])
         if len(unit.at_ms):
-            seen = begun_near(self._first[begun], unit.places[0])
+            seen = begun_near(past.notes.begin[begun], unit.places[0])
         else:
             seen = float((past.camera[begun] == unit.first_camera).sum())
-        return (seen + self._new_per_s * _NEW_WORTH_S) / (self._seen_s + _NEW_WORTH_S)
+        return (seen + self._ways.newcomers_per_s * _NEW_WORTH_S) / (self._ways.seen_s + _NEW_WORTH_S)
 
     def rates(self, unit: Unit) -> Floats:
         """(P,) per second; 0 where it cannot be."""
@@ -115,7 +127,7 @@ class Arrivals:
     def _beside(self, unit: Unit) -> tuple[Floats, Bools]:
         """(P,) rates by places at the same moments, and for whom there are any."""
         past = self._past
-        near = past.last_ms >= unit.begins_ms - _NOTED_MS
+        near = self._is_known & (past.last_ms >= unit.begins_ms - _NOTED_MS)
         near &= past.first_ms <= unit.ends_ms + _NOTED_MS
         tracks = np.flatnonzero(near)
         away = past.notes.apart(tracks, unit.at_ms, unit.places)
@@ -129,30 +141,27 @@ class Arrivals:
     def _blind(self, unit: Unit, placed: Bools) -> tuple[Floats, Bools]:
         """(P,) rates of those seen meanwhile it is not known where, and who was seen where one cannot be seen too."""
         past = self._past
-        meanwhile = (past.last_ms > unit.begins_ms + _TOGETHER_MS) & ~placed[self._of]
+        meanwhile = (past.last_ms > unit.begins_ms + _TOGETHER_MS) & ~np.append(placed, True)[self._of]
         meanwhile &= past.first_ms < unit.ends_ms - _TOGETHER_MS // 2
         tracks = np.flatnonzero(meanwhile)
         shares = np.zeros(len(meanwhile), dtype=np.bool_)
-        shares[tracks] = [self._share(int(past.camera[track]), unit.cameras) for track in tracks.tolist()]
+        shares[tracks] = self._ways.overlap[np.ix_(past.camera[tracks], unit.cameras)].all(axis=1)
         rates = np.where(self._anyone(meanwhile), _BLIND * _BESIDE_PER_S, 0.0)
         return rates, self._anyone(meanwhile & ~shares)
 
     def _before(self, unit: Unit, chosen: Bools) -> Floats:
         """Rates of the chosen persons by where they were last seen before the unit began."""
         past, who = self._past, np.flatnonzero(chosen)
-        earlier = np.flatnonzero(past.first_ms <= unit.begins_ms)
-        latest = np.full(len(chosen), -1)
-        latest[self._of[earlier]] = earlier  # tracks are sorted by when they were last seen
-        track = latest[who]
+        # Tracks are sorted by when they were last seen.
+        track = self._one_each(np.flatnonzero(past.first_ms <= unit.begins_ms))[who]
         gap_s = np.maximum((unit.begins_ms - past.last_ms[track]) / 1000, 0.0)
-        rate = self._transits.rate(past.camera[track], np.full(len(track), unit.first_camera), gap_s)
+        rate = self._ways.transits.rate(past.camera[track], np.full(len(track), unit.first_camera), gap_s)
         if len(unit.at_ms):
-            noted = np.flatnonzero((past.notes.count > 0) & (self._end_ms <= unit.at_ms[0] + _NOTED_MS))
-            noted = noted[np.argsort(self._end_ms[noted], kind="stable")]
-            newest = np.full(len(chosen), -1)
-            newest[self._of[noted]] = noted
-            placed, note = newest[who] >= 0, newest[who][newest[who] >= 0]
-            way = self._way(self._end[note], unit.places[0], (unit.at_ms[0] - self._end_ms[note]) / 1000)
+            notes = past.notes
+            ended = int(np.searchsorted(notes.end_ms[notes.by_end], unit.at_ms[0] + _NOTED_MS, side="right"))
+            newest = self._one_each(notes.by_end[:ended])[who]
+            placed, note = newest >= 0, newest[newest >= 0]
+            way = self._way(notes.end[note], unit.places[0], (unit.at_ms[0] - notes.end_ms[note]) / 1000)
             rate[placed] = _RETURN_PER_S / (1 + gap_s[placed]) * way
         rate[track < 0] = 0.0
         return rate
@@ -161,14 +170,19 @@ class Arrivals:
         """Factors for the chosen persons by where they were seen again after the unit ended; 1 if they were not."""
         factor = np.ones(len(chosen))
         if len(unit.at_ms):
-            later = np.flatnonzero((self._past.notes.count > 0) & (self._first_ms >= unit.at_ms[-1]))
-            later = later[np.argsort(-self._first_ms[later], kind="stable")]
-            soonest = np.full(len(chosen), -1)
-            soonest[self._of[later]] = later
+            notes = self._past.notes
+            begun = int(np.searchsorted(notes.begin_ms[notes.by_begin], unit.at_ms[-1]))
+            soonest = self._one_each(notes.by_begin[begun:][::-1])
             track = soonest[soonest >= 0]
-            elapsed_s = (self._first_ms[track] - unit.at_ms[-1]) / 1000
-            factor[soonest >= 0] = self._way(self._first[track], unit.places[-1], elapsed_s)
+            elapsed_s = (notes.begin_ms[track] - unit.at_ms[-1]) / 1000
+            factor[soonest >= 0] = self._way(notes.begin[track], unit.places[-1], elapsed_s)
         return factor[chosen]
+
+    def _one_each(self, tracks: Ints) -> Ints:
+        """(P,) of these tracks the last one of each person, -1 where there is none."""
+        last = np.full(len(self.persons) + 1, -1)
+        last[self._of[tracks]] = tracks
+        return last[:-1]
 
     @staticmethod
     def _way(there: Floats, here: Floats, elapsed_s: Floats) -> Floats:
@@ -180,10 +194,6 @@ class Arrivals:
 
     def _anyone(self, tracks: Bools) -> Bools:
         """(P,) who has one of these tracks (L,)."""
-        has = np.zeros(len(self.persons), dtype=np.bool_)
+        has = np.zeros(len(self.persons) + 1, dtype=np.bool_)
         has[self._of[tracks]] = True
-        return has
-
-    def _share(self, camera: int, others: Ints) -> bool:
-        pairs = (frozenset({self._names[camera], self._names[other]}) for other in others.tolist())
-        return all(pair in self._overlapping for pair in pairs)
+        return has[:-1]

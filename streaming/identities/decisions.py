@@ -15,25 +15,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from streaming.identities.appearance import Appearance, Floats, Ints, Looks, centred
-from streaming.identities.arrivals import Arrivals, Unit
+from streaming.identities.appearance import Appearance, Floats
+from streaming.identities.arrivals import Arrivals, Unit, Ways
 from streaming.identities.ledger import Correction, Ledger
 from streaming.identities.linking import NOBODY, Links, link, posterior
 from streaming.identities.memory import Memory
-from streaming.identities.past import Past
+from streaming.identities.past import Known, Past
+from streaming.identities.track_looks import TrackLooks
 from streaming.identities.transit import TransitPrior
 from streaming.privacy.seal import Seal
 from streaming.state import Slots
-from streaming.tracking.looks import has_look, unit
 
 SURE = 0.9
 """Links of this score or more teach transit times."""
 
-_EXEMPLARS = 12  # tracks of a person whose looks count, the latest
-_MOST_WEIGHT = 12  # looks of a track that add to its weight
 _HALF = 0.5
 _CHANGE_LOG_ODDS = 1.5  # by which another person must be likelier for a track to change hands
 
@@ -78,88 +77,80 @@ class Rules:
 
 
 class Decisions:
-    """Decides tracks, in order."""
+    """What is asked as one step ends. What one answer changes is known to the next question.
 
-    def __init__(self, rules: Rules, seal: Seal, memory: Memory) -> None:
-        self._rules, self._seal, self._memory = rules, seal, memory
+    Args:
+        rules: how tracks are decided.
+        seal: how looks are kept.
+        memory: all that is known.
+        now_ms: the end of the step.
+        due: tracks that are decided in it.
+    """
+
+    def __init__(self, rules: Rules, seal: Seal, memory: Memory, now_ms: int, due: Slots) -> None:
+        self._rules, self._seal, self._memory, self._now_ms, self._due = rules, seal, memory, now_ms, due
         self._state, self._ledger = memory.state, Ledger(memory)
 
-    def decide(self, tracks: Slots, now_ms: int) -> list[Correction]:
-        """Decide these tracks, those of a camera together; `now_ms` is the end of their step."""
+    @cached_property
+    def _past(self) -> Past:
+        return Past(self._memory, self._now_ms - round(1000 * self._rules.memory_s), self._now_ms, self._due)
+
+    @cached_property
+    def _looks(self) -> TrackLooks:
+        return TrackLooks(self._memory, self._seal, self._past)
+
+    @cached_property
+    def _ways(self) -> Ways:
+        rules = self._rules
+        seen_s = min((self._now_ms - self._memory.began_ms()) / 1000, rules.memory_s)
+        return Ways.of(self._memory, rules.overlapping, rules.prior, rules.newcomers_per_s, seen_s)
+
+    def decide(self) -> list[Correction]:
+        """Decide the tracks that are due, those of a camera together."""
         made = []
-        camera = self._state["camera"][tracks]
+        camera = self._state["camera"][self._due]
         for number in np.unique(camera).tolist():
-            mine = tracks[camera == number]
-            past = self._past(now_ms)
-            persons, share = self._shares([Unit(mine[[row]], self._memory) for row in range(len(mine))], past, now_ms)
+            mine = self._due[camera == number]
+            rows, known = self._past.rows(mine), self._past.known()
+            share = self._shares([Unit(row, self._past) for row in rows[:, None]], known)
             links = link(share, self._rules.least_score)
-            made += [self._settle(int(slot), row, links, persons, past) for row, slot in enumerate(mine.tolist())]
+            made += [self._settle(row, links, known) for row in enumerate(mine.tolist())]
         return made
 
-    def review(self, tracks: Slots, now_ms: int) -> list[Correction]:
+    def review(self, tracks: Slots) -> list[Correction]:
         """Ask again who these tracks of one person are: as a whole another one, who may be new, or what they were."""
-        persons, shares = self._shares([Unit(tracks, self._memory)], self._past(now_ms, tracks), now_ms)
-        share = np.append(shares[0], max(1.0 - float(shares[0].sum()), 1e-12))
-        names = np.append(persons, NOBODY)
-        (now,) = np.flatnonzero(names == self._state["person"][tracks[0]])[:1].tolist() or [len(persons)]
+        rows, known = self._past.rows(tracks), self._past.known(without=tracks)
+        if not len(rows):
+            return []  # they are out of sight for longer than anybody is remembered
+        (shares,) = self._shares([Unit(rows, self._past)], known)
+        share = np.append(shares, max(1.0 - float(shares.sum()), 1e-12))
+        names = np.append(known.persons, NOBODY)
+        (now,) = np.flatnonzero(names == self._state["person"][tracks[0]])[:1].tolist() or [len(known.persons)]
         best = int(np.argmax(share))
         odds = np.log(np.maximum(share[[best, now]], 1e-12))
         if best == now or share[best] < _HALF or odds[0] - odds[1] < _CHANGE_LOG_ODDS:
             return []
-        person = int(names[best]) if best < len(persons) else self._memory.next("last_person")
+        person = int(names[best]) if best < len(known.persons) else self._memory.next("last_person")
         return [self._ledger.relink(slot, person, float(share[best])) for slot in tracks.tolist()]
 
-    def _past(self, now_ms: int, without: Slots | None = None) -> Past:
-        return Past(self._memory, now_ms - round(1000 * self._rules.memory_s), now_ms, without)
-
-    def _shares(self, units: Sequence[Unit], past: Past, now_ms: int) -> tuple[Ints, Floats]:
-        """Candidates (P,), and the probability that each unit is each of them (U, P)."""
-        rules, memory = self._rules, self._memory
-        seen_s = min((now_ms - memory.began_ms()) / 1000, rules.memory_s)
-        arrivals = Arrivals(memory, past, rules.overlapping, rules.prior, rules.newcomers_per_s, seen_s)
+    def _shares(self, units: Sequence[Unit], known: Known) -> Floats:
+        """The probability that each unit is each candidate, (U, P)."""
+        arrivals = Arrivals(self._ways, self._past, known)
         rates = np.stack([arrivals.rates(one) for one in units])
         new = np.array([arrivals.newcomers(one) for one in units])
-        looks, known, counts = self._looks(units, past, arrivals.persons)
-        ratio = rules.appearance.log_ratio(looks, known, counts)
-        ratio[~has_look(looks)] = 0.0
-        ratio[:, counts == 0] = 0.0
-        return arrivals.persons, posterior(rates, ratio, new)
+        return posterior(rates, self._looks.log_ratio(self._rules.appearance, [one.rows for one in units], known), new)
 
-    def _settle(self, slot: int, row: int, links: Links, persons: Ints, past: Past) -> Correction:
+    def _settle(self, asked: tuple[int, int], links: Links, known: Known) -> Correction:
+        row, slot = asked
         score = float(links.score[row])
         if links.person[row] == NOBODY:
             return self._ledger.link(slot, self._memory.next("last_person"), score)
-        person = int(persons[links.person[row]])
+        person = int(known.persons[links.person[row]])
         if score >= SURE:
-            mine = past.slots[past.person == person]
+            mine = self._past.slots[known.of == links.person[row]]
             before = mine[self._state["last_ms"][mine] <= self._state["first_ms"][slot]]
             if len(before) == len(mine):
                 last = before[np.argmax(self._state["last_ms"][before])]
                 gap_s = float(self._state["first_ms"][slot] - self._state["last_ms"][last]) / 1000
                 self._memory.learn_transit(int(self._state["camera"][last]), int(self._state["camera"][slot]), gap_s)
         return self._ledger.link(slot, person, score)
-
-    def _looks(self, units: Sequence[Unit], past: Past, persons: Ints) -> tuple[Looks, Looks, Ints]:
-        """Looks of the units (U, D), means (P, D) of the persons' latest looks, and of how many tracks (P,)."""
-        tracks = np.concatenate([one.slots for one in units])
-        every = np.concatenate([tracks, past.slots])
-        looks = centred(unit(self._memory.open_looks(every, self._seal)), self._state["camera"][every])
-        weight = np.minimum(self._state["count"][every], _MOST_WEIGHT).astype(np.float64)[:, None]
-        mine, others = looks[: len(tracks)], looks[len(tracks) :]
-        summed = np.zeros((len(units), looks.shape[1]))
-        np.add.at(
-            summed, np.repeat(np.arange(len(units)), [len(one.slots) for one in units]), mine * weight[: len(mine)]
-        )
-        of = np.searchsorted(persons, past.person)
-        rank = np.zeros(len(of), dtype=np.int64)  # 0 for a person's latest track
-        order = np.argsort(of, kind="stable")
-        heads = np.searchsorted(of[order], np.arange(len(persons) + 1))
-        rank[order] = np.repeat(heads[1:], np.diff(heads)) - 1 - np.arange(len(of))
-        used = (rank < _EXEMPLARS) & has_look(others)
-        means, counts = np.zeros((len(persons), looks.shape[1])), np.zeros(len(persons), dtype=np.int64)
-        total = np.zeros((len(persons), 1))
-        np.add.at(means, of[used], others[used] * weight[len(mine) :][used])
-        np.add.at(total, of[used], weight[len(mine) :][used])
-        np.add.at(counts, of[used], 1)
-        means /= np.maximum(total, 1.0)
-        return unit(summed.astype(np.float32)), means.astype(np.float32), counts

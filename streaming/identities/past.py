@@ -1,6 +1,8 @@
-"""What is remembered of who was where, laid side by side for decisions."""
+"""What is remembered of who was where, laid side by side once a step for all that is asked in it."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,27 +17,54 @@ _BRIDGED_MS = 1_500  # between two notes of a track its way is a straight line, 
 _SAME_MS = 250  # a note so near in time is of the same moment
 
 
+class Known(NamedTuple):
+    """Who may be a candidate, as things stand."""
+
+    persons: Ints  # (P,) ascending
+    of: Ints  # (L,) of whom each track is, a row of `persons`; P for nobody's and for those left out
+
+
 class Past:
-    """Decided tracks, L of them, of who may be a candidate, sorted by when they were last seen.
+    """Tracks, L of them, sorted by when they were last seen: decided ones of who may be a candidate, and those that
+    are decided in this step. Whose they are is asked anew for every question (`known`), since answers change it.
 
     Args:
         memory: all that is known.
         since_ms: who was last seen before is no candidate.
         now_ms: what began later is not known yet.
-        without: tracks that are left out.
+        due: tracks that are decided in this step.
     """
 
-    def __init__(self, memory: Memory, since_ms: int, now_ms: int, without: Slots | None = None) -> None:
+    def __init__(self, memory: Memory, since_ms: int, now_ms: int, due: Slots) -> None:
         state = memory.state
-        slots = memory.decided(since_ms)
+        slots = np.union1d(memory.decided(since_ms), due)
         slots = slots[state["first_ms"][slots] <= now_ms]
+        order = np.lexsort([state[name][slots] for name in ("track_id", "camera", "first_ms", "last_ms")])
+        self._state, self.slots = state, slots[order]
+        self.camera = state["camera"][self.slots].astype(np.int64)
+        self.first_ms, self.last_ms = state["first_ms"][self.slots], state["last_ms"][self.slots]
+        self.notes = Notes(state["place_ms"][self.slots], state["place_m"][self.slots].astype(np.float64))
+        self.by_first = np.argsort(self.first_ms, kind="stable")
+        self._row = np.full(len(state["kind"]), -1)
+        self._row[self.slots] = np.arange(len(self.slots))
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def rows(self, slots: Slots) -> Ints:
+        """Where these tracks are among those here, as far as they are."""
+        rows = self._row[slots]
+        return rows[rows >= 0]
+
+    def known(self, without: Slots | None = None) -> Known:
+        """Whose the tracks are now; `without` some of them."""
+        person = self._state["person"][self.slots]
         if without is not None:
-            slots = slots[~np.isin(slots, without)]
-        slots = slots[np.argsort(state["last_ms"][slots], kind="stable")]
-        self.slots = slots
-        self.person, self.camera = state["person"][slots], state["camera"][slots].astype(np.int64)
-        self.first_ms, self.last_ms = state["first_ms"][slots], state["last_ms"][slots]
-        self.notes = Notes(state["place_ms"][slots], state["place_m"][slots].astype(np.float64))
+            person[self.rows(without)] = 0
+        persons, of = np.unique(person, return_inverse=True)
+        if len(persons) and persons[0] == 0:
+            return Known(persons[1:], np.where(of == 0, len(persons), of) - 1)
+        return Known(persons, of)
 
 
 class Notes:
@@ -53,18 +82,20 @@ class Notes:
         self.at_ms = np.take_along_axis(times, order, axis=1)
         self.places = np.take_along_axis(places, order[..., None], axis=1)
         self.count = (~unknown).sum(axis=1)
+        rows, last = np.arange(len(self.count)), np.maximum(self.count - 1, 0)
+        self.begin_ms, self.begin = self.at_ms[:, 0], self.places[:, 0]
+        self.end_ms, self.end = self.at_ms[rows, last], self.places[rows, last]
+        """First and last of each: (L,) and (L, 2); places NaN where there is none."""
+        noted = np.flatnonzero(self.count)
+        self.by_begin = noted[np.argsort(self.begin_ms[noted], kind="stable")]
+        self.by_end = noted[np.argsort(self.end_ms[noted], kind="stable")]
 
-    def joined(self) -> tuple[Ints, Floats]:
-        """Of all tracks, in order of time: (N,) and (N, 2)."""
-        known = np.arange(self.at_ms.shape[1]) < self.count[:, None]
-        at_ms, places = self.at_ms[known], self.places[known]
+    def joined(self, rows: Ints) -> tuple[Ints, Floats]:
+        """Of these tracks, in order of time: (N,) and (N, 2)."""
+        known = np.arange(self.at_ms.shape[1]) < self.count[rows][:, None]
+        at_ms, places = self.at_ms[rows][known], self.places[rows][known]
         order = np.argsort(at_ms, kind="stable")
         return at_ms[order], places[order]
-
-    def ends(self) -> tuple[Ints, Floats, Ints, Floats]:
-        """First and last of each: (L,), (L, 2), (L,), (L, 2); places NaN where there is none."""
-        rows, last = np.arange(len(self.count)), np.maximum(self.count - 1, 0)
-        return self.at_ms[:, 0], self.places[:, 0], self.at_ms[rows, last], self.places[rows, last]
 
     def apart(self, chosen: Ints, at_ms: Ints, places: Floats) -> Floats:
         """Metres between each of the chosen tracks and somebody who was at `places` (N, 2) `at_ms` (N,), (C, N); NaN

@@ -265,13 +265,13 @@ class IdentityStage:
         self._expire(memory, until_ms)
         pending = np.flatnonzero((state["kind"] == TRACK) & (state["status"] == PENDING))
         ends = (state["first_ms"][pending] + round(1000 * self.rules.decide_s)) // step_ms * step_ms + step_ms
-        decisions = Decisions(self.rules, self._seal, memory)
         for end in sorted({*ends[ends <= until_ms].tolist(), *reviews.steps(since_ms, until_ms, step_ms)}):
             due = pending[ends == end]
             due = due[np.lexsort([state["track_id"][due], state["camera"][due]])]
-            yield from decisions.decide(due, end)
+            decisions = Decisions(self.rules, self._seal, memory, end, due)
+            yield from decisions.decide()
             for tracks in reviews.due(memory, end, step_ms):
-                yield from decisions.review(tracks, end)
+                yield from decisions.review(tracks)
 
     def _expire(self, memory: Memory, now_ms: int) -> None:
         state = memory.state

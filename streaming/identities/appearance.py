@@ -1,4 +1,4 @@
-"""How much two looks speak for one person: a likelihood ratio from embeddings, and exact search among many.
+"""How much two looks speak for one person: a likelihood ratio from embeddings.
 
 Source: probabilistic linear discriminant analysis (Ioffe, ECCV 2006; Prince & Elder, ICCV 2007) with one variance
 between persons and one within a person, the same in every direction. For a unit look x and a person of whom K looks
@@ -88,21 +88,3 @@ def centred(looks: Looks, camera: Ints) -> Looks:
         count = int(mine.sum())
         out[mine] -= out[mine].sum(axis=0) / (count + _CENTRE_WEIGHT)
     return unit(out.astype(np.float32))
-
-
-def nearest(queries: Looks, gallery: Looks, top: int = 1) -> tuple[Ints, Looks]:
-    """The gallery's rows that are most alike, by cosine, exactly: (Q, top) rows and cosines, best first.
-
-    Args:
-        queries: (Q, D), unit length.
-        gallery: (N, D), unit length, N at least `top`.
-        top: how many.
-    """
-    alike = queries @ gallery.T
-    if top == 1:
-        best = alike.argmax(axis=1)[:, None]
-    else:
-        best = np.argpartition(alike, -top, axis=1)[:, -top:]
-        order = np.argsort(-np.take_along_axis(alike, best, axis=1), axis=1, kind="stable")
-        best = np.take_along_axis(best, order, axis=1)
-    return best.astype(np.int64), np.take_along_axis(alike, best, axis=1)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.identities import Appearance, Rules, floor, reviews
-from streaming.identities.appearance import centred, nearest
+from streaming.identities.appearance import centred
 from streaming.identities.floor import VIEW_M2, begun_near, beside_ratio, moved_ratio
+from streaming.identities.gallery import Gallery
 from streaming.identities.ledger import Ledger, Unknown
 from streaming.identities.linking import NOBODY, link, posterior
 from streaming.identities.memory import CAMERA, EVENT, TRACK, Memory, layout, track_key
@@ -72,14 +73,19 @@ def test_what_a_camera_adds_to_everybody_is_taken_away() -> None:
     np.testing.assert_allclose(centred(looks[:1], camera[:1]), looks[:1], rtol=1e-5)  # of one look hardly anything
 
 
-def test_the_nearest_are_those_that_a_sort_finds() -> None:
+@pytest.mark.parametrize("top", [1, 4])
+@pytest.mark.parametrize("alike", [0.0, 0.9])
+@pytest.mark.parametrize("directions", [3, 16])
+def test_the_nearest_are_those_that_a_sort_finds(top: int, alike: float, directions: int) -> None:
+    # Like somebody, so that bounds tell, or like nobody; spread over few directions or all.
     chance = np.random.default_rng(2)
-    queries, gallery = (unit(chance.normal(size=(n, 8)).astype(np.float32)) for n in (5, 300))
-    alike = queries @ gallery.T
-    for top in (1, 4):
-        rows, cosines = nearest(queries, gallery, top)
-        np.testing.assert_array_equal(rows, np.argsort(-alike, axis=1)[:, :top])
-        np.testing.assert_array_equal(cosines, np.take_along_axis(alike, rows, axis=1))
+    spread = np.where(np.arange(16) < directions, 1.0, 0.05)
+    gallery, strangers = (unit((chance.normal(size=(n, 16)) * spread).astype(np.float32)) for n in (300, 6))
+    queries = unit(alike * gallery[:6] + (1 - alike) * strangers)
+    rows, cosines = Gallery(gallery).nearest(queries, top)
+    every = queries @ gallery.T
+    np.testing.assert_array_equal(rows, np.argsort(-every, axis=1)[:, :top])
+    np.testing.assert_allclose(cosines, np.take_along_axis(every, rows, axis=1), atol=1e-6)
 
 
 def test_looks_without_direction_are_zero() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from jobs.errors import UsageProblem
+from jobs.evaluate_store import StoreTrial
 from jobs.reid.crops import CropSet, load_crops
 from jobs.reid.judge import looks_say
+from jobs.reid.store_crops import store_crops
 
 SOURCE = "simulator:people?people=6&images=10&seed=2"
 
@@ -23,6 +27,19 @@ def test_each_person_is_drawn_as_often_by_cameras_in_turn_and_always_the_same() 
     assert other.fingerprint != one.fingerprint
 
 
+def test_people_of_a_store_are_cut_out_as_the_pipeline_does_and_nobody_is_anybody_of_another_store() -> None:
+    trial, how = StoreTrial(seed=5, cameras=2, people=4, duration_s=24.0), {"height_px": 32, "width_px": 16}
+    one, again = (store_crops(trial, 5, **how) for _ in range(2))
+    assert one.images.shape == (len(one.identity), 32, 16, 3)
+    assert all(np.array_equal(*both) for both in zip(one, again, strict=True))
+    assert set(np.unique(one.camera)) == {0, 1}
+    people, counts = np.unique(one.identity, return_counts=True)
+    assert len(people) >= 3
+    assert counts.max() == 5
+    other = store_crops(replace(trial, seed=6), 5, **how)
+    assert not set(people) & set(other.identity)
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -31,6 +48,10 @@ def test_each_person_is_drawn_as_often_by_cameras_in_turn_and_always_the_same() 
         ("simulator:people?people=-3", "people=-3 is not understood"),
         ("simulator:people?people=1", r"people must lie in 2\.\.20,000"),
         ("simulator:people?images=1000", r"images must lie in 2\.\.100"),
+        ("simulator:store?people=3", "people=3 is not understood"),
+        ("simulator:store?stores=0", r"stores must lie in 1\.\.100"),
+        ("simulator:store?seed=100", r"seed must lie in 0\.\.99"),
+        ("simulator:store?seed=98&stores=3", "stores of seeds 98 to 100: those from 100 on are there to judge by"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(source: str, said: str) -> None:

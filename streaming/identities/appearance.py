@@ -1,10 +1,10 @@
 """How much two looks speak for one person: a likelihood ratio from embeddings.
 
 Source: probabilistic linear discriminant analysis (Ioffe, ECCV 2006; Prince & Elder, ICCV 2007) with one variance
-between persons and one within a person, the same in every direction. For a unit look x and a person of whom K looks
-with mean m are known, with a = K·ρ / (K·ρ + 1 - ρ) and v = 1 - a·ρ:
+between persons and one within a person, the same in every direction. For n unit looks with mean x and a person of whom
+K looks with mean m are known, with a = K·ρ / (K·ρ + 1 - ρ), u = ρ + (1 - ρ) / n and v = u - a·ρ:
 
-    log LR = D/2 · (1 - |x - a·m|² / v - ln v)
+    log LR = D/2 · (|x|² / u - |x - a·m|² / v - ln v/u)
 
 With a share of looks that are spoilt, by somebody who stands before them or by a box that is off, it is the mixture of
 that ratio and of 1: a look speaks for somebody as before, and never much against.
@@ -66,14 +66,17 @@ class Appearance:
             raise ValueError(f"looks of one person are no more alike than those of two: cosines differ by {apart:.3f}")
         return cls(same_cosine=min(apart, 0.99), directions=max(1.0, 1.0 / float(np.var(other))))
 
-    def log_ratio(self, looks: Looks, means: Looks, counts: Ints) -> Floats:
-        """(T, P): for looks (T, D) of unit length, and persons by the mean (P, D) of their `counts` (P,) unit looks."""
-        rho, known = self.same_cosine, counts.astype(np.float64)
-        a = known * rho / (known * rho + 1 - rho)
-        v = 1 - a * rho
+    def log_ratio(self, looks: Looks, counts: Ints, means: Looks, known: Ints) -> Floats:
+        """(T, P): for T of whom `counts` (T,) unit looks have these means (T, D), and persons of whom `known` (P,) have
+        these (P, D)."""
+        rho, n, k = self.same_cosine, counts.astype(np.float64)[:, None], known.astype(np.float64)
+        a = k * rho / (k * rho + 1 - rho)
+        u = rho + (1 - rho) / np.maximum(n, 1)  # variance of such a mean of anybody's looks; of this person's, v
+        v = u - a * rho
         alike = (looks @ means.T).astype(np.float64)
-        away = 1 - 2 * a * alike + a**2 * (means.astype(np.float64) ** 2).sum(axis=1)
-        ratio = self.directions / 2 * (1 - away / v - np.log(v))
+        length2, mean2 = ((side.astype(np.float64) ** 2).sum(axis=1) for side in (looks, means))
+        away = length2[:, None] - 2 * a * alike + a**2 * mean2
+        ratio = self.directions / 2 * (length2[:, None] / u - away / v - np.log(v / u))
         clipped = np.clip(ratio, -self.most_log_ratio, self.most_log_ratio)
         mixed: Floats = np.log((1 - self.spoilt_share) * np.exp(clipped) + self.spoilt_share)
         return mixed

@@ -10,6 +10,9 @@ person may come to it (rate per second):
   have had time for the way back as well;
 - seen in the unit's own camera at the same time: not at all.
 
+But what is told of a person may be wrong itself. Where one of the person's tracks forbids what others allow, that track
+was perhaps taken for the person by mistake.
+
 Newcomers come where people were first seen before: their rate is that of the persons who began there, as they are known
 now. Whoever was taken for new by mistake, and has been merged since, does not count any more.
 """
@@ -39,6 +42,9 @@ _BESIDE_PER_S = 0.5  # who stands in an overlapping view comes into this one
 _BLIND = 0.1  # of that, where it is not known where in it
 _RETURN_PER_S = 0.7  # who was lost a moment ago is seen again
 _NEW_WORTH_S = 60.0  # of the first belief about newcomers
+MISTAKEN = 0.03
+"""Of tracks that were taken for somebody's, those that are not."""
+_CANNOT_BE = 0.01  # a ratio of places at the same moments
 
 
 class Unit:
@@ -104,32 +110,50 @@ class Arrivals:
             seen = float((past.camera[begun] == unit.first_camera).sum())
         return (seen + self._ways.newcomers_per_s * _NEW_WORTH_S) / (self._ways.seen_s + _NEW_WORTH_S)
 
-    def rates(self, unit: Unit) -> Floats:
-        """(P,) per second; 0 where it cannot be."""
-        rates = np.zeros(len(self.persons))
+    def rates(self, unit: Unit, strictly: bool = False) -> Floats:
+        """(P,) per second; 0 where it cannot be.
+
+        Where one of somebody's tracks speaks against it and others do not, that track may have been taken for theirs by
+        mistake: it is left out, at the price of how rare mistakes are. Not so `strictly`."""
         if not len(self.persons):
-            return rates
+            return np.zeros(0)
+        if not strictly:
+            sides, against = len(self.persons) + 1, self.against(unit)
+            mistakes = np.bincount(self._of[against], minlength=sides)
+            mistakes[mistakes == np.bincount(self._of, minlength=sides)] = 0  # somebody is there for sure
+            if mistakes[:-1].any():
+                of = np.where(against & (mistakes[self._of] > 0), len(self.persons), self._of)
+                rates = Arrivals(self._ways, self._past, Known(self.persons, of)).rates(unit, strictly=True)
+                return rates * MISTAKEN ** mistakes[:-1]
         beside, at_once = self._beside(unit)
         blind, elsewhere = self._blind(unit, beside > 0)
         rates = np.where(at_once, beside, blind)
         apart = ~at_once & (blind == 0.0)
         rates[apart] = self._before(unit, apart) * self._after(unit, apart)
-        rates[elsewhere | self._twice(unit)] = 0.0
+        rates[elsewhere | self._anyone(self._past.twice(unit.rows))] = 0.0
         return rates
 
-    def _twice(self, unit: Unit) -> Bools:
-        """(P,) who was seen beside the unit in one of its cameras."""
+    def against(self, unit: Unit) -> Bools:
+        """(L,) tracks that cannot be of one person with the unit: seen at the same time in one camera, or at places
+        that are far apart, or in a camera that sees none of the same floor."""
         past = self._past
-        here = past.camera[:, None] == unit.cameras
-        here &= (past.last_ms[:, None] >= unit.first_ms) & (past.first_ms[:, None] <= unit.last_ms)
-        return self._anyone(here.any(axis=1))
+        found = past.twice(unit.rows)
+        near = np.flatnonzero(self._is_known & ~found & past.meanwhile(unit.begins_ms, unit.ends_ms, -_NOTED_MS))
+        away = past.notes.apart(near, unit.at_ms, unit.places)
+        moments = (~np.isnan(away)).sum(axis=1)
+        square_m2 = np.nansum(away**2, axis=1) / np.maximum(moments, 1)
+        found[near[(moments > 0) & (beside_ratio(square_m2, moments) < _CANNOT_BE)]] = True
+        blind = np.zeros(len(found), dtype=np.bool_)
+        blind[near[moments == 0]] = True
+        blind &= past.meanwhile(unit.begins_ms, unit.ends_ms, _TOGETHER_MS)
+        shares = self._ways.overlap[np.ix_(past.camera[blind], unit.cameras)].all(axis=1)
+        found[np.flatnonzero(blind)[~shares]] = True
+        return found
 
     def _beside(self, unit: Unit) -> tuple[Floats, Bools]:
         """(P,) rates by places at the same moments, and for whom there are any."""
         past = self._past
-        near = self._is_known & (past.last_ms >= unit.begins_ms - _NOTED_MS)
-        near &= past.first_ms <= unit.ends_ms + _NOTED_MS
-        tracks = np.flatnonzero(near)
+        tracks = np.flatnonzero(self._is_known & past.meanwhile(unit.begins_ms, unit.ends_ms, -_NOTED_MS))
         away = past.notes.apart(tracks, unit.at_ms, unit.places)
         known, square, moments = ~np.isnan(away), np.zeros(len(self.persons)), np.zeros(len(self.persons))
         np.add.at(square, self._of[tracks], np.where(known, away, 0.0).__pow__(2).sum(axis=1))

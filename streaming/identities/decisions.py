@@ -85,10 +85,15 @@ class Decisions:
         memory: all that is known.
         now_ms: the end of the step.
         due: tracks that are decided in it.
+        is_past: the step was decided before, and these tracks were taken back. They take nobody's place again, or two
+            would take it from one another for ever.
     """
 
-    def __init__(self, rules: Rules, seal: Seal, memory: Memory, now_ms: int, due: Slots) -> None:
-        self._rules, self._seal, self._memory, self._now_ms, self._due = rules, seal, memory, now_ms, due
+    def __init__(
+        self, rules: Rules, seal: Seal, memory: Memory, now_ms: int, due: Slots, *, is_past: bool = False
+    ) -> None:
+        self._rules, self._seal, self._memory = rules, seal, memory
+        self._now_ms, self._due, self._is_past = now_ms, due, is_past
         self._state, self._ledger = memory.state, Ledger(memory)
 
     @cached_property
@@ -112,9 +117,10 @@ class Decisions:
         for number in np.unique(camera).tolist():
             mine = self._due[camera == number]
             rows, known = self._past.rows(mine), self._past.known()
-            share = self._shares([Unit(row, self._past) for row in rows[:, None]], known)
+            share = self._shares([Unit(row, self._past) for row in rows[:, None]], known, self._is_past)
             links = link(share, self._rules.least_score)
-            made += [self._settle(row, links, known) for row in enumerate(mine.tolist())]
+            for asked in enumerate(mine.tolist()):
+                made += [self._settle(asked, links, known), *self._others_of(mine[[asked[0]]])]
         return made
 
     def review(self, tracks: Slots) -> list[Correction]:
@@ -131,12 +137,20 @@ class Decisions:
         if best == now or share[best] < _HALF or odds[0] - odds[1] < _CHANGE_LOG_ODDS:
             return []
         person = int(names[best]) if best < len(known.persons) else self._memory.next("last_person")
-        return [self._ledger.relink(slot, person, float(share[best])) for slot in tracks.tolist()]
+        made = [self._ledger.relink(slot, person, float(share[best])) for slot in tracks.tolist()]
+        return made + self._others_of(tracks)
 
-    def _shares(self, units: Sequence[Unit], known: Known) -> Floats:
+    def _others_of(self, tracks: Slots) -> list[Correction]:
+        """Take back those other tracks of the person whose these are now that cannot be: they are decided anew."""
+        person, unit = self._state["person"][tracks[0]], Unit(self._past.rows(tracks), self._past)
+        others = self._past.slots[Arrivals(self._ways, self._past, self._past.known()).against(unit)]
+        others = others[(self._state["person"][others] == person) & ~np.isin(others, tracks)]
+        return [self._ledger.reopen(slot) for slot in others.tolist()]
+
+    def _shares(self, units: Sequence[Unit], known: Known, strictly: bool = False) -> Floats:
         """The probability that each unit is each candidate, (U, P)."""
         arrivals = Arrivals(self._ways, self._past, known)
-        rates = np.stack([arrivals.rates(one) for one in units])
+        rates = np.stack([arrivals.rates(one, strictly) for one in units])
         new = np.array([arrivals.newcomers(one) for one in units])
         return posterior(rates, self._looks.log_ratio(self._rules.appearance, [one.rows for one in units], known), new)
 

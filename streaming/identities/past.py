@@ -12,6 +12,7 @@ from streaming.state import Slots
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 _BRIDGED_MS = 1_500  # between two notes of a track its way is a straight line, if they are no further apart
 _SAME_MS = 250  # a note so near in time is of the same moment
@@ -55,6 +56,18 @@ class Past:
         """Where these tracks are among those here, as far as they are."""
         rows = self._row[slots]
         return rows[rows >= 0]
+
+    def twice(self, rows: Ints) -> Bools:
+        """(L,) tracks that were seen beside these in one of their cameras."""
+        here = self.camera[:, None] == self.camera[rows]
+        here &= (self.last_ms[:, None] >= self.first_ms[rows]) & (self.first_ms[:, None] <= self.last_ms[rows])
+        found: Bools = here.any(axis=1)
+        return found
+
+    def meanwhile(self, begins_ms: int, ends_ms: int, least_ms: int) -> Bools:
+        """(L,) tracks that were seen for more than this time, which may be below 0, within the given one."""
+        found: Bools = (self.last_ms >= begins_ms + least_ms) & (self.first_ms <= ends_ms - least_ms)
+        return found
 
     def known(self, without: Slots | None = None) -> Known:
         """Whose the tracks are now; `without` some of them."""

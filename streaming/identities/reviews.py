@@ -29,11 +29,12 @@ def due(memory: Memory, end_ms: int, step_ms: int) -> Iterator[Slots]:
     slots = memory.decided(end_ms - 2 * _OLDEST_MS)
     age_ms = end_ms - state["first_ms"][slots]
     for slot in slots[_reaches(age_ms, TRACK_AGES_MS, step_ms)].tolist():
-        if len(memory.tracks_of(int(state["person"][slot]))) > 1:
+        person = int(state["person"][slot])
+        if person and len(memory.tracks_of(person)) > 1:
             yield np.array([slot])
     for person in np.unique(state["person"][slots[age_ms <= _OLDEST_MS]]).tolist():
         mine = memory.tracks_of(person)
-        if len(mine) and _reaches(end_ms - state["first_ms"][mine].min(), PERSON_AGES_MS, step_ms):
+        if person and len(mine) and _reaches(end_ms - state["first_ms"][mine].min(), PERSON_AGES_MS, step_ms):
             yield mine
 
 

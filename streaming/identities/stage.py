@@ -268,7 +268,7 @@ class IdentityStage:
         for end in sorted({*ends[ends <= until_ms].tolist(), *reviews.steps(since_ms, until_ms, step_ms)}):
             due = pending[ends == end]
             due = due[np.lexsort([state["track_id"][due], state["camera"][due]])]
-            decisions = Decisions(self.rules, self._seal, memory, end, due)
+            decisions = Decisions(self.rules, self._seal, memory, end, due, is_past=end <= since_ms)
             yield from decisions.decide()
             for tracks in reviews.due(memory, end, step_ms):
                 yield from decisions.review(tracks)

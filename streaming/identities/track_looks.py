@@ -36,11 +36,13 @@ class TrackLooks:
 
     def log_ratio(self, appearance: Appearance, units: Sequence[Ints], known: Known) -> Floats:
         """(U, P): what the looks say for each unit, rows of tracks, being each person; 0 where one has none."""
-        looks = unit(np.stack([self._weighted[rows].sum(axis=0) for rows in units]))
-        means, counts = self._persons(known)
-        ratio = appearance.log_ratio(looks, means, counts)
-        ratio[~has_look(looks)] = 0.0
-        ratio[:, counts == 0] = 0.0
+        weights = [self._weight[rows].sum() for rows in units]
+        looks = np.stack([self._weighted[rows].sum(axis=0) for rows in units]) / np.maximum(weights, 1)[:, None]
+        counts = np.array([np.count_nonzero(self._weight[rows]) for rows in units])
+        means, known_counts = self._persons(known)
+        ratio = appearance.log_ratio(looks, counts, means, known_counts)
+        ratio[counts == 0] = 0.0
+        ratio[:, known_counts == 0] = 0.0
         return ratio
 
     def _persons(self, known: Known) -> tuple[Floats, Ints]:

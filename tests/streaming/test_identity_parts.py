@@ -11,39 +11,57 @@ from hypothesis import strategies as st
 
 from streaming.identities import Appearance, Rules, floor, reviews
 from streaming.identities.appearance import centred
+from streaming.identities.arrivals import MISTAKEN, Arrivals, Unit, Ways
 from streaming.identities.floor import VIEW_M2, begun_near, beside_ratio, moved_ratio
 from streaming.identities.gallery import Gallery
 from streaming.identities.ledger import Ledger, Unknown
 from streaming.identities.linking import NOBODY, link, posterior
 from streaming.identities.memory import CAMERA, EVENT, TRACK, Memory, layout, track_key
-from streaming.identities.past import Notes
+from streaming.identities.past import Notes, Past
 from streaming.identities.transit import TransitPrior, Transits, learned
 from streaming.privacy.seal import Plain
 from streaming.state import StateTable
 from streaming.tracking.looks import unit
 
 NO_COUNTS = np.zeros((2, 2))
+ONE = np.array([1])
 
 
 def test_a_look_is_evidence_as_the_formula_says() -> None:
     # One look known, ρ = 0.5, D = 2: a = 0.5, v = 0.75; |x - a m|² is 0.25 for the same look and 1.25 across it.
     appearance = Appearance(same_cosine=0.5, directions=2.0, spoilt_share=1e-12)
     looks, means = np.array([[1.0, 0.0]], np.float32), np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
-    ratio = appearance.log_ratio(looks, means, np.array([1, 1]))
+    ratio = appearance.log_ratio(looks, np.array([1]), means, np.array([1, 1]))
     np.testing.assert_allclose(ratio, [[1 - 0.25 / 0.75 - math.log(0.75), 1 - 1.25 / 0.75 - math.log(0.75)]], rtol=1e-6)
+
+
+def test_looks_of_several_tracks_are_evidence_together() -> None:
+    # Two looks that are the same, and two known: ρ = 0.5, so a = 2/3, u = 3/4 and v = 5/12; |x - a m|² is 1/9.
+    appearance, same = Appearance(same_cosine=0.5, directions=2.0, spoilt_share=1e-12), np.array([[1.0, 0.0]], "f4")
+    ratio = appearance.log_ratio(same, np.array([2]), same, np.array([2]))
+    assert ratio[0, 0] == pytest.approx(4 / 3 - (1 / 9) * (12 / 5) - math.log(5 / 9), rel=1e-6)
+    assert ratio[0, 0] > appearance.log_ratio(same, np.array([1]), same, np.array([2]))[0, 0]
+
+
+def test_it_is_the_same_which_of_two_is_asked_for() -> None:
+    chance = np.random.default_rng(3)
+    one, other = (chance.normal(0, 0.4, (1, 6)).astype(np.float32) for _ in range(2))
+    there = Appearance(0.6, 6.0).log_ratio(one, np.array([2]), other, np.array([5]))
+    back = Appearance(0.6, 6.0).log_ratio(other, np.array([5]), one, np.array([2]))
+    np.testing.assert_allclose(there, back, rtol=1e-5)
 
 
 def test_a_look_that_may_be_spoilt_is_little_evidence_against() -> None:
     looks, means = np.array([[1.0, 0.0]], np.float32), np.array([[1.0, 0.0], [-1.0, 0.0]], np.float32)
     for share in (0.1, 0.3):
-        for_him, against = Appearance(0.9, 60.0, spoilt_share=share).log_ratio(looks, means, np.array([6, 6]))[0]
+        for_him, against = Appearance(0.9, 60.0, spoilt_share=share).log_ratio(looks, ONE, means, np.array([6, 6]))[0]
         assert against == pytest.approx(math.log(share), abs=0.01)
         assert for_him > 10
 
 
 def test_more_looks_of_a_person_are_more_evidence() -> None:
     look = np.array([[1.0, 0.0]], np.float32)
-    ratio = Appearance().log_ratio(look, np.repeat(look, 2, axis=0), np.array([1, 6]))[0]
+    ratio = Appearance().log_ratio(look, ONE, np.repeat(look, 2, axis=0), np.array([1, 6]))[0]
     assert 0 < ratio[0] < ratio[1]
 
 
@@ -331,3 +349,77 @@ def test_a_track_may_be_anothers_after_all() -> None:
     made = book.ledger.relink(slot, 1, 0.8)
     assert (made.old, made.new, made.score) == (2, 1, pytest.approx(0.8))
     assert book.whose() == [1, 1]
+
+
+class Floor:
+    """Tracks of two cameras that see the same floor, and of one that does not, each a second a place from its start."""
+
+    CAMERAS = ("door", "shelf", "till")
+
+    def __init__(self) -> None:
+        self.memory = Memory(StateTable("identities", layout(Plain().width(2))))
+        self.numbers = {name: self.memory.camera(name, 0) for name in self.CAMERAS}
+        self.tracks = 0
+
+    def walk(self, camera: str, person: int, from_s: float, *x_m: float) -> np.ndarray:
+        """The slot of a track of somebody, 0 for nobody yet."""
+        self.tracks += 1
+        slot, state = self.memory.slot(track_key(self.numbers[camera], self.tracks), TRACK), self.memory.state
+        at_ms = np.round(1000 * (from_s + np.arange(len(x_m)))).astype(np.int64)
+        state["camera"][slot], state["track_id"][slot] = self.numbers[camera], self.tracks
+        state["first_ms"][slot], state["last_ms"][slot] = at_ms[0], at_ms[-1]
+        state["place_ms"][slot, : len(x_m)] = at_ms
+        state["place_m"][slot, : len(x_m)] = np.column_stack([x_m, np.zeros(len(x_m))])
+        if person:
+            Ledger(self.memory).link(slot, person, 0.9)
+        return np.array([slot])
+
+    def rates(self, asked: np.ndarray, strictly: bool = False) -> dict[int, float]:
+        past = Past(self.memory, 0, 10**6, asked)
+        ways = Ways.of(self.memory, [frozenset({"door", "shelf"})], TransitPrior(), 0.005, 60.0)
+        known = past.known()
+        found = Arrivals(ways, past, known).rates(Unit(past.rows(asked), past), strictly)
+        return dict(zip(known.persons.tolist(), found.tolist(), strict=True))
+
+
+def walked(*, mistaken: bool, right: bool = True) -> tuple[Floor, np.ndarray]:
+    """Somebody goes along the shelf; the door's camera saw the same, or so it was taken, far away."""
+    floor_plan = Floor()
+    if right:
+        floor_plan.walk("door", 1, 0, 1.0, 2.0, 3.0)
+    if mistaken:
+        floor_plan.walk("door", 1, 3, 20.0, 20.0, 20.0)
+    return floor_plan, floor_plan.walk("shelf", 0, 2.5, 2.5, 3.5, 4.5)
+
+
+def test_a_track_taken_for_somebody_by_mistake_does_not_keep_the_right_one_away() -> None:
+    (right,), (both,) = (plan.rates(asked).values() for plan, asked in (walked(mistaken=False), walked(mistaken=True)))
+    assert both == pytest.approx(MISTAKEN * right)
+    plan, asked = walked(mistaken=True)
+    (strictly,) = plan.rates(asked, strictly=True).values()
+    assert strictly < 1e-3 * both
+
+
+def test_who_is_known_by_what_contradicts_alone_is_somebody_else() -> None:
+    plan, asked = walked(mistaken=True, right=False)
+    (alone,) = plan.rates(asked).values()
+    assert alone < 1e-5
+    beside = Floor()
+    beside.walk("shelf", 1, 2.5, 2.5, 3.5, 4.5)
+    assert beside.rates(beside.walk("shelf", 0, 2.5, 2.5, 3.5, 4.5)) == {1: 0.0}
+
+
+def test_tracks_against_are_those_at_once_in_one_camera_far_away_or_where_nobody_sees_both() -> None:
+    plan = Floor()
+    plan.walk("shelf", 1, 3, 3.0)  # the same camera
+    plan.walk("door", 1, 2.5, 2.6, 3.5, 4.4)  # there
+    plan.walk("door", 1, 2.5, 9.0, 9.0, 9.0)  # elsewhere
+    plan.walk("till", 1, 2.5, np.nan, np.nan, np.nan)  # a camera that sees other floor
+    plan.walk("door", 1, 2.5, np.nan, np.nan, np.nan)  # one that sees the same, nobody knows where
+    plan.walk("till", 1, 9, 9.0)  # later
+    asked = plan.walk("shelf", 0, 2.5, 2.5, 3.5, 4.5)
+    past = Past(plan.memory, 0, 10**6, asked)
+    ways = Ways.of(plan.memory, [frozenset({"door", "shelf"})], TransitPrior(), 0.005, 60.0)
+    found = Arrivals(ways, past, past.known()).against(Unit(past.rows(asked), past))
+    against = plan.memory.state["track_id"][past.slots[found]]
+    assert sorted(against.tolist()) == [1, 3, 4, 7]  # and itself

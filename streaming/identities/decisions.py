@@ -120,7 +120,8 @@ class Decisions:
             share = self._shares([Unit(row, self._past) for row in rows[:, None]], known, self._is_past)
             links = link(share, self._rules.least_score)
             for asked in enumerate(mine.tolist()):
-                made += [self._settle(asked, links, known), *self._others_of(mine[[asked[0]]])]
+                made.append(self._settle(asked, links, known))
+                made += () if self._is_past else self._others_of(mine[[asked[0]]])
         return made
 
     def review(self, tracks: Slots) -> list[Correction]:

@@ -14,11 +14,12 @@ from streaming.tracking.looks import has_look, unit
 
 _EXEMPLARS = 12  # tracks of a person whose looks count, the latest
 _MOST_WEIGHT = 12  # looks of a track that add to its weight
+_MOMENT_MS = 20_000  # in which a track or a person is asked about again
 
 
 class TrackLooks:
-    """The looks of tracks of `past`, without what their cameras add. Opened are those that may be asked for: of each
-    person the latest; of nobody, who is decided now, all.
+    """The looks of tracks of `past`, without what their cameras add. Opened are those that may count in this step: of
+    everybody the latest tracks; of those seen a moment ago, or not decided yet, all.
 
     Args:
         memory: where they lie.
@@ -27,11 +28,17 @@ class TrackLooks:
     """
 
     def __init__(self, memory: Memory, seal: Seal, past: Past) -> None:
-        state = memory.state
-        self._looks = memory.open_looks(past.slots, seal)
-        seen = has_look(self._looks)
-        self._looks[seen] = centred(unit(self._looks[seen]), past.camera[seen])
-        self._weight = np.where(seen, np.minimum(state["count"][past.slots], _MOST_WEIGHT), 0).astype(np.float32)
+        known = past.known()
+        opened = known.of == len(known.persons)
+        opened |= past.last_ms >= past.last_ms.max(initial=0) - _MOMENT_MS
+        opened[_latest(known)] = True
+        rows = np.flatnonzero(opened)
+        looks = unit(memory.open_looks(past.slots[rows], seal))
+        rows, looks = rows[has_look(looks)], looks[has_look(looks)]
+        self._looks = np.zeros((len(past), looks.shape[1]), np.float32)
+        self._looks[rows] = centred(looks, past.camera[rows])
+        self._weight = np.zeros(len(past), np.float32)
+        self._weight[rows] = np.minimum(memory.state["count"][past.slots[rows]], _MOST_WEIGHT)
         self._weighted = self._looks * self._weight[:, None]
 
     def log_ratio(self, appearance: Appearance, units: Sequence[Ints], known: Known) -> Floats:
@@ -48,16 +55,20 @@ class TrackLooks:
     def _persons(self, known: Known) -> tuple[Floats, Ints]:
         """Means (P, D) of the persons' latest looks, and of how many tracks (P,)."""
         persons, of = known
-        order = np.argsort(of, kind="stable")  # of each person the latest last
-        heads = np.searchsorted(of[order], np.arange(len(persons) + 1))
-        order = order[: heads[-1]]
-        rank = np.repeat(heads[1:], np.diff(heads)) - np.arange(heads[-1])  # 1 for the latest
-        used = order[(rank <= _EXEMPLARS) & (self._weight[order] > 0)]
+        used = _latest(known)
+        used = used[self._weight[used] > 0]
         counts = np.bincount(of[used], minlength=len(persons))
         means = np.zeros((len(persons), self._looks.shape[1]), np.float32)
-        begins = np.cumsum(counts) - counts
-        there = counts > 0
+        begins, there = np.cumsum(counts) - counts, counts > 0
         if len(used):
             total = np.add.reduceat(self._weight[used], begins[there])
             means[there] = np.add.reduceat(self._weighted[used], begins[there]) / total[:, None]
         return means, counts
+
+
+def _latest(known: Known) -> Ints:
+    """The latest tracks of each person, person by person."""
+    order = np.argsort(known.of, kind="stable")  # of each person the latest last
+    heads = np.searchsorted(known.of[order], np.arange(len(known.persons) + 1))
+    rank = np.repeat(heads[1:], np.diff(heads)) - np.arange(heads[-1])  # 1 for the latest
+    return order[: heads[-1]][rank <= _EXEMPLARS]

@@ -85,15 +85,15 @@ class Decisions:
         memory: all that is known.
         now_ms: the end of the step.
         due: tracks that are decided in it.
-        is_past: the step was decided before, and these tracks were taken back. They take nobody's place again, or two
-            would take it from one another for ever.
+        are_again: they were decided before, and taken back. They take nobody's place again, or two would take it from
+            one another for ever.
     """
 
     def __init__(
-        self, rules: Rules, seal: Seal, memory: Memory, now_ms: int, due: Slots, *, is_past: bool = False
+        self, rules: Rules, seal: Seal, memory: Memory, now_ms: int, due: Slots, *, are_again: bool = False
     ) -> None:
         self._rules, self._seal, self._memory = rules, seal, memory
-        self._now_ms, self._due, self._is_past = now_ms, due, is_past
+        self._now_ms, self._due, self._are_again = now_ms, due, are_again
         self._state, self._ledger = memory.state, Ledger(memory)
 
     @cached_property
@@ -117,11 +117,11 @@ class Decisions:
         for number in np.unique(camera).tolist():
             mine = self._due[camera == number]
             rows, known = self._past.rows(mine), self._past.known()
-            share = self._shares([Unit(row, self._past) for row in rows[:, None]], known, self._is_past)
+            share = self._shares([Unit(row, self._past) for row in rows[:, None]], known, self._are_again)
             links = link(share, self._rules.least_score)
             for asked in enumerate(mine.tolist()):
                 made.append(self._settle(asked, links, known))
-                made += () if self._is_past else self._others_of(mine[[asked[0]]])
+                made += () if self._are_again else self._others_of(mine[[asked[0]]])
         return made
 
     def review(self, tracks: Slots) -> list[Correction]:

@@ -265,11 +265,14 @@ class IdentityStage:
         self._expire(memory, until_ms)
         pending = np.flatnonzero((state["kind"] == TRACK) & (state["status"] == PENDING))
         ends = (state["first_ms"][pending] + round(1000 * self.rules.decide_s)) // step_ms * step_ms + step_ms
+        again = ends <= since_ms  # they were decided before, and taken back: as of now, when more is known
+        ends[again] = (since_ms // step_ms + 1) * step_ms
         for end in sorted({*ends[ends <= until_ms].tolist(), *reviews.steps(since_ms, until_ms, step_ms)}):
-            due = pending[ends == end]
-            due = due[np.lexsort([state["track_id"][due], state["camera"][due]])]
-            decisions = Decisions(self.rules, self._seal, memory, end, due, is_past=end <= since_ms)
-            yield from decisions.decide()
+            for are_again in (True, False):
+                due = pending[(ends == end) & (again == are_again)]
+                due = due[np.lexsort([state["track_id"][due], state["camera"][due]])]
+                decisions = Decisions(self.rules, self._seal, memory, end, due, are_again=are_again)
+                yield from decisions.decide()
             for tracks in reviews.due(memory, end, step_ms):
                 yield from decisions.review(tracks)
 

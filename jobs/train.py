@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.errors import UsageProblem
 from jobs.recipes.as_gan import AS_GAN, AS_GAN_FULL, ASGANRecipe
 from jobs.recipes.overrides import restored
-from jobs.recipes.reid import OSNET, OSNET_SIMULATED, RESNET50, ReID
+from jobs.recipes.reid import OSNET, RESNET50, SMALL, ReID
 from jobs.recipes.reid_aifl import REID_AIFL, REID_AIFL_RESNET50, ReIDAIFL
 from jobs.recipes.session_gru4rec import GRU4REC
 from jobs.recipes.session_sasrec import SASREC
@@ -45,7 +45,7 @@ RECIPES: dict[str, Recipe] = {
     "win-tsstn": WinTSSTN(data=""),
     "win-tsstn-simulated": SIMULATED,
     "reid-osnet": OSNET,
-    "reid-osnet-simulated": OSNET_SIMULATED,
+    "reid-small": SMALL,
     "reid-resnet50": RESNET50,
     "reid-aifl": REID_AIFL,
     "reid-aifl-resnet50": REID_AIFL_RESNET50,

@@ -24,8 +24,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="win-tsstn, or win-tsstn-simulated for thousands of matches that know every group; reid-osnet or "
-            "reid-resnet50 for people, reid-osnet-simulated for drawn ones, as-gan and then reid-aifl for people in "
+            help="win-tsstn, or win-tsstn-simulated for thousands of matches that know every group; reid-osnet, "
+            "reid-resnet50 or, for small crops, reid-small for people, as-gan and then reid-aifl for people in "
             "any clothes; session-gru4rec, session-sasrec or session-two-tower for shoppers."
         ),
     ] = None,
@@ -34,7 +34,7 @@ def train(
         typer.Option(
             help="A Riot timeline, OpenDota tables, a gold table (file or folder), a set of `sightline dataset build`, "
             "or simulator:lol?matches=4000. For people a parquet file with pid, camid and image, a public set such as "
-            "prcc:FOLDER, simulator:people?people=800 or simulator:dolls?people=200; for shoppers a file of clicks as "
+            "prcc:FOLDER, simulator:store?stores=6 or simulator:dolls?people=200; for shoppers a file of clicks as "
             "of yoochoose or Diginetica."
         ),
     ] = None,

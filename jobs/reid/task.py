@@ -18,7 +18,9 @@ from jobs.reid.crops import CropSet, load_crops, split_by_person
 from jobs.reid.fit import FittedReID, fit
 from jobs.reid.learner import Learner, computing_in
 from jobs.task import OnEpoch, Task
+from models.osnet import OSNetConfig
 from models.resnet import ResNet50Config
+from models.small_cnn import SmallCNNConfig
 
 if TYPE_CHECKING:
     from models.store import ModelStore
@@ -33,8 +35,9 @@ def person_task(recipe: ReID) -> Task:
     Raises:
         UsageProblem: the crops cannot be used.
     """
-    architecture = "resnet50" if isinstance(recipe.network, ResNet50Config) else "osnet"
-    return _embedding_task(recipe, f"reid-{architecture}", f"reid-{architecture}")
+    names = {OSNetConfig: "reid-osnet", ResNet50Config: "reid-resnet50", SmallCNNConfig: "reid-small"}
+    name = names[type(recipe.network)]
+    return _embedding_task(recipe, name, name)
 
 
 def aifl_task(recipe: ReIDAIFL, models: ModelStore) -> Task:

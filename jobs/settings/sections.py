@@ -269,7 +269,7 @@ class StoreSection(_Section):
         default=None, description="Of `sightline camera`; by default cameras.toml beside the settings file."
     )
     embedding: str = Field(
-        default="reid-osnet@live", description="NAME@ALIAS or NAME@VERSION by which people are told apart."
+        default="reid-small@live", description="NAME@ALIAS or NAME@VERSION by which people are told apart."
     )
     detector: Path | None = Field(
         default=None, description="ONNX file of a person detector (`make detector`); none: OpenCV's own, which is weak."

@@ -151,7 +151,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     rows, truth = filmed()
-    predictor = load_reid_predictor([str(SHIPPED)], "reid-osnet@live")
+    predictor = load_reid_predictor([str(SHIPPED)], "reid-small@live")
     detectors: dict[str, Detect] = {"hog": HogPersonDetector()}
     if options.weights.exists():
         detectors["nanodet_g"] = OnnxPersonDetector(options.weights, NANODET)

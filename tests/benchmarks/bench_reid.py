@@ -1,6 +1,6 @@
 """Crops embedded a second by what serves embeddings, on one core and on a GPU, against the bare network. Prints JSON.
 
-    python tests/benchmarks/bench_reid.py [--model reid-osnet] [--crops 512]
+    python tests/benchmarks/bench_reid.py [--model reid-small] [--crops 512]
 
 The predictor takes crops as bytes, scales them to the network's size, and computes padded pieces of 32, so that no
 embedding depends on the rest of its batch; the bare network takes as many crops as floats that lie on its device
@@ -72,7 +72,7 @@ def measure(stored: StoredModel, device: str, crops: int, seconds: float) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="reid-osnet", help="NAME, NAME@ALIAS or NAME@VERSION, of those that ship")
+    parser.add_argument("--model", default="reid-small", help="NAME, NAME@ALIAS or NAME@VERSION, of those that ship")
     parser.add_argument("--crops", type=int, default=512, help="in a call")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to repeat")
     options = parser.parse_args()

@@ -191,7 +191,7 @@ def test_frames_become_sightings_and_sightings_become_figures(
     assert answered.height == 2 * FRAMES * len(cameras), "every frame is answered"
     assert not sighted.select("source_partition", "source_offset", "track_id").is_duplicated().any(), "and once"
     assert told.height > by_serve > FRAMES
-    assert sighted["model_name"].unique().to_list() == ["reid-osnet"]  # what a tick decides is of no frame
+    assert sighted["model_name"].unique().to_list() == ["reid-small"]  # what a tick decides is of no frame
     assert sighted["weight_hash"].n_unique() == 1
     people = sighted.drop_nulls("person_id")
     assert people["person_id"].n_unique() >= 2

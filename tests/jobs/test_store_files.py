@@ -84,7 +84,7 @@ def test_cameras_that_are_calibrated_say_which_see_the_same_floor() -> None:
 
 def test_the_embedding_that_ships_is_found_with_what_its_looks_say() -> None:
     model = person_model(settings())
-    assert model.exact == "reid-osnet@1"
+    assert model.exact == "reid-small@1"
     assert model.appearance.same_cosine != 0.5, "fitted, not the default"
     with pytest.raises(ModelNotFoundError, match="make one with: sightline train reid-osnet"):
         person_model(settings(embedding="reid-gone@live"))

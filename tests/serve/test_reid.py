@@ -24,7 +24,7 @@ Crops = npt.NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def predictor() -> ReIDPredictor:
-    return load_reid_predictor([str(SHIPPED)], "reid-osnet@live")
+    return load_reid_predictor([str(SHIPPED)], "reid-small@live")
 
 
 def crops(count: int, seed: int = 0, size: tuple[int, int] = CROP_PX) -> Crops:
@@ -37,7 +37,7 @@ def test_the_network_that_ships_embeds_crops_of_any_one_size(predictor: ReIDPred
         assert vectors.shape == (5, predictor.info.dimensions)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
     assert predictor.predict(crops(0)).shape == (0, predictor.info.dimensions)
-    assert predictor.info.trained_on.startswith("simulator people")
+    assert predictor.info.trained_on.startswith("simulator store")
 
 
 def test_an_embedding_does_not_depend_on_what_is_asked_beside_it(predictor: ReIDPredictor) -> None:
@@ -59,7 +59,7 @@ def test_a_model_that_is_missing_names_the_command_and_one_that_embeds_nobody_is
     with pytest.raises(BrokenModelError, match="needs a PersonEmbedder"):
         load_reid_predictor([str(tmp_path)], "reid-small@1")
     with pytest.raises(ModelNotFoundError, match=r"the model store .* is not there"):
-        ReIDReplica(str(tmp_path / "gone"), "reid-osnet@1", "cpu", store_must_exist=True)
+        ReIDReplica(str(tmp_path / "gone"), "reid-small@1", "cpu", store_must_exist=True)
 
 
 class Handle:
@@ -88,7 +88,7 @@ class _Reply:
 
 @pytest.fixture(scope="module")
 def replica(tmp_path_factory: pytest.TempPathFactory) -> ReIDReplica:
-    return ReIDReplica(str(tmp_path_factory.mktemp("none")), "reid-osnet@1", "cpu")
+    return ReIDReplica(str(tmp_path_factory.mktemp("none")), "reid-small@1", "cpu")
 
 
 def served(handle: Any, max_crops: int = 4) -> ServeEmbed:
@@ -104,7 +104,7 @@ def test_a_batch_is_one_call_and_a_large_one_is_cut_and_joined_in_order(replica:
     apart = served(handle)(many)
     assert sorted(handle.asked[1:]) == [2, 4, 4]
     assert np.array_equal(apart.vectors, together.vectors)
-    assert (apart.model_name, apart.model_version) == ("reid-osnet", "1")
+    assert (apart.model_name, apart.model_version) == ("reid-small", "1")
     assert served(handle)(crops(0)).vectors.shape[0] == 0
 
 
@@ -117,11 +117,11 @@ def test_a_model_that_is_loading_or_away_is_waited_for(replica: ReIDReplica) -> 
 
 
 def test_embedding_in_the_own_process_is_the_same_and_travels_light(tmp_path: Path, replica: ReIDReplica) -> None:
-    local = LocalEmbed(str(tmp_path), "reid-osnet@1")
+    local = LocalEmbed(str(tmp_path), "reid-small@1")
     found = local(crops(3))
     assert np.array_equal(found.vectors, replica.embed(crops(3))["vectors"])
     (described,) = local.describe()
-    assert (described["title"], described["name"], described["version"]) == ("person", "reid-osnet", "1")
+    assert (described["title"], described["name"], described["version"]) == ("person", "reid-small", "1")
     packed = pickle.dumps(local)
     assert len(packed) < 1_000
     assert np.array_equal(pickle.loads(packed)(crops(3)).vectors, found.vectors)  # noqa: S301 - our own bytes
@@ -129,15 +129,15 @@ def test_embedding_in_the_own_process_is_the_same_and_travels_light(tmp_path: Pa
 
 def test_a_promotion_is_loaded_beside_and_offered_and_each_call_says_by_which_it_is_answered(tmp_path: Path) -> None:
     store = ModelStore(tmp_path, str(SHIPPED))
-    first, second = (save_turned(store, by, "reid-osnet") for by in (1.0, 1.3))
-    store.set_alias("reid-osnet", "live", first)
-    local = LocalEmbed(str(tmp_path), "reid-osnet@live", dimensions=128)
-    followed = FollowedEmbed(local, [str(tmp_path), str(SHIPPED)], "reid-osnet@live")
+    first, second = (save_turned(store, by, "reid-small") for by in (1.0, 1.3))
+    store.set_alias("reid-small", "live", first)
+    local = LocalEmbed(str(tmp_path), "reid-small@live", dimensions=128)
+    followed = FollowedEmbed(local, [str(tmp_path), str(SHIPPED)], "reid-small@live")
     assert isinstance(followed, ReleasedEmbed)
     try:
         wait_until(lambda: followed.offered().version == first)
         old = followed.offered()
-        store.set_alias("reid-osnet", "live", second)
+        store.set_alias("reid-small", "live", second)
         wait_until(lambda: followed.offered().version == second)
         new, some = followed.offered(), crops(3)
         both = [followed(some, release) for release in (old, new)]
@@ -152,4 +152,4 @@ def test_a_promotion_is_loaded_beside_and_offered_and_each_call_says_by_which_it
 
 def test_a_version_of_another_size_cannot_take_over_and_the_one_before_answers_on(tmp_path: Path) -> None:
     with pytest.raises(BrokenModelError, match="embeds to 128 numbers, and those that are remembered have 64"):
-        ReIDReplica(str(tmp_path), "reid-osnet@1", "cpu", dimensions=64)
+        ReIDReplica(str(tmp_path), "reid-small@1", "cpu", dimensions=64)

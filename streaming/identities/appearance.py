@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from streaming.tracking.looks import unit
 
@@ -26,6 +27,7 @@ Looks = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+_ALIKE = 0.01  # share of pairs of two people
 _CENTRE_WEIGHT = 10  # tracks of a camera from which on its mean is believed
 
 
@@ -54,7 +56,10 @@ class Appearance:
 
     @classmethod
     def fit(cls, same: Floats, other: Floats) -> Appearance:
-        """By moments, from cosines of pairs of looks from different cameras: of one person, and of two.
+        """From cosines of pairs of looks from different cameras: of one person, and of two.
+
+        ρ by their means, D by the rare pairs of two who are much alike (1 of 100), since it is by these that people are
+        mistaken: there are more of them than a normal distribution of that variance has.
 
         Raises:
             ValueError: too few pairs, or looks of one person are no more alike than those of two.
@@ -64,7 +69,9 @@ class Appearance:
         apart = float(np.mean(same) - np.mean(other))
         if apart <= 0:
             raise ValueError(f"looks of one person are no more alike than those of two: cosines differ by {apart:.3f}")
-        return cls(same_cosine=min(apart, 0.99), directions=max(1.0, 1.0 / float(np.var(other))))
+        alike = float(np.quantile(other, 1 - _ALIKE) - np.mean(other))
+        directions = (float(ndtri(1 - _ALIKE)) / max(alike, 1e-6)) ** 2
+        return cls(same_cosine=min(apart, 0.99), directions=max(1.0, directions))
 
     def log_ratio(self, looks: Looks, counts: Ints, means: Looks, known: Ints) -> Floats:
         """(T, P): for T of whom `counts` (T,) unit looks have these means (T, D), and persons of whom `known` (P,) have

@@ -67,12 +67,14 @@ def test_more_looks_of_a_person_are_more_evidence() -> None:
 
 def test_the_appearance_model_is_found_from_pairs() -> None:
     chance = np.random.default_rng(0)
-    own = unit(chance.normal(size=(400, 32)).astype(np.float32))
+    own = unit(chance.normal(size=(4000, 32)).astype(np.float32))
     one, other = (unit((own + 0.1 * chance.normal(size=own.shape)).astype(np.float32)) for _ in range(2))
     same, apart = (one * other).sum(axis=1).astype(float), (one * np.roll(other, 1, axis=0)).sum(axis=1).astype(float)
     found = Appearance.fit(same, apart)
     assert found.same_cosine == pytest.approx(1 / (1 + 0.01 * 32), abs=0.03)
     assert found.directions == pytest.approx(32, rel=0.2)
+    twins = Appearance.fit(same, np.append(apart, np.full(60, 0.7)))  # who look like one another
+    assert twins.directions < 0.7 * found.directions
     with pytest.raises(ValueError, match="no more alike"):
         Appearance.fit(apart, same)
     with pytest.raises(ValueError, match="at least 2"):

@@ -91,5 +91,5 @@ def _cut(picture: Pixels, boxes: pl.DataFrame, frame: int, height_px: int, width
     }  # fmt: skip
     crops = crop_pixels(CutPersons(None, CROP_PX)(frames_of([row]))["crops"], CROP_PX)
     for crop in crops:
-        sized: Pixels = cv2.resize(crop, (width_px, height_px), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        sized: Pixels = cv2.resize(crop, (width_px, height_px), interpolation=cv2.INTER_AREA)
         yield sized

@@ -66,9 +66,9 @@ class Gallery:
 
 def _largest(values: Looks, top: int) -> Ints:
     """Columns of the `top` largest of each row, in no order."""
-    if top == 1:
-        return values.argmax(axis=1)[:, None]
-    return np.argpartition(values, -top, axis=1)[:, -top:]
+    best = values.argmax(axis=1)[:, None] if top == 1 else np.argpartition(values, -top, axis=1)[:, -top:]
+    found: Ints = best.astype(np.int64, copy=False)
+    return found
 
 
 def _best(values: Looks, top: int) -> tuple[Ints, Looks]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streaming.identities.appearance import Appearance, Floats, Ints, centred
+from streaming.identities.appearance import Appearance, Floats, Ints, Looks, centred
 from streaming.identities.memory import Memory
 from streaming.identities.past import Known, Past
 from streaming.privacy.seal import Seal
@@ -39,12 +39,13 @@ class TrackLooks:
         self._looks[rows] = centred(looks, past.camera[rows])
         self._weight = np.zeros(len(past), np.float32)
         self._weight[rows] = np.minimum(memory.state["count"][past.slots[rows]], _MOST_WEIGHT)
-        self._weighted = self._looks * self._weight[:, None]
+        self._weighted: Looks = self._looks * self._weight[:, None]
 
     def log_ratio(self, appearance: Appearance, units: Sequence[Ints], known: Known) -> Floats:
         """(U, P): what the looks say for each unit, rows of tracks, being each person; 0 where one has none."""
-        weights = [self._weight[rows].sum() for rows in units]
-        looks = np.stack([self._weighted[rows].sum(axis=0) for rows in units]) / np.maximum(weights, 1)[:, None]
+        weights = np.array([self._weight[rows].sum() for rows in units], np.float32)
+        summed = np.stack([self._weighted[rows].sum(axis=0) for rows in units])
+        looks = (summed / np.maximum(weights, 1)[:, None]).astype(np.float32)
         counts = np.array([np.count_nonzero(self._weight[rows]) for rows in units])
         means, known_counts = self._persons(known)
         ratio = appearance.log_ratio(looks, counts, means, known_counts)
@@ -52,12 +53,12 @@ class TrackLooks:
         ratio[:, known_counts == 0] = 0.0
         return ratio
 
-    def _persons(self, known: Known) -> tuple[Floats, Ints]:
+    def _persons(self, known: Known) -> tuple[Looks, Ints]:
         """Means (P, D) of the persons' latest looks, and of how many tracks (P,)."""
         persons, of = known
         used = _latest(known)
         used = used[self._weight[used] > 0]
-        counts = np.bincount(of[used], minlength=len(persons))
+        counts: Ints = np.bincount(of[used], minlength=len(persons)).astype(np.int64)
         means = np.zeros((len(persons), self._looks.shape[1]), np.float32)
         begins, there = np.cumsum(counts) - counts, counts > 0
         if len(used):

@@ -18,7 +18,8 @@ import numpy.typing as npt
 import polars as pl
 import simplejpeg
 
-from jobs.evaluate_store import StoreTrial, frames_of
+from jobs.evaluate_store import StoreTrial
+from jobs.store_stream import frames_of
 from streaming.features.persons import CutPersons, crop_pixels
 from streaming.pipelines.person_sightings import CROP_PX
 from streaming.simulators.store.detections import detect

@@ -27,6 +27,7 @@ WRITERS = {
 ALLOWED = {
     "jobs/evaluate_clips.py: encode_jpeg": "frames of clips that the user has, in memory",
     "jobs/evaluate_store.py: encode_jpeg": "drawn people, in memory",
+    "jobs/reid/store_crops.py: encode_jpeg": "drawn people, in memory",
     "jobs/store_demo/scene.py: encode_jpeg": "drawn people, on their way to a camera of the demo",
     "jobs/stream_set/days.py: write_parquet": "training sets, of matches",
     "jobs/stream_set/partition.py: write_ipc": "training sets, of matches",

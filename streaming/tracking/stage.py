@@ -30,7 +30,7 @@ from streaming.state import Column, StateTable
 from streaming.tracking.bytetrack import UNSEEN, ByteTrack, Tracks
 from streaming.tracking.looks import has_look, unit_looks
 from streaming.tracking.motion import Motion
-from streaming.tracking.trial import OWN, Held, Late, held_in, hold, late_rows, layout
+from streaming.tracking.trial import ON_TRIAL, OWN, Held, Late, held_in, hold, late_rows, layout
 
 BOX = ("x0_px", "y0_px", "x1_px", "y1_px")
 """Corners of a detection, null in the row of a frame without any."""
@@ -106,7 +106,7 @@ class TrackStage:
         """Rows with `FRAME_COLUMNS`, `BOX`, `score`, and `embedding` where there are any, in the order of their frames,
         to those of confirmed tracks with their `track_id`, ascending within a frame; a frame that shows none is one
         row, null but for its own columns. Before a frame's rows come those of earlier ones that are told with it,
-        without an embedding.
+        without an embedding. `ON_TRIAL` says of each frame whether somebody in it may be told late.
 
         Raises:
             ValueError: an embedding is not of `dimensions` floats.
@@ -124,7 +124,7 @@ class TrackStage:
             else:
                 mine, bad = frames.boxes_of(number)
                 camera.totals["bad_boxes_total"] += bad
-                frames.track_id[mine], late = camera.see(
+                frames.track_id[mine], late, frames.on_trial[number] = camera.see(
                     self._rules, now_ms, frames.boxes[mine], frames.scores[mine], frames.looks[mine],
                     [Held(now_ms, int(frames.frame[number]), own) for own in frames.own[mine]],
                 )  # fmt: skip
@@ -155,6 +155,7 @@ class _Frames:
         own = [pl.col(name) if name in rows.columns else pl.lit(None).alias(name) for name in OWN]
         self.own = self.rows.select(own).cast(pl.Float32).fill_null(np.nan).to_numpy()
         self.late: list[Late] = []
+        self.on_trial = np.zeros(heads.height, dtype=np.bool_)
         self.scores = self.rows["score"].cast(pl.Float64).fill_null(np.nan).to_numpy()
         self.looks = (
             unit_looks(self.rows["embedding"], dimensions) if dimensions else np.zeros((len(self.scores), 0), "f4")
@@ -183,7 +184,9 @@ class _Frames:
         parts = [seen, quiet.select(kept)]
         if self.late:
             parts.append(late_rows(self.late, self._heads, seen.schema))
-        return pl.concat(parts, how="diagonal").sort("_frame", "captured_ms", "track_id").drop("_frame", "_row")
+        on_trial = self._heads.select("_frame", pl.Series(ON_TRIAL, self.on_trial))
+        rows = pl.concat(parts, how="diagonal").join(on_trial, on="_frame", how="left")
+        return rows.sort("_frame", "captured_ms", "track_id").drop("_frame", "_row")
 
 
 class _Camera:
@@ -225,8 +228,9 @@ class _Camera:
         scores: npt.NDArray[np.float64],
         looks: npt.NDArray[np.float32],
         sightings: Sequence[Held],
-    ) -> tuple[npt.NDArray[np.int64], list[tuple[int, Held]]]:
-        """A frame: whose each box is, as `ByteTrack.step` says, and what was held of tracks that are believed now."""
+    ) -> tuple[npt.NDArray[np.int64], list[tuple[int, Held]], bool]:
+        """A frame: whose each box is, as `ByteTrack.step` says, what was held of tracks that are believed now, and
+        whether somebody in it is on trial."""
         if now_ms < self.captured_ms:
             self.totals["rewound_total"] += 1
             self._tracks = Tracks.none(looks.shape[1])
@@ -236,7 +240,7 @@ class _Camera:
         for row in np.flatnonzero(on_trial != UNSEEN).tolist():
             self._held.setdefault(int(on_trial[row]), []).append(sightings[row])
         late = [(number, held) for number in told.tolist() for held in self._held.pop(number, ())]
-        return told, late
+        return told, late, bool((on_trial != UNSEEN).any())
 
     def remember(self, state: StateTable) -> None:
         """Write back what changed."""

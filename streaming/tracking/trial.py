@@ -19,6 +19,9 @@ from streaming.state import Column, Slots, StateTable
 OWN = ("x0_px", "y0_px", "x1_px", "y1_px", "score", "x_m", "y_m")
 """Columns of a sighting that are its own, and not its frame's."""
 
+ON_TRIAL = "_on_trial"
+"""Column: whether the frame shows somebody who is not believed yet, and may be told of late."""
+
 _NEVER = -1
 
 Floats = npt.NDArray[np.float32]

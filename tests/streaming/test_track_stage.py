@@ -85,7 +85,8 @@ def test_one_row_for_each_sighting_of_a_confirmed_track_and_one_for_a_frame_with
     own = [np.float32(0.2), np.float32(3.0)]
     assert out["x_m"].to_list()[2:] == [*own, *own, *own, None]  # what is a box's own goes with it
     assert out["captured_ms"].to_list()[-1] == NOW_MS + 600
-    assert out.columns == [*rows.columns, "track_id"]
+    assert out.columns == [*rows.columns, "track_id", "_on_trial"]
+    assert out["_on_trial"].to_list() == [True, True, *[False] * 7]
 
 
 def test_cameras_count_for_themselves() -> None:

@@ -232,7 +232,8 @@ def test_a_damaged_key_is_none_and_nobody_can_hide_in_it(
 ) -> None:
     assert keys.key("door", 1, TODAY)
     (file,) = (tmp_path / "keys" / "door").glob("*.key")
-    file.write_bytes(file.read_bytes()[:-1] + b"?" if damage is None else damage)
+    written = file.read_bytes()
+    file.write_bytes(bytes((*written[:-1], written[-1] ^ 1)) if damage is None else damage)
     after = KeyFolder(tmp_path / "keys", RETENTION, clock)
 
     assert after.key("door", 1, TODAY) is None

@@ -141,7 +141,9 @@ def judge_clips(
         embed, dimensions, store=Store({}, [*same] if gap_s is None else ()), appearance=appearance, max_age_s=1e9
     )
     told = through(pipeline, (frames_of(rows[at : at + _AT_ONCE]) for at in range(0, len(rows), _AT_ONCE)))
-    tracks = _tracks(told, settled(told), labels, [[number for number, *_ in clip] for clip in clips])
+    tracks = _tracks(
+        told, settled(told).drop_nulls("track_id"), labels, [[number for number, *_ in clip] for clip in clips]
+    )
     return judged(tracks)
 
 

@@ -159,7 +159,7 @@ def judge_store(
     told = through(pipeline, seen.batches(on_step))
     truth = seen.truth.filter(pl.col("visible_share") >= LEAST_VISIBLE)
     ignored = seen.truth.filter(pl.col("visible_share") < LEAST_VISIBLE)
-    final = settled(told)
+    final = settled(told).drop_nulls("track_id")
     comparison = compared(truth, ignored, final)
     scores = identity_scores(comparison)
     at_once = identity_scores(

@@ -42,7 +42,8 @@ def through(pipeline: Pipeline, batches: Iterable[pl.DataFrame]) -> pl.DataFrame
 
 
 def settled(told: pl.DataFrame) -> pl.DataFrame:
-    """Sightings of people with the names that their tracks have in the end."""
+    """Sightings with the names that their tracks have in the end: when that was said hangs on how far the partitions
+    have been read. A frame that shows nobody stays a row."""
     is_correction = pl.col("corrects_from_ms").is_not_null()
     final = (
         told.filter(is_correction)
@@ -50,6 +51,6 @@ def settled(told: pl.DataFrame) -> pl.DataFrame:
         .last()
         .select("camera_id", "track_id", _final="person_id")
     )
-    sighted = told.filter(~is_correction & pl.col("track_id").is_not_null())
+    sighted = told.filter(~is_correction)
     named = sighted.join(final, on=["camera_id", "track_id"], how="left", maintain_order="left")
     return named.with_columns(person_id="_final").drop("_final")

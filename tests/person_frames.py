@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 import simplejpeg
 
+from jobs import store_stream
 from streaming.features.persons import Detections
 from streaming.pipelines.person_sightings import CROP_PX, Embedding
 from tests.camera_frames import SCHEMA
@@ -80,18 +81,5 @@ def as_frames(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
 
 
 def settled(told: pl.DataFrame) -> pl.DataFrame:
-    """Sightings with the names that their tracks have in the end: when that was said hangs on how far the partitions
-    have been read."""
-    is_correction = pl.col("corrects_from_ms").is_not_null()
-    final = (
-        told.filter(is_correction)
-        .group_by("camera_id", "track_id", maintain_order=True)
-        .last()
-        .select("camera_id", "track_id", _final="person_id")
-    )
-    sighted = told.filter(~is_correction).drop("link_score")
-    return (
-        sighted.join(final, on=["camera_id", "track_id"], how="left", maintain_order="left")
-        .with_columns(person_id="_final")
-        .drop("_final")
-    )
+    """Sightings with their names in the end, without how sure they were when they were told."""
+    return store_stream.settled(told).drop("link_score")

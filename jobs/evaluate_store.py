@@ -23,6 +23,7 @@ import numpy.typing as npt
 import polars as pl
 import simplejpeg
 
+from jobs.gate_row import gate_row
 from jobs.store_counts import store_counts
 from jobs.store_stream import NOW_MS, frames_of, settled, through
 from streaming.features.floor import FloorView, overlapping
@@ -106,10 +107,12 @@ def evaluate_store(
         trials.append(judge_store(one, embed, info.dimensions, appearance_of(predictor), on_step))
         on_step(f"seed {seed}: IDF1 {trials[-1]['idf1']:.3f}")
     worst_idf1 = min(found["idf1"] for found in trials)
-    gates = [_gate("IDF1 of the worst seed", f"≥ {LEAST_IDF1}", f"{worst_idf1:.3f}", worst_idf1 >= LEAST_IDF1)]
+    gates = [gate_row("IDF1 of the worst seed", f"≥ {LEAST_IDF1}", f"{worst_idf1:.3f}", worst_idf1 >= LEAST_IDF1)]
     for what, figure in COUNTS.items():
         worst = max(found["counts"][figure] for found in trials)
-        gates.append(_gate(f"error of {what}, worst seed", f"≤ {MOST_ERROR:.0%}", f"{worst:.1%}", worst <= MOST_ERROR))
+        gates.append(
+            gate_row(f"error of {what}, worst seed", f"≤ {MOST_ERROR:.0%}", f"{worst:.1%}", worst <= MOST_ERROR)
+        )
     if clips is not None:
         gates.append(clips_gate(clips))
     return {
@@ -124,10 +127,6 @@ def evaluate_store(
     }
 
 
-def _gate(name: str, wanted: str, got: str, passed: bool) -> dict[str, Any]:
-    return {"name": name, "wanted": wanted, "got": got, "passed": passed}
-
-
 def clips_gate(clips: Mapping[str, Any]) -> dict[str, Any]:
     """Whether somebody is known again in another camera's clip, and nobody taken for another."""
     ways = {way: clips[way] for way in ("in turn", "at once")}
@@ -135,7 +134,7 @@ def clips_gate(clips: Mapping[str, Any]) -> dict[str, Any]:
         f"{way} {one['right']} right, {one['wrong']} wrong, {one['missed']} missed" for way, one in ways.items()
     )
     passed = all(one["right"] and not one["wrong"] for one in ways.values())
-    return _gate("names across real clips", "some right, none wrong", got, passed)
+    return gate_row("names across real clips", "some right, none wrong", got, passed)
 
 
 def judge_store(

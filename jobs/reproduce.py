@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import UsageProblem
+from jobs.gate_row import gate_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,21 +160,21 @@ def gates(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     lol, dota2 = report["lol"], report["dota2"]
     got = lol["overall"]["tsstn"]
     found = [
-        _gate(
+        gate_row(
             "LoL log-loss",
             f"≤ {LOL_GATE['log_loss']}",
             f"{got['log_loss']:.4f}",
             got["log_loss"] <= LOL_GATE["log_loss"],
         ),
-        _gate(
+        gate_row(
             "LoL accuracy",
             f"≥ {LOL_GATE['accuracy']}",
             f"{got['accuracy']:.4f}",
             got["accuracy"] >= LOL_GATE["accuracy"],
         ),
-        _gate("LoL ECE", f"≤ {LOL_GATE['ece']}", f"{got['ece']:.4f}", got["ece"] <= LOL_GATE["ece"]),
+        gate_row("LoL ECE", f"≤ {LOL_GATE['ece']}", f"{got['ece']:.4f}", got["ece"] <= LOL_GATE["ece"]),
         _beaten("LoL", lol),
-        _gate(
+        gate_row(
             "Dota 2 log-loss",
             f"≤ {DOTA2_LOG_LOSS}",
             f"{dota2['overall']['tsstn']['log_loss']:.4f}",
@@ -185,7 +186,7 @@ def gates(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         parts = [part["accuracy"] for part in title["clock_parts"]]
         falls = [before - after for before, after in pairwise(parts)]
         found.append(
-            _gate(
+            gate_row(
                 f"{name} accuracy over 0–5, 5–10, 10–15, 15–20, > 20 min",
                 "falls by ≤ 1 point",
                 " ".join(f"{part:.3f}" for part in parts),
@@ -194,7 +195,7 @@ def gates(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         )
     told = report["fidelity"]["gate"]
     found.append(
-        _gate(
+        gate_row(
             f"fidelity at k = {told['k']} of TSSTN's own contributions",
             "≤ 1 point behind the best, ≤ 2 forward passes",
             f"{100 * told['behind_best']:.1f} points behind, {told['cost']:.2f} passes",
@@ -203,7 +204,7 @@ def gates(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     )
     rhos = {title: agreement["weights"] for title, agreement in report["simulator"].items()}
     found.append(
-        _gate(
+        gate_row(
             "simulator: Spearman of weights and truth",
             f"≥ {LEAST_AGREEMENT}",
             ", ".join(f"{title} {rho:.3f}" for title, rho in rhos.items()),
@@ -222,11 +223,7 @@ def _beaten(name: str, report: Mapping[str, Any]) -> dict[str, Any]:
     nearest = min(rivals, key=lambda n: rivals[n][0])
     value, low, high = rivals[nearest]
     got = f"best rival: {report['predictors'][nearest]}, {value:+.4f} ({low:+.4f} to {high:+.4f})"
-    return _gate(f"{name}: no baseline better beyond its interval", "none", got, not better)
-
-
-def _gate(name: str, wanted: str, got: str, passed: bool) -> dict[str, Any]:
-    return {"name": name, "wanted": wanted, "got": got, "passed": bool(passed)}
+    return gate_row(f"{name}: no baseline better beyond its interval", "none", got, not better)
 
 
 def _title_report(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.gate_row import gate_row
 from jobs.recipes.aifl_study import BASELINE, JITTERED, WHOLE
 
 Runs = Sequence[Mapping[str, float]]
@@ -72,13 +73,13 @@ def _below(name: str, found: np.ndarray, wanted: float) -> dict[str, Any]:
 
 def _gate(name: str, found: np.ndarray, wanted: str, passed: bool) -> dict[str, Any]:
     spread = f" ± {found.std(ddof=1):.3f}" if len(found) > 1 else ""
-    return {"name": name, "wanted": wanted, "got": f"{found.mean():.3f}{spread}", "passed": passed}
+    return gate_row(name, wanted, f"{found.mean():.3f}{spread}", passed)
 
 
 def _on_real(name: str, above: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     got = "{value:+.3f} ({low:+.3f} to {high:+.3f})".format(**above["map"])
-    return {"name": name, "wanted": _ON_REAL, "got": got, "passed": above["map"]["high"] >= 0}
+    return gate_row(name, _ON_REAL, got, above["map"]["high"] >= 0)
 
 
 def _not_run(name: str, wanted: str) -> dict[str, Any]:
-    return {"name": name, "wanted": wanted, "got": "not run", "passed": None}
+    return gate_row(name, wanted, "not run", None)

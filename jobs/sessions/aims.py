@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import UsageProblem
+from jobs.gate_row import gate_row
 from jobs.sessions.judge import MEASURES, REPEATS
 
 Json = Mapping[str, Any]
@@ -157,8 +158,7 @@ def read_demo(path: Path) -> dict[str, Any]:
 
 
 def _gate(name: str, wanted: str, found: Found) -> dict[str, Any]:
-    got, passed = found
-    return {"name": name, "wanted": wanted, "got": got, "passed": passed}
+    return gate_row(name, wanted, *found)
 
 
 def _against_baselines(report: Json, found: Json) -> dict[str, Any]:

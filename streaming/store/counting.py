@@ -1,8 +1,12 @@
-"""One window counted: slices become positions, positions become stays, crossings and heat."""
+"""One window counted: slices become positions, positions become stays, crossings and heat.
+
+Who is where is known from what was seen around the window as well (`streaming.store.presence`): who is out of sight as
+it ends is in the store if they are seen again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,8 +19,9 @@ from streaming.store import memory
 from streaming.store.carry import Carry
 from streaming.store.crossings import Crossing, Observed, fold_line
 from streaming.store.geometry import Bools, Floats, contains
-from streaming.store.memory import FIX_MS, NOBODY, unlinked
+from streaming.store.memory import FIX_MS, NOBODY, SLICE_MS, unlinked
 from streaming.store.plan import STORE, StorePlan
+from streaming.store.presence import MOST_MS, bridged, doubles
 from streaming.store.stays import STEP_MS, Rules, Stays, fold_stays
 
 
@@ -41,13 +46,13 @@ class Counted:
 
 
 class _Seen(NamedTuple):
-    """Where P people stood at T steps."""
+    """Where P people stood at T steps: persons by their names, then tracks without."""
 
     names: list[str]
     floor: Floats  # (P, T, 2) in metres: the mean over the cameras that saw them there; NaN where none did
     pixels: dict[str, Floats]  # by camera, (P, T, 2), of those that no floor position is known for
     anywhere: Bools  # (P, T)
-    places: dict[str | None, Observed]  # one by one, on the floor (None) or in a camera's picture
+    is_double: Bools  # (P, T) of somebody else, who is there by another name
 
 
 class WindowCount:
@@ -60,35 +65,82 @@ class WindowCount:
         stay_s = [*(zone.min_stay_s for zone in plan.zone), 0.0]
         milliseconds = [np.rint(np.array(values) * 1000).astype(np.int64) for values in (leave_s, stay_s)]
         self._rules = Rules(names, *milliseconds)
+        self._most_steps = min(round(plan.gone_s * 1000), MOST_MS) // STEP_MS
         self._lines = [line.name for line in plan.line]
         self._cameras = [camera.name for camera in plan.camera]
 
-    def __call__(self, start_ms: int, size_ms: int, before: Carry, state: StateTable) -> Counted:
-        """Count what the state remembers of [start, start + size), going on from what the window before handed on."""
+    @property
+    def around_ms(self) -> int:
+        """What was seen so long before a window and after it may change who is in it; a multiple of `SLICE_MS`."""
+        return -(-(self._most_steps + 1) * STEP_MS // SLICE_MS) * SLICE_MS
+
+    def __call__(self, start_ms: int, size_ms: int, before: Carry, state: StateTable, known_ms: int) -> Counted:
+        """Count what the state remembers of [start, start + size), going on from what the window before handed on.
+
+        Args:
+            start_ms: of the window.
+            size_ms: its length.
+            before: what the window before handed on.
+            state: what is remembered.
+            known_ms: end of the windows that are over: what comes later is as if it were not known yet.
+        """
         before = before.known_to(self._rules.zones, self._lines, self._cameras)
-        held = memory.slices(state, start_ms, start_ms + size_ms)
-        seen = _positions(held, start_ms, size_ms // STEP_MS, sorted(before.people), state)
-        stays = fold_stays(start_ms, seen.names, self._inside(seen), self._rules, before.people)
+        end_ms = start_ms + size_ms
+        first_ms, last_ms = start_ms - self.around_ms, min(end_ms + self.around_ms, max(known_ms, end_ms))
+        around = self._around(first_ms, last_ms, state, before.people)
+        columns = slice((start_ms - first_ms) // STEP_MS, (end_ms - first_ms) // STEP_MS)
+        present, floor = self._bridged(around)
+        # Who was seen only around the window is not counted in it.
+        rows = [r for r, name in enumerate(around.names) if present[r, columns].any() or name in before.people]
+        names = [around.names[row] for row in rows]
+        pixels = {camera: points[rows, columns] for camera, points in around.pixels.items()}
+        inside = self._inside(present[rows, columns], floor[rows, columns], pixels)
+        stays = fold_stays(start_ms, names, inside, self._rules, before.people)
+        held = memory.slices(state, start_ms, end_ms)
+        places = _places(held, state)
         crossings: list[Crossing] = []
         walkers = {}
         for line in self._plan.line:
-            observed = seen.places.get(line.camera, _NOTHING)
-            crossed, left = fold_line(line, start_ms + size_ms, observed, before.walkers.get(line.name, ()))
+            observed = places.get(line.camera, _NOTHING)
+            crossed, left = fold_line(line, end_ms, observed, before.walkers.get(line.name, ()))
             crossings += crossed
             if left:
                 walkers[line.name] = left
         cameras, covered = _cameras_of(held, state)
         carry = Carry(stays.people_after, walkers, before.cameras | cameras)
-        return Counted(start_ms, start_ms + size_ms, stays, tuple(crossings), self._heat(seen.floor), covered, carry)
+        heat = self._heat(around.floor[:, columns])
+        return Counted(start_ms, end_ms, stays, tuple(crossings), heat, covered, carry)
 
-    def _inside(self, seen: _Seen) -> Bools:
+    def changed_by(self, start_ms: int, size_ms: int, state: StateTable) -> int | None:
+        """Since when, before `start_ms`, somebody is known to have been out of sight by what [start, start + size) saw;
+        None where nobody is."""
+        first_ms = start_ms - self.around_ms
+        around = self._around(first_ms, start_ms + size_ms, state)
+        steps = (start_ms - first_ms) // STEP_MS
+        earlier = _Seen(
+            around.names, around.floor[:, :steps], {}, around.anywhere[:, :steps], around.is_double[:, :steps]
+        )
+        (was, was_at), (now, now_at) = self._bridged(earlier), self._bridged(around)
+        changed = (was != now[:, :steps]) | (np.isnan(was_at) != np.isnan(now_at[:, :steps])).any(axis=-1)
+        columns = np.flatnonzero(changed.any(axis=0))
+        return first_ms + int(columns[0]) * STEP_MS if len(columns) else None
+
+    def _around(self, start_ms: int, end_ms: int, state: StateTable, known: Iterable[str] = ()) -> _Seen:
+        held = memory.slices(state, start_ms, end_ms)
+        return _positions(held, start_ms, (end_ms - start_ms) // STEP_MS, known, state)
+
+    def _bridged(self, seen: _Seen) -> tuple[Bools, Floats]:
+        """(P, T) who is in the store, and (P, T, 2) where."""
+        return bridged(seen.anywhere & ~seen.is_double, seen.floor, seen.is_double, self._most_steps)
+
+    def _inside(self, present: Bools, floor: Floats, pixels: Mapping[str, Floats]) -> Bools:
         """(P, T, Z + 1)."""
-        inside: Bools = np.zeros((*seen.anywhere.shape, len(self._rules.zones)), bool)
+        inside: Bools = np.zeros((*present.shape, len(self._rules.zones)), bool)
         for number, zone in enumerate(self._plan.zone):
-            points = seen.floor if zone.camera is None else seen.pixels.get(zone.camera)
+            points = floor if zone.camera is None else pixels.get(zone.camera)
             if points is not None:
                 inside[..., number] = contains(zone.corners, points)
-        inside[..., -1] = seen.anywhere
+        inside[..., -1] = present
         return inside
 
     def _heat(self, floor: Floats) -> Heat:
@@ -101,17 +153,25 @@ class WindowCount:
         return Heat(cells, np.asarray(steps * (STEP_MS / 1000), np.float64))
 
 
-def _positions(held: memory.Slices, start_ms: int, steps: int, known: Sequence[str], state: StateTable) -> _Seen:
-    """Of all that were seen in the slices, and of those known before."""
-    is_person = [track != NOBODY for track in held.track]
-    who = [
+def _named(held: memory.Slices) -> list[str]:
+    """Who each slice shows."""
+    return [
         person or unlinked(camera, track)
         for camera, track, person in zip(held.camera, held.track, held.person, strict=True)
     ]
-    names = sorted({*known, *(name for name, is_one in zip(who, is_person, strict=True) if is_one)})
+
+
+def _people_in(held: memory.Slices) -> list[int]:
+    """Slices that show somebody; cameras in one order, or a mean would depend on the order of slots."""
+    order = sorted(range(len(held.camera)), key=lambda i: (held.camera[i], held.track[i]))
+    return [i for i in order if held.track[i] != NOBODY]
+
+
+def _positions(held: memory.Slices, start_ms: int, steps: int, known: Iterable[str], state: StateTable) -> _Seen:
+    """Of all that were seen in the slices, and of those known before."""
+    who, order = _named(held), _people_in(held)
+    names = sorted({*known, *(who[i] for i in order)}, key=lambda name: ("#" in name, name))
     number = {name: row for row, name in enumerate(names)}
-    # Cameras in one order, or a mean would depend on the order of slots.
-    order = [i for i in sorted(range(len(who)), key=lambda i: (held.camera[i], held.track[i])) if is_person[i]]
     slots = held.slots[order]
     row = np.array([number[who[i]] for i in order], dtype=np.int64)
     at_ms = state["at_ms"][slots]
@@ -132,12 +192,29 @@ def _positions(held: memory.Slices, start_ms: int, steps: int, known: Sequence[s
         for camera in np.unique(cameras[on_picture.any(axis=1)].astype(str))
     }
     floor = _mean(shape, row, column, points, newest & is_floor)
-    times = held.slice_ms[order][:, None] + at_ms
-    who = [who[i] for i in order]
+    seers, seer = np.unique(cameras.astype(str), return_inverse=True)
+    placed: Bools = np.zeros((len(seers), *shape), bool)
+    np.logical_or.at(placed, (seer[:, None], row[:, None], column), there & is_floor)
+    is_double = doubles(placed, floor)
+    floor[is_double] = np.nan
+    return _Seen(names, floor, pixels, anywhere, is_double)
+
+
+def _places(held: memory.Slices, state: StateTable) -> dict[str | None, Observed]:
+    """Sightings one by one, on the floor (None) or in a camera's picture."""
+    who, order = _named(held), _people_in(held)
+    slots = held.slots[order]
+    at_ms, is_floor = state["at_ms"][slots], state["is_floor"][slots]
+    points = np.stack([state["x"][slots], state["y"][slots]], axis=-1).astype(np.float64)
+    there, times = at_ms >= 0, held.slice_ms[order][:, None] + at_ms
+    cameras = np.array([held.camera[i] for i in order], dtype=object)
     tracks = np.array([held.track[i] for i in order], dtype=np.int64)
-    chosen = {None: there & is_floor} | {name: on_picture & (cameras == name)[:, None] for name in pixels}
-    places = {name: _observed(times, cameras, tracks, who, points, here) for name, here in chosen.items()}
-    return _Seen(names, floor, pixels, anywhere, places)
+    names = [who[i] for i in order]
+    on_picture = there & ~is_floor
+    chosen: dict[str | None, Bools] = {None: there & is_floor}
+    for camera in np.unique(cameras[on_picture.any(axis=1)].astype(str)):
+        chosen[str(camera)] = on_picture & (cameras == camera)[:, None]
+    return {name: _observed(times, cameras, tracks, names, points, here) for name, here in chosen.items()}
 
 
 def _observed(

@@ -4,8 +4,9 @@ A window closes when the store's time (`streaming.store.clock`) reaches its end 
 while it lasted; what nobody looked at is not reported as empty. Until `horizon_s` after that its slices are kept. Rows
 that come for a closed window, and corrections of identities, are gathered until the next window closes or a tick comes;
 then every window from the first that they touch is counted again, and figures that changed leave with the next
-revision. Beyond the horizon a row is dropped, and a correction reaches no further; either way rows that came after
-their window had closed are counted as late.
+revision. So is one as whose end somebody was out of sight whom a later window sees again. Beyond the horizon a row is
+dropped, and a correction reaches no further; either way rows that came after their window had closed are counted as
+late.
 
 What leaves is the same however the stream is cut into batches; a window is issued with the row that closed it, the last
 of the partitions to come so far, so with other interleavings of partitions the figures are the same and the row may be
@@ -179,22 +180,28 @@ class Folding:
         """Count all that is due at this time, again where something came since."""
         (store,) = state.slots([STORE_KEY])
         due = [start for start in self._open(state) if start + self.window_ms + self.lateness_ms <= reached_ms]
-        known = memory.windows(state)
-        renames = self._rename(known, state)
+        renames = self._rename(state)
         dirty_ms = int(state["dirty_ms"][store])
-        again = [start for start in self._held(state) if dirty_ms <= start < int(state["closed_ms"][store])]
-        if again or due:
-            base = max((start for start in known if start < min([*again, *due])), default=None)
-            carry = memory.carry_of(state, base)
-            for start in sorted({*again, *due}):
-                closed = self._counted(start, carry, state, origin, closed_by, renames)
-                carry, renames = closed.counted.carry, ()
-                yield closed
-        if due:
-            state["closed_ms"][store] = due[-1] + self.window_ms
+        again = self._closed_since(dirty_ms - self.count.around_ms, state) if dirty_ms != _NEVER else []
+        for start in due:
+            # One by one, so that figures do not hang on how many are due at once.
+            changed_ms = self.count.changed_by(start, self.window_ms, state)
+            if changed_ms is not None:
+                again = sorted({*again, *self._closed_since(changed_ms, state)})
+            yield from self._counted([*again, start], state, origin, closed_by, renames)
+            again, renames = [], ()
+            state["closed_ms"][store] = start + self.window_ms
+        if again:
+            yield from self._counted(again, state, origin, closed_by, renames)
         state["dirty_ms"][store] = _NEVER
         state.touch([STORE_KEY])
         self._expire(reached_ms, state)
+
+    def _closed_since(self, from_ms: int, state: StateTable) -> list[int]:
+        """Starts of windows that have closed and may be counted again, from that of this time on."""
+        (store,) = state.slots([STORE_KEY])
+        first_ms = max(from_ms // self.window_ms * self.window_ms, int(state["final_ms"][store]))
+        return [start for start in self._held(state) if first_ms <= start < int(state["closed_ms"][store])]
 
     def _held(self, state: StateTable) -> list[int]:
         """Starts of windows that are remembered, by what they handed on or by their slices."""
@@ -202,7 +209,7 @@ class Folding:
         starts = np.unique(held[held != _NEVER] // self.window_ms) * self.window_ms
         return sorted({*starts.tolist(), *memory.windows(state)})
 
-    def _rename(self, known: list[int], state: StateTable) -> tuple[Rename, ...]:
+    def _rename(self, state: StateTable) -> tuple[Rename, ...]:
         """Correct identities, and note from which window on that changes anything."""
         (store,) = state.slots([STORE_KEY])
         renames = memory.take_corrections(state)
@@ -212,20 +219,23 @@ class Folding:
         self._apply(linked, state)
         renames += linked
         dirty_ms = min(int(state["dirty_ms"][store]), int(state["closed_ms"][store]))
-        base = max((start for start in known if start < dirty_ms), default=None)
+        dirty_ms = max(dirty_ms, int(state["final_ms"][store]))
+        base = max((start for start in memory.windows(state) if start < dirty_ms), default=None)
         whole = [rename for rename in renames if not rename.old or rename.track == NOBODY]
         named = [
             Rename(rename.old or unlinked(rename.camera, rename.track), rename.new, rename.from_ms) for rename in whole
         ]
         if named and base is not None:
             # What is older than all that can be counted again goes over as it stands, or the visit would break in two.
-            carry = memory.carry_of(state, base)
+            was = carry = memory.carry_of(state, base)
             for rename in named:
                 if rename.from_ms < base + self.window_ms:
                     carry = carry.renamed(rename.old, rename.new)
-            key = memory.window_key(base)
-            state["carry"][state.slots([key])] = carry.to_json()
-            state.touch([key])
+            if carry != was:
+                key = memory.window_key(base)
+                state["carry"][state.slots([key])] = carry.to_json()
+                state.touch([key])
+                state["final_ms"][store] = max(int(state["final_ms"][store]), base + self.window_ms)
         return tuple(named)
 
     def _apply(self, renames: Sequence[Rename], state: StateTable) -> None:
@@ -238,14 +248,33 @@ class Folding:
 
     def _counted(
         self,
+        starts: Sequence[int],
+        state: StateTable,
+        origin: dict[str, int],
+        closed_by: str,
+        renames: tuple[Rename, ...],
+    ) -> Iterator[Closed]:
+        """Count windows that follow one another; all that was seen up to the end of the last, or before what has
+        closed, is known."""
+        (store,) = state.slots([STORE_KEY])
+        known_ms = max(starts[-1] + self.window_ms, int(state["closed_ms"][store]))
+        carry = memory.carry_of(state, max((one for one in memory.windows(state) if one < starts[0]), default=None))
+        for start in starts:
+            closed = self._issued(start, carry, known_ms, state, origin, closed_by, renames)
+            carry, renames = closed.counted.carry, ()
+            yield closed
+
+    def _issued(
+        self,
         start_ms: int,
         carry: Carry,
+        known_ms: int,
         state: StateTable,
         origin: dict[str, int],
         closed_by: str,
         renames: tuple[Rename, ...],
     ) -> Closed:
-        counted = self.count(start_ms, self.window_ms, carry, state)
+        counted = self.count(start_ms, self.window_ms, carry, state, known_ms)
         rows = self.report(counted)
         checks = [f"{zlib.crc32(repr(row).encode()):08x}" for row in rows]
         key = memory.window_key(start_ms)
@@ -263,6 +292,7 @@ class Folding:
         """Forget what is final, but for what the oldest window that is not goes on from."""
         final_ms = (reached_ms - self.lateness_ms - self.horizon_ms) // self.window_ms * self.window_ms
         (store,) = state.slots([STORE_KEY])
-        memory.forget_slices(state, min(final_ms, int(state["closed_ms"][store])))
+        state["final_ms"][store] = max(final_ms, int(state["final_ms"][store]))
+        memory.forget_slices(state, min(final_ms, int(state["closed_ms"][store])) - self.count.around_ms)
         final = [start for start in memory.windows(state) if start + self.window_ms <= final_ms]
         memory.forget_windows(state, final[:-1])

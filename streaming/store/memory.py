@@ -53,6 +53,7 @@ _CORRECTION_LAYOUT = {
 }
 _PLACE = ("x", "y", "is_floor", "at_ms")
 LAYOUT = {**CAMERA_LAYOUT, **STORE_LAYOUT, "closed_ms": Column(np.int64, default=-1),
+          "final_ms": Column(np.int64, default=-1),
           "dirty_ms": Column(np.int64, default=_NEVER), **_SLICE_LAYOUT, **_WINDOW_LAYOUT,
           **_CORRECTION_LAYOUT}  # fmt: skip
 """State columns of the stage; a row uses those of its kind: `@store`, `@camera/…`, `s…`, `w…`, `c…`."""

@@ -1,8 +1,9 @@
 """Who stays where, and for how long: steps of one window become stays, visits and occupancy.
 
-A stay begins with the first step in a zone, and ends `leave` after the last: until then a step outside, or out of
-sight, is taken for a slip of the detector, and counts as inside if the person is seen there again within the window. It
-counts once it has lasted as long as the zone asks. A visit is a stay in the store as a whole, with a longer `leave`.
+A stay begins with the first step in a zone, and ends `leave` after the last: until then a step outside is taken for a
+slip of the detector, and counts as inside if the person is there again within the window. It counts once it has lasted
+as long as the zone asks. A visit is a stay in the store as a whole, with a longer `leave`: outside of it are only those
+whom nobody has seen, and of them `streaming.store.presence` has judged before.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def fold_stays(start_ms: int, names: Sequence[str], inside: Bools, rules: Rules,
 
     Args:
         start_ms: its start.
-        names: of P people, sorted: all that were seen in it, and all of `before`.
-        inside: (P, T, Z) which zones each was seen in at each step; the last zone is the store.
+        names: of P people: all that were in the store in it, and all of `before`.
+        inside: (P, T, Z) which zones each was in at each step; the last zone is the store.
         rules: of the zones.
         before: visits that were not over.
     """
@@ -91,6 +92,7 @@ def fold_stays(start_ms: int, names: Sequence[str], inside: Bools, rules: Rules,
         since[over], counts[over] = _NONE, False
         since[hit & (since == _NONE)] = now_ms
         slipped_since = np.where(hit & counts, last, now_ms)
+        slipped_since[:, -1] = now_ms
         last[hit] = now_ms + STEP_MS
         begins = hit & ~counts & (last - since >= rules.min_stay_ms)
         counts |= begins

@@ -22,7 +22,12 @@ FARTHEST_M = 40.0
 BODY_M = 1.68
 """From the floor to the top of a head."""
 _CUT_M = 6.0  # whose feet are below the picture stands near the camera
-_EDGE_PX = 2.0  # a box that reaches the lower edge is cut off there: its feet are not in the picture
+_EDGE_PX, _EDGE_SHARE = 2.0, 0.04
+"""A box that reaches the lower edge is cut off there: its feet are not in the picture. A detector's edges are off by
+some of the box's height."""
+FOOT_M = 0.1
+"""From the edge of the shoes that is nearest to the camera, on which a box stands, to below the hips: half a shoe's
+length from before and behind, the nearer leg from the side."""
 _GRID = 32  # pixels each way that are looked at for overlaps
 
 
@@ -41,9 +46,10 @@ class FloorView:
     height_px: int
 
     def places(self, boxes: Floats, width_px: int, height_px: int) -> Floats:
-        """Where the feet of boxes (N, 4) stand, (N, 2) in m; NaN too far away, or where nobody can tell.
+        """Where people in boxes (N, 4) stand, (N, 2) in m; NaN too far away, or where nobody can tell.
 
-        Of a box that the picture's lower edge cuts, the head tells: it is taken to be `BODY_M` above the floor.
+        A box stands on the nearest edge of the feet, so they are `FOOT_M` farther from the camera. Of a box that the
+        picture's lower edge cuts, the head tells: it is taken to be `BODY_M` above the floor.
 
         Args:
             boxes: corners in pixels of a frame.
@@ -53,9 +59,10 @@ class FloorView:
         scale = np.array([self.width_px / width_px, self.height_px / height_px])
         feet = np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]]) * scale
         floor, is_floor = self._floor(feet)
-        is_cut = boxes[:, 3] >= height_px - _EDGE_PX
+        is_cut = boxes[:, 3] >= height_px - _EDGE_PX - _EDGE_SHARE * (boxes[:, 3] - boxes[:, 1])
         near = np.hypot(*(floor - self._nearest()).T) <= FARTHEST_M
         floor[~(is_floor & near) | is_cut] = np.nan
+        floor = self._behind(floor)
         headed = is_cut & (boxes[:, 1] > _EDGE_PX)
         floor[headed] = self._below(np.column_stack([feet[:, 0], boxes[:, 1] * scale[1]])[headed])
         return floor
@@ -77,8 +84,20 @@ class FloorView:
         near: Floats = points[is_floor & (np.hypot(*(points - self._nearest()).T) <= FARTHEST_M)]
         return near
 
-    def _below(self, heads: Floats) -> Floats:
-        """Floor points (N, 2) under heads at these pixels; NaN where there is none, or the camera hangs lower.
+    def _behind(self, nearest: Floats) -> Floats:
+        """Points of the floor (N, 2) `FOOT_M` farther from the one below the camera, where that is known: it lies where
+        all that is upright meets, so the column of the height is its picture."""
+        up = self._up()
+        if up is None:
+            return nearest
+        below = np.linalg.inv(np.array(self.homography)) @ up
+        with np.errstate(divide="ignore", invalid="ignore"):
+            away = nearest - below[:2] / below[2]
+            farther: Floats = nearest + FOOT_M * away / np.linalg.norm(away, axis=1, keepdims=True)
+        return np.where(np.isfinite(farther), farther, nearest)
+
+    def _up(self) -> Floats | None:
+        """The column (3,) of the height, of either sign; None where the homography does not tell.
 
         The camera is taken to have square pixels and to look through the middle of its picture; then the homography's
         columns, which are of the same length and at right angles but for the focal length, tell that, and their cross
@@ -90,10 +109,16 @@ class FloorView:
         wanted = -np.array([a[2] * b[2], a[2] ** 2 - b[2] ** 2])
         inverse_f2 = float(known @ wanted) / max(float(known @ known), 1e-300)
         if not inverse_f2 > 0:
-            return np.full((len(heads), 2), np.nan)
+            return None
         lens = np.array([np.sqrt(inverse_f2), np.sqrt(inverse_f2), 1.0])
-        up = np.cross(a * lens, b * lens) / np.linalg.norm(a * lens) / lens
-        up = np.linalg.inv(to_middle) @ up
+        up: Floats = np.cross(a * lens, b * lens) / np.linalg.norm(a * lens) / lens
+        return np.linalg.inv(to_middle) @ up
+
+    def _below(self, heads: Floats) -> Floats:
+        """Floor points (N, 2) under heads at these pixels; NaN where there is none, or the camera hangs lower."""
+        up = self._up()
+        if up is None:
+            return np.full((len(heads), 2), np.nan)
         # Of both directions, up is the one in which the picture of a point above the floor's lower middle rises.
         nearest = np.append(self._nearest(), 1.0)
         foot = np.array(self.homography) @ nearest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 
 from streaming.codec import Decoder, Encoder, PackagedRegistry, load_schema
-from streaming.features.floor import FloorView, overlapping
+from streaming.features.floor import FOOT_M, FloorView, overlapping
 from streaming.features.frames import CheckFrames
 from streaming.features.persons import is_covered
 from streaming.pipeline import Pipeline
@@ -30,6 +31,10 @@ from streaming.privacy.keyring import Retention
 from streaming.records import Records
 from streaming.releases import Release, ReleaseLost
 from streaming.runners.ticking import Tick
+from streaming.simulators.store.identities import draw_identities
+from streaming.simulators.store.presets import store
+from streaming.simulators.store.sightings import sightings
+from streaming.simulators.store.walks import walk
 from streaming.store.plan import parse_plan
 from streaming.store.rules import parse_rules
 from streaming.testing import MemoryLog
@@ -129,7 +134,8 @@ def test_feet_below_the_picture_and_beyond_the_horizon_are_nowhere() -> None:
     boxes = np.array([[10, 10, 30, 119.5], [10, 10, 30, 100], [10, 10, 30, 40]], float)
     places = tilted.places(boxes, WIDTH, HEIGHT)
     assert np.isnan(places[[0, 2]]).all()
-    assert np.allclose(places[1], [-4.5, 7.5])
+    # The lower edge is at (-4.5, 7.5), seen from above the origin; those who stand there are a little farther away.
+    assert np.allclose(places[1], np.array([-4.5, 7.5]) * (1 + FOOT_M / np.hypot(4.5, 7.5)))
     # The same frame at twice the size shows the same place.
     assert np.allclose(tilted.places(2 * boxes, 2 * WIDTH, 2 * HEIGHT)[1], places[1])
 
@@ -143,6 +149,35 @@ def test_of_whom_the_picture_cuts_the_feet_the_head_tells() -> None:
         np.testing.assert_allclose(same.places(cut, WIDTH, HEIGHT), [[0.0, 4.0]], atol=1e-9)
     assert np.isnan(tilted.places(np.array([[70, 0.0, 90, HEIGHT]], float), WIDTH, HEIGHT)).all()  # no head either
     assert np.isnan(FLAT.places(np.array([[70, 60.0, 90, HEIGHT]], float), WIDTH, HEIGHT)).all()  # no such camera
+
+
+def test_a_box_that_all_but_reaches_the_lower_edge_is_cut_as_far_as_a_detector_can_tell() -> None:
+    tilted = FloorView(((100.0, 80.0, 0.0), (0.0, 60.0, 300.0), (0.0, 1.0, 0.0)), WIDTH, HEIGHT)
+    low = np.array([[70, 120 - 4.0 - 100, 90, 120 - 4.0], [70, 120 - 8.0 - 100, 90, 120 - 8.0]], float)
+    cut = low.copy()
+    cut[:, 3] = HEIGHT
+    same = tilted.places(low, WIDTH, HEIGHT) == tilted.places(cut, WIDTH, HEIGHT)
+    both_nowhere = np.isnan(tilted.places(low, WIDTH, HEIGHT)) & np.isnan(tilted.places(cut, WIDTH, HEIGHT))
+    assert (same | both_nowhere).all(axis=1).tolist() == [True, False]
+
+
+def test_people_of_a_made_up_store_stand_where_cameras_place_them_on_average() -> None:
+    """Bodies with feet: without a foot's length they would all be placed a tenth of a metre too near."""
+    made = store(8, size_px=(640, 360))
+    walks = walk(made.plan, replace(made.traffic, duration_s=60.0), seed=3)
+    people = draw_identities(made.traffic.people, seed=3)
+    seen = sightings(made.plan, made.cameras, people, walks.positions, fps=2).filter(pl.col("visible_share") > 0.9)
+    too_far = list[float]()
+    for camera in made.cameras:
+        mine = seen.filter(camera_id=camera.camera_id)
+        view = FloorView(tuple(map(tuple, camera.homography.tolist())), 640, 360)
+        boxes = mine.select("x0_px", "y0_px", "x1_px", "y1_px").to_numpy().astype(float)
+        there = mine.select("x_m", "y_m").to_numpy()
+        away = there - [camera.x_m, camera.y_m]
+        off = ((view.places(boxes, 640, 360) - there) * away).sum(axis=1) / np.hypot(*away.T)
+        too_far += off[~np.isnan(off)].tolist()
+    assert len(too_far) > 500
+    assert abs(np.mean(too_far)) < 0.04
 
 
 def test_cameras_overlap_where_they_see_the_same_floor() -> None:

@@ -12,14 +12,15 @@ crosses once. Who moves off against the way on which a walker was lost is somebo
 A walker that was clear of the line on one side and is clear of it on the other has crossed it, if the way between led
 through the segment. So trembling at the line counts nothing, nor does walking around its ends. Whoever appears within
 the band comes from the side where they appeared; and whoever is last seen there on the way out of it is taken to have
-gone on: at a door people come into sight and leave it right behind the line.
+gone on: at a door people come into sight and leave it right behind the line. At an entrance that holds for whoever
+would be over it by now, and whoever appears on the line has come in: nobody is seen behind it.
 
 All distances are in units of the line's `band`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -31,8 +32,9 @@ from streaming.store.carry import Walker
 from streaming.store.geometry import Bools, Floats, distance_to, passes_between, side_of
 from streaming.store.plan import Line
 
-NEAR = 6.0
-"""Bands from the line within which people are followed."""
+NEAR = 10.0
+"""Bands from the line within which people are followed: who is lost before it and found behind it is known to have been
+on the way if they have been seen to walk."""
 PATIENCE_MS = 3_000
 """Out of sight for longer, a walker is given up."""
 
@@ -40,6 +42,7 @@ _SAME_GATE = 6.0  # that the walker's own track may be away from where the walke
 _GATE, _GATE_PER_S = 2.0, 5.0  # the same for another track: at once, and more while nobody sees the walker
 _WALKS_PER_S = 1.5  # who moves off so fast against the way on which the walker was is somebody else
 _LOOKED_AT_MS = (400, 1_000)  # for so long it is looked how a track moves off
+_ONE = 0.5  # so near to one another, two bodies cannot be
 _SWITCH_COST = 1.5  # by which another track must fit better
 _NOISE, _SPEED_PER_S, _ACCELERATION = 0.6, 4.0, 6.0  # standard deviations: a sighting, a new walker's speed, its change
 _AHEAD_S = 0.7  # who is given up would have walked on for so long
@@ -116,6 +119,7 @@ def fold_line(
             for row, number in enumerate(numbers)
             if row not in taken and away[rows[row]] <= NEAR
         ]
+        followed = _without_doubles(line, followed, last_ms, now_ms)
     followed, found = _given_up(line, followed, end_ms)
     return crossings + found, followed
 
@@ -127,6 +131,25 @@ def _frames(seen: Observed) -> Iterator[Ints]:
         yield from np.split(np.arange(len(moment)), np.flatnonzero((moment[1:] != moment[:-1]).any(axis=1)) + 1)
 
 
+def _without_doubles(
+    line: Line, walkers: Sequence[Walker], last_ms: Mapping[tuple[str, int], int], now_ms: int
+) -> list[Walker]:
+    """Two walkers in one place whom no camera shows side by side are one, the one who was followed first: cameras have
+    put them so far apart at first that they were taken for two."""
+    kept: list[Walker] = []
+    for walker in walkers:
+        mine = {camera for camera, track in walker.tracks.items() if last_ms.get((camera, track), -1) >= now_ms}
+        for other in kept:
+            theirs = {camera for camera, track in other.tracks.items() if last_ms.get((camera, track), -1) >= now_ms}
+            apart = np.hypot(walker.x - other.x, walker.y - other.y) / line.band
+            if mine and theirs and not mine & theirs and apart <= _ONE:
+                other.tracks |= {camera: walker.tracks[camera] for camera in mine}
+                break
+        else:
+            kept.append(walker)
+    return kept
+
+
 def _given_up(line: Line, walkers: Sequence[Walker], now_ms: int) -> tuple[list[Walker], list[Crossing]]:
     """Those that are still followed, and the crossings of those that were last seen on their way over the line."""
     kept = [walker for walker in walkers if now_ms - walker.seen_ms <= PATIENCE_MS]
@@ -135,7 +158,10 @@ def _given_up(line: Line, walkers: Sequence[Walker], now_ms: int) -> tuple[list[
         if now_ms - walker.seen_ms <= PATIENCE_MS or walker.side == 0:
             continue
         goes_on = np.array([walker.x + _AHEAD_S * walker.x_per_s, walker.y + _AHEAD_S * walker.y_per_s])
-        if _clear_side(line, goes_on) == -walker.side and _leads_through(line, walker, goes_on):
+        # Behind an entrance nobody is seen any more: who would have been over it has left, or they would be seen.
+        across = float(side_of(line.start, line.end, goes_on))
+        is_over = across * walker.side < 0 if line.entrance else _clear_side(line, goes_on) == -walker.side
+        if is_over and _leads_through(line, walker, goes_on):
             crossings.append(Crossing(line.name, walker.seen_ms, walker.person, -walker.side))
     return kept, crossings
 
@@ -210,7 +236,10 @@ def _moved(line: Line, walker: Walker, at: Floats, now_ms: int) -> list[Crossing
         return []
     # Somebody who has not been clear of the line yet comes from the side on which they appeared.
     across = float(side_of(line.start, line.end, np.array([walker.clear_x, walker.clear_y]))) / line.band
-    before = walker.side or (0 if abs(across) < _APPEARED else int(np.sign(across)))
+    from_side = 0 if abs(across) < _APPEARED else int(np.sign(across))
+    if line.entrance and from_side == 0:
+        from_side = -1  # nobody begins in a door but who comes in
+    before = walker.side or from_side
     crossed = side == -before and _leads_through(line, walker, here)
     walker.side, walker.clear_x, walker.clear_y = side, walker.x, walker.y
     return [Crossing(line.name, now_ms, walker.person, side)] if crossed else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -71,7 +72,13 @@ def test_around_an_end_of_the_line_is_not_over_it() -> None:
 def test_who_appears_within_the_band_comes_from_the_side_on_which_they_appeared() -> None:
     assert count(a=walk(0.1, 0.5, 1.1)) == []
     assert ways(count(a=walk(-0.15, 0.2, 0.7, 1.2))) == [1]
-    assert count(a=walk(-0.05, 0.2, 0.7, 1.2)) == [], "as near to the line it is luck on which side they were put"
+    on_it = walk(-0.05, 0.2, 0.7, 1.2)
+    assert count(a=on_it) == [], "as near to the line it is luck on which side they were put"
+    entrance = replace(DOOR, entrance=True)
+    assert ways(fold_line(entrance, 2_000, observed(a=on_it), ())[0]) == [1], (
+        "but nobody begins in a door who does not come in"
+    )
+    assert fold_line(entrance, 2_000, observed(a=walk(0.05, -0.2, -0.7, -1.2)), ())[0] == []
 
 
 def test_who_is_last_seen_on_the_way_over_the_line_has_gone_over_it() -> None:
@@ -89,8 +96,24 @@ def test_who_stands_near_the_line_and_is_lost_has_not_crossed() -> None:
     assert count(a=before) == [], "nor who is lost well before it"
 
 
+def test_who_is_last_seen_on_the_way_to_an_entrance_has_left() -> None:
+    """Behind a door nobody looks; behind a line in the store they would be seen again."""
+    entrance, lost = replace(DOOR, entrance=True), [UNSEEN] * 8
+    towards, away, stands = walk(1.1, 0.7, 0.35, *lost), walk(0.5, 0.9, 1.4, *lost), walk(0.4, 0.4, 0.4, *lost)
+    for way, out in ((towards, [-1]), (away, []), (stands, [])):
+        seen = observed(a=way)
+        assert ways(fold_line(entrance, 6_000, seen, ())[0]) == out
+        assert fold_line(DOOR, 6_000, seen, ())[0] == []
+
+
 def test_a_gap_in_sight_at_the_line_changes_nothing() -> None:
     assert ways(count(a=walk(-1.2, -0.6, UNSEEN, UNSEEN, 1.2, 1.8))) == [1]
+
+
+def test_who_was_seen_to_walk_is_known_again_behind_a_line_that_no_camera_sees() -> None:
+    before, behind = (-3.0, -2.4, -1.8), (0.6, 1.2)
+    blind = [UNSEEN] * 3
+    assert ways(count(a=walk(*before, *blind, *[UNSEEN] * 2), b=walk(*[UNSEEN] * 3, *blind, *behind))) == [1]
 
 
 @pytest.mark.parametrize("step", range(1, 6))
@@ -122,6 +145,13 @@ def test_whom_several_cameras_see_crosses_once_whatever_they_are_called() -> Non
     off = walk(*(x + 0.2 for x in THROUGH), y=0.2)
     seen = both(observed(a=walk(*THROUGH)), observed(camera="other", b=off), observed(camera="third", a=off))
     assert ways(fold_line(DOOR, 3_000, seen, ())[0]) == [1]
+
+
+def test_whom_cameras_put_far_apart_at_first_crosses_once() -> None:
+    """The other camera sees them at the picture's edge, nearly a metre away, until they are well in it."""
+    off = np.array([(x + max(0.9 - 0.3 * step, 0.0), 0.0) for step, x in enumerate((-2.4, -1.8, *THROUGH))])
+    seen = both(observed(a=walk(-2.4, -1.8, *THROUGH)), observed(camera="other", b=off))
+    assert ways(fold_line(DOOR, 4_000, seen, ())[0]) == [1]
 
 
 def test_two_who_walk_side_by_side_cross_twice() -> None:

@@ -91,7 +91,7 @@ def served(name: str, settings: Settings, on_failure: Callable[[], None]) -> Ser
     from serve.app import AppKeeper, app_name
 
     if name in (STORE_METRICS, STORE_ALERTS):
-        return Served(_of_store(name, settings))
+        return Served(of_store(name, settings))
     kafka, section = settings.kafka.connection(), settings.serve
     app: ReplicaApp
     known = app_name(name, kafka.bootstrap_servers)
@@ -135,7 +135,7 @@ def served(name: str, settings: Settings, on_failure: Callable[[], None]) -> Ser
 def local(name: str, settings: Settings) -> Local:
     """As `served`, with the model where it is asked."""
     if name in (STORE_METRICS, STORE_ALERTS):
-        return Local(_of_store(name, settings))
+        return Local(of_store(name, settings))
     store = settings.models.store
     if name == PERSON_SIGHTINGS:
         from jobs.store import person_model, sightings_with
@@ -163,6 +163,16 @@ def local(name: str, settings: Settings) -> Local:
     predict = LocalPredict(store, settings.models.titles, store_must_exist=Path(store).is_dir(), fall_back=True)
     following = Following(predict, settings.models.store_roots, settings.models.titles, hints=hints)
     return Local(_of_matches(name, following, settings), predict.describe, following.describe, following.close)
+
+
+def of_store(name: str, settings: Settings) -> Pipeline:
+    """Counts or alerts by the file that the settings name; raises as `jobs.store.read_store`."""
+    from jobs.store import read_store
+    from streaming.pipelines.store_alerts import store_alerts
+    from streaming.pipelines.store_metrics import store_metrics
+
+    plan, rules = read_store(settings)
+    return store_metrics(plan) if name == STORE_METRICS else store_alerts(plan, rules)
 
 
 def outline(name: str) -> Pipeline:
@@ -213,15 +223,6 @@ def require_shadow(name: str) -> None:
     """Raises UsageProblem for a pipeline that no candidate may answer beside."""
     if name not in SHADOWED:
         raise UsageProblem(f"--shadow: {name} has none; there is one of: {', '.join(SHADOWED)}")
-
-
-def _of_store(name: str, settings: Settings) -> Pipeline:
-    from jobs.store import read_store
-    from streaming.pipelines.store_alerts import store_alerts
-    from streaming.pipelines.store_metrics import store_metrics
-
-    plan, rules = read_store(settings)
-    return store_metrics(plan) if name == STORE_METRICS else store_alerts(plan, rules)
 
 
 def _of_matches(name: str, following: Matches, settings: Settings) -> Pipeline:

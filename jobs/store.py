@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streaming.identities import Appearance
     from streaming.pipeline import Pipeline
     from streaming.pipelines.person_sightings import Embed, ReleasedEmbed, Store
+    from streaming.privacy.folder import KeyFolder
     from streaming.privacy.keyring import Retention
     from streaming.store.plan import StorePlan
     from streaming.store.rules import Rule
@@ -71,21 +72,58 @@ def person_model(settings: Settings) -> PersonModel:
 
 def sightings_with(embed: Embed | ReleasedEmbed, model: PersonModel, settings: Settings) -> Pipeline:
     """The pipeline of sightings by this model, with the cameras of `cameras.toml`."""
-    from jobs.camera_book import read_cameras
-    from streaming.pipelines.person_sightings import person_sightings
     from streaming.privacy.folder import KeyFolder
 
-    path = settings.store.cameras
-    cameras = read_cameras(path) if path is not None else ()
+    cameras = cameras_of(settings)
+    return _sightings(embed, model, settings, cameras, KeyFolder(settings.keys_folder, retention_of(cameras)))
+
+
+def replayed_sightings(settings: Settings) -> Pipeline:
+    """The pipeline by a model that stays as it is, loaded.
+
+    It seals nothing: its state goes with the process. And its tracks, which count from 1 again, must not be taken for
+    live ones whose keys are destroyed.
+
+    Raises:
+        ModelNotFoundError, BrokenModelError: there is no such model, or it embeds no people.
+        BadCameraFile, BadDetector: as they say.
+    """
+    from serve.reid import LocalEmbed
+    from streaming.topics import PERSON_SIGHTINGS
+
+    model, store, cameras = person_model(settings), settings.models.store, cameras_of(settings)
+    embed = LocalEmbed(store, model.exact, dimensions=model.dimensions, store_must_exist=Path(store).is_dir())
+    embed.describe()
+    pipeline = _sightings(embed, model, settings, cameras, keys=None)
+    return replace(pipeline, sink=retention_of(cameras).bounded(PERSON_SIGHTINGS))
+
+
+def _sightings(
+    embed: Embed | ReleasedEmbed,
+    model: PersonModel,
+    settings: Settings,
+    cameras: Sequence[Camera],
+    keys: KeyFolder | None,
+) -> Pipeline:
+    from streaming.pipelines.person_sightings import person_sightings
+
     return person_sightings(
         embed,
         model.dimensions,
         store=store_of(cameras),
         detect=detector(settings),
         appearance=model.appearance,
-        keys=KeyFolder(settings.keys_folder, retention_of(cameras)),
+        keys=keys,
         max_age_s=settings.store.max_age_s,
     )
+
+
+def cameras_of(settings: Settings) -> Sequence[Camera]:
+    """Of `cameras.toml`; none where it is not named. Raises BadCameraFile: as `read_cameras`."""
+    from jobs.camera_book import read_cameras
+
+    path = settings.store.cameras
+    return read_cameras(path) if path is not None else ()
 
 
 def detector(settings: Settings) -> Detect:

@@ -49,15 +49,16 @@ class Stage(Protocol):
 
 @runtime_checkable
 class TickingStage(Stage, Protocol):
-    """A stage that has something to say when no row comes. Live runners tick it about once a second, a replay never. A
-    tick is not on the log: what it changed and what it made are committed in one transaction, like those of a batch."""
+    """A stage that has something to say when no row comes. Live runners tick it about once a second by their clock, a
+    replay by the log's times. A tick is not on the log: what it changed and what it made are committed in one
+    transaction, like those of a batch."""
 
     def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> pl.DataFrame:
         """Processing time has come to `now_ms`. Rows out as from a call, with the `_partition`, `_offset`, ... of each
         partition's last row; none if nothing was due.
 
         Args:
-            now_ms: UTC, by the runner's clock.
+            now_ms: UTC, by the runner's clock, or that of the log.
             partitions: those of which the stage has been handed every record that the log held at `now_ms`. A partition
                 with records still to be read is not quiet, however long ago its last row came.
             state: the stage's.

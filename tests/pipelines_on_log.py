@@ -10,8 +10,10 @@ import numpy as np
 from streaming.codec import PackagedRegistry
 from streaming.pipeline import Pipeline
 from streaming.records import OffsetRange, Records
+from streaming.runners.batch import Batch
 from streaming.runners.flow import Commit, Flow
 from streaming.runners.preprocess import preprocess, source_decoder
+from streaming.runners.ticking import Tick
 from streaming.testing import MemoryLog, lanes
 
 
@@ -43,13 +45,26 @@ class OnLog:
     def process(self, counts: int | Sequence[int]) -> None:
         """The next records, so many of each partition, as one commit."""
         counts = [counts] * len(self.at) if isinstance(counts, int) else counts
-        fetched = []
+        wanted = []
         for partition, (start, count) in enumerate(zip(self.at, counts, strict=True)):
-            end = min(start + count, len(self._all(partition)))
-            fetched.append((OffsetRange(partition, start, end), self.read(partition, range(start, end))))
-            self.at[partition] = end
-        decoder = source_decoder(self.pipeline, PackagedRegistry())
-        self.commits.append(self.flow.process([preprocess(fetched, decoder, self.pipeline.transforms)]))
+            self.at[partition] = min(start + count, len(self._all(partition)))
+            wanted.append(OffsetRange(partition, start, self.at[partition]))
+        self.step(self.batch(wanted))
+
+    def batch(self, wanted: Sequence[OffsetRange]) -> Batch:
+        """These ranges, as the stages get them."""
+        fetched = [(one, self.read(one.partition, range(one.start, one.end))) for one in wanted]
+        return preprocess(fetched, source_decoder(self.pipeline, PackagedRegistry()), self.pipeline.transforms)
+
+    def tick(self, now_ms: int) -> None:
+        """Time has come to this, and what was answered is all there is."""
+        self.step(Tick(now_ms, dict(enumerate(self.at))))
+
+    def step(self, step: Batch | Tick) -> None:
+        """As one commit, if anything comes of it."""
+        commit = self.flow.tick(step) if isinstance(step, Tick) else self.flow.process([step])
+        if commit is not None:
+            self.commits.append(commit)
 
     def run(self, counts: Sequence[int] = (10_000,), *, restarts: bool = False) -> OnLog:
         """One commit for each count; `restarts`: with a crash after each."""

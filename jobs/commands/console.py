@@ -106,6 +106,18 @@ def kafka_settings(
     return settings.model_copy(update={"kafka": kafka})
 
 
+def pipeline_settings(
+    assignments: Sequence[str] | None, brokers: str | None, given: Mapping[str, tuple[Any, str]] | None = None
+) -> Settings:
+    """As `kafka_settings`, for a command that runs pipelines: with the file of the cameras, where none is set the one
+    beside the settings file."""
+    from jobs.store import camera_file
+
+    settings = kafka_settings(assignments, brokers, given)
+    store = settings.store.model_copy(update={"cameras": camera_file(settings, loaded(assignments).file)})
+    return settings.model_copy(update={"store": store})
+
+
 def known_pipeline(name: str) -> str:
     """The name, if there is a pipeline of it.
 

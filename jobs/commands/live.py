@@ -20,6 +20,7 @@ from jobs.commands.console import (
     kafka_settings,
     known_pipeline,
     loaded,
+    pipeline_settings,
     say,
     seconds,
     writable_file,
@@ -211,16 +212,13 @@ def run(
     """
     from jobs.logs import log_as_json
     from jobs.run import run_pipeline
-    from jobs.store import camera_file
 
     known_pipeline(pipeline)
     given = {
         "ray.address": (ray_address, "--ray-address"),
         "pipeline.runner": (runner, "--runner"),
     }
-    settings = kafka_settings(assignments, brokers, given)
-    store = settings.store.model_copy(update={"cameras": camera_file(settings, loaded(assignments).file)})
-    settings = settings.model_copy(update={"store": store})
+    settings = pipeline_settings(assignments, brokers, given)
     settings.kafka.connection()  # an address that is not set is said at once, not after Ray has started
     log_as_json(secrets=settings.secrets())
     run_pipeline(pipeline, settings, shadow)

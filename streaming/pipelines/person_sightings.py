@@ -302,7 +302,8 @@ def person_sightings(
         store: its cameras.
         detect: finds persons in frames whose camera has not done so; None: such frames are refused.
         appearance: what looks of this network say.
-        keys: by which looks are sealed before they leave the process, and orders to forget persons; None: for tests.
+        keys: by which looks are sealed before they leave the process, and orders to forget persons; None where they
+            never leave it: in replays, and in tests.
         max_age_s: frames that have waited longer are passed over for newer ones.
     """
     store = store or Store()

@@ -1,21 +1,20 @@
 """The bounded runner: a part of the past through the same pipeline, into another topic or a file.
 
     plan: slices of time, each an offset range per partition ─► read tasks on Ray Data ─► decode, transforms
-         ─► release in order ─► stages (Flow) ─► output
+         ─► release in order ─► stages (Flow), ticked by log time ─► output
 
 It belongs to no consumer group, and so moves nobody's offsets and nobody's lag. State begins empty: a key whose first
 record lies in the range is answered as it was live; let the range begin early enough.
 
-It ticks no stage (`TickingStage`): its answers are to follow from the log alone, whenever it runs, and what was quiet
-live is not by the wall clock of today. So windows that only a tick would close stay open at its end, and those that a
-tick closed live close by rows ("What ticks do to determinism" in `streaming.windows`).
+Its stages are ticked (`TickingStage`) by the times at which the log got its records (`streaming.runners.log_time`), not
+by the clock of today: its answers follow from the log alone, whenever it runs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -26,9 +25,11 @@ from streaming.pipeline import Pipeline
 from streaming.records import OffsetRange, Records
 from streaming.runners.batch import Batch, pack_raw
 from streaming.runners.epoch import GeneratorTasks, Preprocess, batches
-from streaming.runners.flow import Clock, Commit, Flow, reread
+from streaming.runners.flow import Clock, Flow, reread
+from streaming.runners.log_time import LogTime
 from streaming.runners.order import ReleaseOrder
 from streaming.runners.preprocess import source_decoder
+from streaming.runners.ticking import Tick
 from streaming.transport import Source
 
 Slice = tuple[OffsetRange, ...]
@@ -68,8 +69,8 @@ def _share(wanted: OffsetRange, piece: int, pieces: int) -> OffsetRange:
 class ReplayOutput(Protocol):
     """Where answers go."""
 
-    def write(self, commit: Commit) -> None:
-        """Take these answers."""
+    def write(self, answers: Records) -> None:
+        """Take these, one at least."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class ReplayRunner:
         registry: of schemas.
         slices: of `plan`.
         output: takes the answers, slice after slice.
+        until_ms: log time up to which the slices hold everything; None where they end by offsets.
         tasks: read tasks at a time.
         cpus_per_task: logical.
         clock: milliseconds, UTC; the time at which answers say that they were made.
@@ -105,11 +107,13 @@ class ReplayRunner:
         slices: Sequence[Slice],
         output: ReplayOutput,
         *,
+        until_ms: int | None = None,
         tasks: int = 1,
         cpus_per_task: float = 0.25,
         clock: Clock = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._pipeline, self._source, self._slices, self._output = pipeline, source, slices, output
+        self._log_time = LogTime(pipeline, [wanted for part in slices for wanted in part], until_ms)
         self._tasks, self._cpus_per_task = max(1, min(tasks, len(slices))), cpus_per_task
         self._decoder = source_decoder(pipeline, registry)
         self._flow = Flow(pipeline, registry, clock=clock, reread=self._reread)
@@ -124,17 +128,23 @@ class ReplayRunner:
         """
         done = Replayed(0, len(self._slices), 0, 0, 0)
         for batch in self._in_order():
-            commit = self._flow.process([batch])
-            self._output.write(commit)
-            done = Replayed(
-                done.slices + 1,
-                done.of_slices,
-                done.records + commit.records,
-                done.answers + commit.answered,
-                done.rejected + len(commit.rejected),
-            )
+            done = self._answered(self._log_time.steps(batch), done)
+            done = replace(done, slices=done.slices + 1)
             on_progress(done)
-        return done
+        return self._answered(self._log_time.rest(), done)
+
+    def _answered(self, steps: Iterable[Batch | Tick], done: Replayed) -> Replayed:
+        said = [self._flow.tick(step) if isinstance(step, Tick) else self._flow.process([step]) for step in steps]
+        commits = [commit for commit in said if commit is not None]
+        answers = [output.records for commit in commits for output in commit.answers]
+        if answers:
+            self._output.write(Records.joined(answers))
+        return replace(
+            done,
+            records=done.records + sum(commit.records for commit in commits),
+            answers=done.answers + sum(commit.answered for commit in commits),
+            rejected=done.rejected + sum(len(commit.rejected) for commit in commits),
+        )
 
     def _in_order(self) -> Iterator[Batch]:
         order = ReleaseOrder(_starts(self._slices))

@@ -10,7 +10,7 @@ late.
 
 What leaves is the same however the stream is cut into batches; a window is issued with the row that closed it, the last
 of the partitions to come so far, so with other interleavings of partitions the figures are the same and the row may be
-another. As with `streaming.windows`, a run with ticks may issue windows earlier than a replay.
+another. As with `streaming.windows`, two runs whose ticks fall otherwise may issue windows at other moments.
 """
 
 from __future__ import annotations

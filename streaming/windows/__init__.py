@@ -38,11 +38,12 @@ clock from where the rows left it, `idle_s` behind: in a live feed, a quiet wind
 closes, so it makes late no more than it must, and with nothing open it writes nothing. How far ticks have taken a
 partition is state, hence logged: after a crash they are as binding as rows.
 
-*What ticks do to determinism*: a tick is not on the source log, and a replay has none. Between two runs with ticks, or
-one with and a replay without, windows may differ in when they are issued (`_offset` and its companions) and in
-`closed_by` ("data" or "tick"). Their figures are the same unless rows of the window arrive after a tick has closed it:
-those are late in the run, and in time in the replay. With corrections, the figures of the last revision are the same
-even then, within the horizon.
+*What ticks do to determinism*: a tick is not on the source log. A replay ticks by the times at which the log got its
+records (`streaming.runners.log_time`), a second apart like a live run that keeps up, and so closes what that closed. By
+where ticks fall within their second, or when a run lags, windows may differ in when they are issued (`_offset` and its
+companions) and in `closed_by` ("data" or "tick"). Their figures are the same unless rows of the window arrive after a
+tick has closed it in one of the runs: there they are late, and in time in the other. With corrections, the figures of
+the last revision are the same even then, within the horizon.
 
 **Size.** What is kept is a fixed number of values for each open window, never rows; a row that falls into n sliding
 windows costs n times as much.

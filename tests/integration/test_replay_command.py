@@ -26,8 +26,13 @@ from streaming.kafka.publisher import Publisher
 from streaming.kafka.settings import KafkaSettings
 from streaming.kafka.sink import KafkaSink
 from streaming.kafka.source import KafkaSource
+from streaming.pipelines.store_metrics import store_metrics
 from streaming.simulators.match import simulate
-from streaming.topics import MATCH_EVENTS, identity, state_topic
+from streaming.store.plan import parse_plan
+from streaming.store.plan_file import to_toml
+from streaming.topics import MATCH_EVENTS, PERSON_SIGHTINGS, identity, state_topic
+from tests.store_walks import PLAN, START_MS, as_told, watched_rows
+from tests.streaming.test_store_pipelines import answers, latest, on_log
 from tests.waiting import PATIENCE_S
 
 pytestmark = [
@@ -107,15 +112,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def run(
     world: World, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Run]:
-    """Runs `sightline replay win-prediction …` here, in an empty folder: (exit code, stdout, stderr)."""
+    """Runs `sightline replay PIPELINE …` here, in an empty folder: (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIGHTLINE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SIGHTLINE_CONFIG", "")
 
-    def replay(*arguments: str) -> tuple[int, str, str]:
+    def replay(*arguments: str, pipeline: str = "win-prediction") -> tuple[int, str, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # Ray does not wait for the processes that it ends
-            code = cli.main(["replay", "win-prediction", "--brokers", world.kafka.bootstrap_servers, *arguments])
+            code = cli.main(["replay", pipeline, "--brokers", world.kafka.bootstrap_servers, *arguments])
             gc.collect()
         told = capsys.readouterr()
         return code, told.out, told.err
@@ -184,6 +189,38 @@ def test_a_range_that_is_none_is_said_and_nothing_is_written(
     assert (code, out) == (Exit.BAD_INPUT, "")
     assert err.startswith("sightline: ") and err.count("\n") == 1 and said in err
     assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == []
+
+
+@pytest.mark.long
+def test_a_store_is_counted_again_by_a_plan_that_was_moved(world: World, run: Run, tmp_path: Path) -> None:
+    """Sightings of a minute, days ago; the log got them by the second."""
+    shift_ms = (BEGIN_MS - START_MS) // 60_000 * 60_000
+    rows = watched_rows().with_columns(
+        pl.col("captured_ms") + pl.duration(milliseconds=shift_ms), pl.col("_ingest_time_ms") + shift_ms
+    )
+    encoder = Encoder(load_schema("person-sightings"), PackagedRegistry().id_of("person-sightings"))
+    with closing(Publisher(world.kafka)) as publisher:
+        for (second,), part in rows.group_by(pl.col("captured_ms").dt.truncate("1s"), maintain_order=True):
+            for (number,), mine in part.group_by("_partition", maintain_order=True):
+                keys = [name.encode() for name in mine["camera_id"]]
+                values = encoder.encode(as_told(mine)).to_pylist()
+                at_ms = round(second.timestamp() * 1000) + 999
+                publisher.send(PERSON_SIGHTINGS.name, keys, values, at_ms, partition=number)
+        assert publisher.flush(PATIENCE_S) and publisher.failed == 0
+    moved = {**PLAN, "line": [{"name": "door", "start": [6, 10], "end": [6, 0], "band": 0.3}]}
+    (tmp_path / "moved.toml").write_text(to_toml(moved))
+
+    before = world.standing()
+    code, _, err = run(
+        "--set", "store.plan=moved.toml", "--parquet", "counts.parquet", "--json", pipeline="store-metrics"
+    )
+    assert code == Exit.OK, err
+    in_memory = on_log(store_metrics(parse_plan(moved)), rows).run()
+    in_memory.tick(START_MS + shift_ms + 100_000)
+    found = pl.read_parquet(tmp_path / "counts.parquet")
+    assert latest(found).equals(latest(answers(in_memory)))
+    assert found.filter(zone_id="door").select("crossed_in", "crossed_out").sum().row(0) != (0, 0)
+    assert world.standing() == before
 
 
 @pytest.mark.parametrize("topic", [topic.name for topic in (*topics.TOPICS, state_topic("win-prediction"))])

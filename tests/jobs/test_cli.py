@@ -121,6 +121,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["replay", "win-prediction", "--to-topic", "again", "--parquet", "a.parquet"], "or --parquet FILE, one of"),
         (["replay", "win-prediction", "--parquet", "gone/a.parquet"], "--parquet gone/a.parquet: there is no folder"),
         (["replay", "win-prediction", "--to-topic", "again"], "sightline kafka start"),
+        (["replay", "store-metrics", "--to-topic", "again", "--brokers", "127.0.0.1:9"], "store.plan is not set"),
         (["topics", "acls", "win-predicton"], "did you mean win-prediction?"),
         (["topics", "acls", "win-prediction", "--apply"], "sightline kafka start"),
         (["topics", "acls", "win-prediction", "--role", "king"], "--role king: unknown; there are: run, gateway"),

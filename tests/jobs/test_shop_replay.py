@@ -140,7 +140,7 @@ def test_answers_fit_into_a_file(replay: Replay, store: ModelStore, log: MemoryL
         wait_until(lambda: is_read(catalogue))
         local = LocalRecommend(str(store.own), version(1))
         pipeline = recommendations({"live": lambda sessions, top_k: local("live", (sessions, top_k))}, catalogue)
-        for commit in OnLog(pipeline, log, START_MS + 100_000).run((10, 10, 100)).commits:
-            file.write(commit)
+        for answers in OnLog(pipeline, log, START_MS + 100_000).run((10, 10, 100)).answers():
+            file.write(answers)
     file.finish()
     assert pl.read_parquet(draft).equals(found)

@@ -16,7 +16,6 @@ from streaming.pipeline import Pipeline
 from streaming.pipelines.store_alerts import store_alerts
 from streaming.pipelines.store_metrics import store_metrics
 from streaming.records import Records
-from streaming.runners.ticking import Tick
 from streaming.store.rules import parse_rules
 from streaming.testing import MemoryLog
 from tests.pipelines_on_log import OnLog
@@ -124,8 +123,7 @@ def test_ticks_close_windows_and_find_a_camera_down_and_survive_a_restart() -> N
     for done in (counting, watching):
         done.flow = done.started()
         for second in (20, 29, 60, 61):
-            commit = done.flow.tick(Tick(START_MS + second * 1000, {0: done.at[0], 1: done.at[1]}))
-            done.commits += [commit] if commit else []
+            done.tick(START_MS + second * 1000)
     closed = answers(counting).filter(zone_id="store")
     assert closed["closed_by"].to_list() == ["tick", "tick"]
     down = answers(watching).filter(rule="down")

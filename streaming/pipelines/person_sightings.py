@@ -243,20 +243,25 @@ class Sightings:
     name = "tell"
 
     def new_state(self) -> StateTable:
-        """None is kept."""
-        return StateTable(self.name, {}, partitioned=True)
+        """One row: the model of the last frame, for what is told when none comes."""
+        return StateTable(self.name, dict.fromkeys(_MODEL, Column(str)))
 
     def __call__(self, rows: pl.DataFrame, state: StateTable) -> pl.DataFrame:
-        """Rows of `IdentityStage` to rows of the topic; of a tick's, which are corrections alone, the rest is null."""
+        """Rows of `IdentityStage` to rows of the topic. A tick's, which are corrections alone, are of the model that
+        answered last, by which they were decided; the rest of them is null."""
         left_out = [pl.lit(None, kind).alias(name) for name, kind in _TOLD.items() if name not in rows.columns]
         rows = rows.with_columns(left_out)
+        (latest,) = state.slots([_LATEST])
         # A correction stands behind the row that led to it, and is of the same model.
-        model = {name: pl.col(f"_{name}").forward_fill() for name in ("model_name", "model_version", "weight_hash")}
+        model = {
+            name: pl.col(f"_{name}").forward_fill().fill_null(pl.lit(state[name][latest] or None, pl.String))
+            for name in _MODEL
+        }
         # Sightings of earlier frames that are told with this one stand before its own.
         origin = ("_partition", "_offset")
         is_own = pl.col("captured_ms") == pl.col("captured_ms").max().over(origin)
         begins_frame = is_own & pl.struct(*origin, "captured_ms").is_first_distinct()
-        return rows.with_columns(
+        told = rows.with_columns(
             pl.col("captured_ms").cast(_TIME),
             covered=pl.col("_covered").fill_null(False),
             found_px=pl.when(begins_frame).then("_found"),
@@ -266,14 +271,22 @@ class Sightings:
             source_offset="_offset",
             schema_id="_schema_id",
         )
+        last = told.row(-1, named=True)
+        if any(last[name] is not None and last[name] != state[name][latest] for name in _MODEL):
+            for name in _MODEL:
+                state[name][latest] = last[name]
+            state.touch([_LATEST])
+        return told
 
 
+_LATEST = "@model"
+_MODEL = ("model_name", "model_version", "weight_hash")
 _TIME = pl.Datetime("ms", "UTC")
 _TOLD: dict[str, pl.DataType] = {
     **dict.fromkeys((*BOX, "score", "x_m", "y_m"), pl.Float32()),
     "_covered": pl.Boolean(),
     "_found": pl.List(pl.Float32()),
-    **dict.fromkeys(("_model_name", "_model_version", "_weight_hash"), pl.String()),
+    **{f"_{name}": pl.String() for name in _MODEL},
     "_partition": pl.Int32(),
     "_offset": pl.Int64(),
     "_ingest_time_ms": pl.Int64(),

@@ -196,9 +196,10 @@ def test_what_cannot_be_believed_is_counted_and_not_kept() -> None:
     assert dirty.commits[0].dead_letters == []
 
 
-def test_who_is_seen_last_is_named_by_a_tick_when_no_frame_follows() -> None:
+@pytest.mark.parametrize("restarts", [False, True])
+def test_who_is_seen_last_is_named_by_a_tick_when_no_frame_follows(restarts: bool) -> None:
     rows = [row for row in visit(8.2) if row["camera_id"] == "till" or row["captured_ms"] < NOW_MS + 5_000]
-    done = on_log(rows).run((100,))
+    done = on_log(rows).run((100,), restarts=restarts)
     at_till = told(done).filter(camera_id="till").drop_nulls("track_id")
     assert (at_till["track_id"].unique().to_list(), at_till["person_id"].unique().to_list()) == ([1], [None])
     end_ms = NOW_MS + 8_200
@@ -209,6 +210,7 @@ def test_who_is_seen_last_is_named_by_a_tick_when_no_frame_follows() -> None:
     (named,) = told(done)[before:].iter_rows(named=True)
     assert (named["camera_id"], named["track_id"], named["person_id"]) == ("till", 1, "P1")
     assert named["corrects_from_ms"] is not None and named["source_offset"] is None and named["found_px"] is None
+    assert (named["model_name"], named["model_version"], named["weight_hash"]) == ("by-colour", "3", "abc")
 
 
 def test_another_network_is_refused_once_people_are_remembered() -> None:

@@ -143,8 +143,7 @@ class SessionRecommender:
         count, k = len(clicks), found.items.shape[1]
         items, scores = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
         asked = None if self._falls is None else self._falls.ask(clicks)
-        scored = self._model.to_score(clicks if asked is None else np.concatenate([clicks, asked.others]))
-        for rows, piece in self._model.pieces(clicks, now_s, scored):
+        for rows, piece in self._model.pieces(clicks, now_s, None if asked is None else asked.scored):
             if offered is not None:
                 piece[:, ~offered] = -np.inf
             if not repeats:
@@ -156,7 +155,7 @@ class SessionRecommender:
         found.items[part][there] = self._ids[items[there]]
         found.scores[part] = scores
         if self._falls is not None and asked is not None:
-            columns, falls = self._falls.of(asked, now_s, items, scores, scored)
+            columns, falls = self._falls.of(asked, now_s, items, scores)
             named = strongest(falls, self._reasons)
             own, width = named.column != NO_ITEM, named.column.shape[2]
             row = np.arange(count)[:, None, None]

@@ -103,11 +103,10 @@ def _served(model: SessionModel, clicks: Ints, now_s: Floats, items: Ints) -> In
     """The click that did the most (Q, k) as it is found where answers are served."""
     falls = SessionFalls(model, most=_CLICKS_TRIED)
     asked = falls.ask(model.trimmed(clicks))
-    scored = model.to_score(np.concatenate([asked.clicks, asked.others]))
     found = np.empty(items.shape, np.float32)
-    for rows, piece in model.pieces(asked.clicks, now_s, scored):
+    for rows, piece in model.pieces(asked.clicks, now_s, asked.scored):
         found[rows] = np.take_along_axis(piece, items[rows], axis=1)
-    columns, fall = falls.of(asked, now_s, items, found, scored)
+    columns, fall = falls.of(asked, now_s, items, found)
     named = _first(fall)
     clicked = np.take_along_axis(columns, np.maximum(named, 0), axis=1)
     return np.where(named == NO_ITEM, NO_ITEM, clicked)

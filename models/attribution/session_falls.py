@@ -47,6 +47,7 @@ class Asked(NamedTuple):
     rests: Rests  # V
     others: Ints  # (U, L) what is left of the sessions, each once, and none that is a session itself
     at: Ints  # (V,) row of each rest in the sessions and others together
+    scored: Scored  # sessions and others, for `SessionModel.pieces` of the sessions
 
 
 class Falls(NamedTuple):
@@ -70,7 +71,7 @@ class SessionFalls:
         self._given = np.empty(0) if self._neighbours is None else _given(self._neighbours)
 
     def ask(self, clicks: Ints) -> Asked:
-        """What is to be scored for sessions (Q, L) of `SessionModel.trimmed`: them, and `others`."""
+        """What is to be scored for sessions (Q, L) of `SessionModel.trimmed`: them, and `others`; encoded."""
         columns = distinct_clicks(clicks, self._most)[:, ::-1]
         query, slot = np.nonzero(columns != NO_ITEM)
         column = columns[query, slot]
@@ -84,19 +85,20 @@ class SessionFalls:
                 place_of[key] = len(clicks) + len(fresh)
                 fresh.append(number)
             at[number] = place_of[key]
-        return Asked(clicks, columns, Rests(query, column, clicks[query, column]), left[fresh], at)
+        others = left[fresh]
+        scored = self._model.to_score(np.concatenate([clicks, others]))
+        return Asked(clicks, columns, Rests(query, column, clicks[query, column]), others, at, scored)
 
-    def of(self, asked: Asked, now_s: Floats, items: Ints, scores: npt.NDArray[np.float32], scored: Scored) -> Falls:
+    def of(self, asked: Asked, now_s: Floats, items: Ints, scores: npt.NDArray[np.float32]) -> Falls:
         """The fall of each item.
 
         Args:
-            asked: by `ask`.
+            asked: by `ask`; all pieces of its `scored` have been handed out.
             now_s: (Q,).
             items: (Q, k) that are recommended, none twice; `NO_ITEM` for none.
             scores: (Q, k) their probabilities.
-            scored: sessions and others, all of whose pieces have been handed out.
         """
-        clicks, columns, rests, _, at = asked
+        clicks, columns, rests, _, at, scored = asked
         query = rests.query
         rest = self._encoder(scored, at, items[query])
         if self._neighbours is not None:

@@ -45,10 +45,9 @@ def quickly(
     scores = np.take_along_axis(model.probabilities(clicks, now_s), np.maximum(items, 0), axis=1)
     falls = SessionFalls(model, most=most)
     asked = falls.ask(clicks)
-    scored = model.to_score(np.concatenate([clicks, asked.others]))
-    for _ in model.pieces(clicks, now_s, scored):
+    for _ in model.pieces(clicks, now_s, asked.scored):
         """They are scored on the way."""
-    columns, fall = falls.of(asked, now_s, items, scores, scored)
+    columns, fall = falls.of(asked, now_s, items, scores)
     found = np.zeros((*items.shape, clicks.shape[1]))
     query, slot = np.nonzero(columns != NO)
     found[query, :, columns[query, slot]] = fall[query, :, slot]

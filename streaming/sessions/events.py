@@ -3,6 +3,7 @@
 What an event needs beside `session_id`, `event_time_ms` and `kind`:
 
     view, cart, purchase   item_id; a view that follows an answer has its answer_id
+    remove                 item_id, which lies in the basket no more
     search, question       text
     dwell                  item_id, dwell_s
     impression             answer_id, items
@@ -23,7 +24,7 @@ from streaming.rejecting import Rule, rejecting, says
 from streaming.sessions.believing import id_list_rules, id_rules, time_rules
 from streaming.sessions.model import ACTS
 
-KINDS = (*ACTS, "search", "question", "dwell", "impression", "login", "forget")
+KINDS = (*ACTS, "search", "question", "dwell", "impression", "login", "forget", "remove")
 
 EVENT_SCHEMA = pl.Schema(
     {
@@ -56,7 +57,7 @@ def _rules() -> list[Rule]:
         *time_rules("event_time_ms", _ERROR, "SessionEventFromTheFuture"),
         (~known, says(_ERROR, f"kind is {{}}, not one of {', '.join(KINDS)}", kind)),
         *id_rules("user_id", _ERROR, wanted=kind.is_in(("login", "forget"))),
-        *id_rules("item_id", _ERROR, wanted=kind.is_in((*ACTS, "dwell"))),
+        *id_rules("item_id", _ERROR, wanted=kind.is_in((*ACTS, "remove", "dwell"))),
         *id_rules("answer_id", _ERROR, wanted=shown),
         (
             kind.is_in(("search", "question")) & (text.fill_null("").str.strip_chars() == ""),

@@ -26,6 +26,7 @@ from streaming.event_time import Ints, watermarks
 from streaming.features.runs import Bools
 from streaming.pipeline import Facts
 from streaming.sessions import memory
+from streaming.sessions.basket import Basket
 from streaming.sessions.bought import Bought
 from streaming.sessions.cutting import Before, Cut, cut
 from streaming.sessions.events import KINDS
@@ -50,6 +51,7 @@ ASKED_SCHEMA = pl.Schema(
         "kinds": pl.List(pl.Int8()),
         "times_ms": pl.List(pl.Int64()),
         "bought": pl.List(pl.String()),
+        "basket": pl.List(pl.String()),
         "number": pl.UInt64(),
         "_partition": pl.Int32(),
         "_offset": pl.Int64(),
@@ -57,9 +59,10 @@ ASKED_SCHEMA = pl.Schema(
         "_schema_id": pl.Int32(),
     }
 )
-"""What leaves: a view, the newest acts of its session with it as the last, and what is bought already. `unit` is who
-counts as one in an experiment: the user that the session began as, else the session. `number` is the view's own, a hash
-of its browser and of which event since the last pause it is: wherever the record lies, and whenever it is read."""
+"""What leaves: a view, the newest acts of its session with it as the last, what is bought already, and what lies in the
+session's basket. `unit` is who counts as one in an experiment: the user that the session began as, else the session.
+`number` is the view's own, a hash of its browser and of which event since the last pause it is: wherever the record
+lies, and whenever it is read."""
 
 _FROM_RECORD = ("_partition", "_offset", "_ingest_time_ms", "_schema_id")
 _TOTALS = ("late", "disordered", "flooded", "bots", "sessions", "forgotten")
@@ -136,11 +139,13 @@ class SessionFold:
         acts = np.flatnonzero(counted & (kind < len(ACTS)))
         recent = Recent.of(made, rows, acts, slots, state)
         bought = Bought(made, rows, counted, slots, state)
+        basket = Basket(made, rows, counted, slots, state)
         asked = np.flatnonzero(counted & (kind == _KIND[ANSWERED]))
         asked = asked[np.argsort(rows["_row"].to_numpy()[asked])]  # as they came
-        out = _asked(made, rows, asked, recent, bought)
+        out = _asked(made, rows, asked, recent, bought, basket)
         _note_totals(made, rows, slots, state)
         bought.remember()  # which asks whom sessions belonged to
+        basket.remember()
         recent.remember(made.segment[made.runs.end - 1], slots, state)
         _remember(made, rows, counted, slots, state)
         state.touch(browsers)
@@ -180,7 +185,7 @@ def _by_browser(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     return rows.hstack([pl.Series("_browser", numbers)])[order], [session_key(*pair) for pair in number]
 
 
-def _asked(made: Cut, rows: pl.DataFrame, asked: Ints, recent: Recent, bought: Bought) -> pl.DataFrame:
+def _asked(made: Cut, rows: pl.DataFrame, asked: Ints, recent: Recent, bought: Bought, basket: Basket) -> pl.DataFrame:
     session = rows["session_id"].gather(asked)
     places = zip(session.to_list(), made.run_ms[asked].tolist(), made.run_events[asked].tolist(), strict=True)
     hashes = [blake2b(f"{name}/{run_ms}/{event}".encode(), digest_size=8).digest() for name, run_ms, event in places]
@@ -193,6 +198,7 @@ def _asked(made: Cut, rows: pl.DataFrame, asked: Ints, recent: Recent, bought: B
         "unit": unit.zip_with(unit != "", session),
         **recent.lists(asked),
         "bought": bought.lists(asked),
+        "basket": basket.lists(asked),
         "number": pl.Series(np.frombuffer(b"".join(hashes), ">u8").astype(np.uint64)),
     }
     cast = {name: column if column.dtype == ASKED_SCHEMA[name] else column.cast(ASKED_SCHEMA[name])
@@ -228,9 +234,7 @@ def _remember(made: Cut, rows: pl.DataFrame, counted: Bools, slots: Slots, state
     browser = made.runs.group
     goes_on = made.goes_on & (made.segment[last] == made.segment[made.runs.first])
     here = counted & (made.segment == made.segment[last][browser])
-    counts, kinds = np.zeros((len(last), len(KINDS)), np.int32), rows["_kind"].to_numpy()
-    np.add.at(counts, (browser[here], kinds[here]), 1)
-    state["kind_counts"][slots] = np.where(goes_on[:, None], state["kind_counts"][slots], 0) + counts
+    kinds = rows["_kind"].to_numpy()
     dwell = np.where(here & (kinds == _KIND["dwell"]), rows["dwell_s"].fill_null(0.0).to_numpy(), 0.0)
     # Added one by one, in order: a sum of floats must not hang on where the batch was cut.
     total = np.where(goes_on, state["dwell_s"][slots], 0.0)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streaming.sessions.events import KINDS
 from streaming.sessions.limits import KEEP, MINUTE_MS
 from streaming.state import Column, Slots, StateTable
 
@@ -44,7 +43,7 @@ SESSION_LAYOUT = {
     "act_items": Column(str),  # item ids, joined
     "act_kind": Column(np.int8, (KEEP,)),
     "act_ms": Column(np.int64, (KEEP,)),
-    "kind_counts": Column(np.int32, (len(KINDS),)),
+    "basket": Column(str),  # item ids, joined
     "dwell_s": Column(np.float64),
     "search": Column(str),  # the newest
     "question": Column(str),

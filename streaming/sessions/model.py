@@ -1,7 +1,8 @@
 """The seam to the models: sessions of item ids with their times in, the best items with scores and reasons out.
 
-One call per batch and recommender, columns only. What may be offered (stock, withdrawn, bought, blocked, the item that
-is looked at) is decided afterwards (`streaming.sessions.rules`), so a model gives more items than will be shown.
+One call per batch and recommender, columns only. What may be offered (stock, withdrawn, bought, in the basket, blocked,
+the item that is looked at) is decided afterwards (`streaming.sessions.rules`), so a model gives more items than will be
+shown.
 """
 
 from __future__ import annotations

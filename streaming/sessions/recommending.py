@@ -10,6 +10,7 @@ restart either.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -55,6 +56,7 @@ class RecommendStage:
             rules.can_be_had,
             rules.is_not_looked_at,
             rules.is_not_bought,
+            rules.is_not_in_basket,
             rules.is_not_blocked(self._offer.blocked_items, self._offer.blocked_categories),
         )
         if missing := [arm.recommender for arm in self._offer.arms if arm.recommender not in self._recommenders]:
@@ -139,10 +141,10 @@ class RecommendStage:
     ) -> tuple[Shown, Bools]:
         offer, arms = self._offer, self._offer.arms
         looked_at = catalogue.codes(np.array(rows["item_id"].to_list(), dtype=object))
-        bought = Pairs.of(rows["bought"], catalogue)
+        bought, basket = (Pairs.of(rows[name], catalogue) for name in ("bought", "basket"))
         code = catalogue.codes(made.items)
         code[made.items == ""] = UNKNOWN
-        candidates = Candidates(code, made.scores, looked_at, bought)
+        candidates = Candidates(code, made.scores, looked_at, bought, basket)
         may = allowed(self._rules, candidates, catalogue)
         diversity = np.array([_or(a.diversity, offer.diversity) for a in arms])[arm]
         category = np.append(catalogue.category, 0)[code] if len(catalogue) else np.zeros(code.shape, np.int64)
@@ -159,8 +161,7 @@ class RecommendStage:
     def _new_allowed(self, new: Codes, candidates: Candidates, catalogue: Index) -> Bools:
         every = np.broadcast_to(new, (len(candidates.code), len(new)))
         scores = np.zeros(every.shape, np.float32)
-        its = Candidates(every, scores, candidates.looked_at, candidates.bought)
-        return allowed(self._rules, its, catalogue)
+        return allowed(self._rules, replace(candidates, code=every, score=scores), catalogue)
 
 
 def _sessions(rows: pl.DataFrame) -> Sessions:

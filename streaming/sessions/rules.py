@@ -25,6 +25,7 @@ class Candidates:
     score: npt.NDArray[np.float32]  # (N, K)
     looked_at: Codes  # (N,) the item that the session is at
     bought: Pairs
+    basket: Pairs
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ def is_scored(candidates: Candidates, catalogue: Index) -> Bools:
 def is_not_bought(candidates: Candidates, catalogue: Index) -> Bools:
     """Neither the session nor, as far as known, its user has bought it."""
     return ~candidates.bought.hold(candidates.code)
+
+
+def is_not_in_basket(candidates: Candidates, catalogue: Index) -> Bools:
+    """The session has not put it into its basket, or has taken it out again."""
+    return ~candidates.basket.hold(candidates.code)
 
 
 def is_not_looked_at(candidates: Candidates, catalogue: Index) -> Bools:

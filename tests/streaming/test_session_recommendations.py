@@ -77,6 +77,25 @@ def test_rules_hold_in_the_answer() -> None:
     assert answers["items"].to_list() == [["a", "e", "f"], ["e", "f"]]
 
 
+def test_what_lies_in_the_basket_is_not_offered_until_it_is_taken_out_or_the_session_is_over() -> None:
+    shop = Shop(Fixed(*"abcd"), things(*"abcdg"))
+    view = [event("s", second, item="g") for second in (1, 3, 5, 3_600)]
+    rows = [
+        event("s", 0, "cart", "a"),
+        view[0],
+        event("s", 2, "remove", "a"),
+        view[1],
+        event("s", 4, "cart", "b"),
+        *view[2:],
+    ]
+    assert shop.see(feed(rows))["items"].to_list() == [
+        ["b", "c", "d"],
+        ["a", "b", "c"],
+        ["a", "c", "d"],
+        ["a", "b", "c"],
+    ]
+
+
 def test_an_answer_id_is_the_views_own_wherever_it_lies() -> None:
     rows = [event("s", 0, item="a"), event("s", 0, item="a"), event("t", 0, item="a"), event("s", 5_000, item="a")]
     ids = Shop(Fixed("b"), things("a", "b")).see(feed(rows))["answer_id"].to_list()

@@ -22,14 +22,21 @@ from streaming.store.plan import PlanProblem
 from tests.shop_feed import catalogue_of, item
 
 
-def candidates(catalogue: Index, *sessions: list[str], at: str = "", bought: list[list[str]] | None = None) -> Any:
+def candidates(
+    catalogue: Index,
+    *sessions: list[str],
+    at: str = "",
+    bought: list[list[str]] | None = None,
+    basket: list[list[str]] | None = None,
+) -> Any:
     items = np.array(sessions, dtype=object)
-    lists = pl.Series(bought or [[]] * len(sessions), dtype=pl.List(pl.String))
+    lists = (pl.Series(ids or [[]] * len(sessions), dtype=pl.List(pl.String)) for ids in (bought, basket))
+    sets = dict(zip(("bought", "basket"), (Pairs.of(each, catalogue) for each in lists), strict=True))
     return Candidates(
         code=catalogue.codes(items),
         score=np.ones(items.shape, np.float32),
         looked_at=catalogue.codes(np.array([at] * len(items), dtype=object)),
-        bought=Pairs.of(lists, catalogue),
+        **sets,
     )
 
 
@@ -39,9 +46,11 @@ def test_only_what_can_be_had_now_is_offered() -> None:
     assert rules.can_be_had(asked, shop).tolist() == [[True, False, False, False], [False, False, True, False]]
 
 
-def test_what_is_bought_or_looked_at_is_not_offered() -> None:
+def test_what_is_bought_or_in_the_basket_or_looked_at_is_not_offered() -> None:
     shop = catalogue_of(item("a"), item("b"), item("c")).index
-    asked = candidates(shop, ["a", "b", "c"], ["a", "b", "c"], at="c", bought=[["b", "never"], []])
+    known = {"bought": [["b", "never"], []], "basket": [[], ["a", "c"]]}
+    asked = candidates(shop, ["a", "b", "c"], ["a", "b", "c"], at="c", **known)
+    assert rules.is_not_in_basket(asked, shop).tolist() == [[True, True, True], [False, True, False]]
     assert rules.is_not_bought(asked, shop).tolist() == [[True, False, True], [True, True, True]]
     assert rules.is_not_looked_at(asked, shop).tolist() == [[True, True, False]] * 2
 
@@ -75,7 +84,7 @@ def test_blocked_items_and_categories_with_all_below_are_not_offered(
 def test_a_score_that_is_none_is_not_offered() -> None:
     shop = catalogue_of(item("a")).index
     asked = Candidates(np.zeros((1, 3), np.int32), np.array([[1.0, np.nan, -np.inf]], np.float32),
-                       np.array([UNKNOWN], np.int32), Pairs(np.empty(0, np.int64), 1))  # fmt: skip
+                       np.array([UNKNOWN], np.int32), *[Pairs(np.empty(0, np.int64), 1)] * 2)  # fmt: skip
     assert rules.is_scored(asked, shop).tolist() == [[True, False, False]]
 
 

@@ -113,7 +113,7 @@ class ShopperEvent(_Message):
     gateway's to say, and who it was nobody's."""
 
     session_id: str = Field(min_length=1, max_length=128, description="Of the browser; made by chance.")
-    kind: Literal["view", "search", "cart", "purchase", "impression"]
+    kind: Literal["view", "search", "cart", "remove", "purchase", "impression"]
     item_id: ItemId | None = None
     text: str | None = Field(None, max_length=1_000, description="search: as it was typed.")
     items: list[ItemId] = Field([], max_length=100, description="impression: what was shown, in its order.")

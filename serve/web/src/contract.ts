@@ -425,7 +425,7 @@ export interface ShopState extends ShopTrust {
 
 export interface ShopperEvent {
   session_id: string;
-  kind: "view" | "search" | "cart" | "purchase" | "impression";
+  kind: "view" | "search" | "cart" | "remove" | "purchase" | "impression";
   item_id?: string;
   text?: string;
   items?: string[];

@@ -47,6 +47,7 @@ export function page(root: HTMLElement): void {
   );
   const side = basketPanel({
     add: (item) => void send({ session_id: session, kind: "cart", item_id: item.item_id }),
+    takeOut: (item) => void send({ session_id: session, kind: "remove", item_id: item.item_id }),
     buy: async ({ item_id }) => (await send({ session_id: session, kind: "purchase", item_id })) === "taken",
     renew: () => {
       forgetSession(sessionStorage);

@@ -15,6 +15,7 @@ export interface Basket {
 
 interface Actions {
   add: (item: ShopItem) => void;
+  takeOut: (item: ShopItem) => void;
   /** One item; false where that is not known to be written. */
   buy: (item: ShopItem) => Promise<boolean>;
   renew: () => void;
@@ -109,6 +110,7 @@ export function basketPanel(actions: Actions): Basket {
   function line(item: ShopItem): HTMLElement {
     const takeOut = (): void => {
       basket = basket.filter((other) => other !== item);
+      actions.takeOut(item);
       draw();
     };
     return h(

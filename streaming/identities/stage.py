@@ -53,8 +53,8 @@ from streaming.pipeline import Facts
 from streaming.privacy.erasures import Orders
 from streaming.privacy.seal import Plain, Seal
 from streaming.state import Slots, StateTable
+from streaming.tracking.late import INCOMPLETE
 from streaming.tracking.looks import has_look, unit_looks
-from streaming.tracking.trial import ON_TRIAL
 from streaming.windows.clock import ORIGIN
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class IdentityStage:
         places = rows.select(pl.col("x_m", "y_m").cast(pl.Float32).fill_null(np.nan)).to_numpy()
         captured_ms, partition = rows["captured_ms"].to_physical().to_numpy(), rows["_partition"].to_numpy()
         track_id = rows["track_id"].fill_null(0).to_numpy()
-        on_trial = rows[ON_TRIAL].to_numpy() if ON_TRIAL in rows.columns else np.zeros(rows.height, np.bool_)
+        incomplete = rows[INCOMPLETE].to_numpy() if INCOMPLETE in rows.columns else np.zeros(rows.height, np.bool_)
         names = rows["camera_id"].to_list()
         if rows.height:
             made += [(0, one) for one in self._obey(memory, int(captured_ms[0]))]
@@ -117,7 +117,7 @@ class IdentityStage:
             camera = memory.camera(names[frame[0]], now_ms)
             before: dict[int, int] = {}
             # Where somebody is yet to be decided, or may be told of late, it must be known who else is in the frame.
-            exactly = bool(on_trial[frame[0]]) or self._has_pending(memory, camera, track_id[seen].tolist())
+            exactly = bool(incomplete[frame[0]]) or self._has_pending(memory, camera, track_id[seen].tolist())
             for row in seen.tolist():
                 look = looks[row] if seen_well[row] else None
                 slot, last_ms = self._note(memory, camera, int(track_id[row]), now_ms, look, places[row], exactly)
@@ -290,7 +290,7 @@ class IdentityStage:
     ) -> pl.DataFrame:
         """Sightings, each correction behind the row that led to it."""
         known = persons != NOBODY
-        sightings = rows.drop("embedding", ON_TRIAL, strict=False).with_columns(
+        sightings = rows.drop("embedding", INCOMPLETE, strict=False).with_columns(
             pl.Series("person_id", [person_id(person) for person in persons.tolist()], pl.String),
             pl.Series("link_score", np.where(known, scores, np.nan).astype(np.float32)).fill_nan(None),
             corrects_person_id=pl.lit(None, pl.String),

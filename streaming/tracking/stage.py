@@ -7,8 +7,9 @@ What a camera may do to us, and what then happens (each counted in the facts):
 - one further back: the camera's clock was set back. Its tracks end, ids go on counting, and time goes on from there;
 - a frame taken more than `ahead_s` after its record reached the log cannot be: it is passed over and moves nothing.
 
-A track is told from its first sighting on: those before it was believed leave with the frame in which it is, as rows of
-their own, with the time and number of the frame in which they were made (`trial`).
+A track is told from its first sighting on, and without gaps: sightings before it was believed leave with the frame in
+which it is, and those in frames in which it was missed with its next one, as rows of their own, with the time and
+number of the frame that they are of (`late`).
 
 Nothing is rejected: a rejected record is kept among the dead letters, and raw frames are not to be kept.
 
@@ -18,7 +19,7 @@ and in whatever order the boxes of a frame come. All rows of a frame come in one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +29,9 @@ from streaming.pipeline import Facts
 from streaming.privacy.seal import Plain, Seal
 from streaming.state import Column, StateTable
 from streaming.tracking.bytetrack import UNSEEN, ByteTrack, Tracks
+from streaming.tracking.late import INCOMPLETE, OWN, RECENT, Held, Late, between, held_in, hold, late_rows, layout
 from streaming.tracking.looks import has_look, unit_looks
 from streaming.tracking.motion import Motion
-from streaming.tracking.trial import ON_TRIAL, OWN, Held, Late, held_in, hold, late_rows, layout
 
 BOX = ("x0_px", "y0_px", "x1_px", "y1_px")
 """Corners of a detection, null in the row of a frame without any."""
@@ -49,6 +50,8 @@ _CAMERA_LAYOUT = {
     "rewound_total": Column(np.int64),
     "bad_boxes_total": Column(np.int64),
     "lost_looks_total": Column(np.int64),
+    "recent_ms": Column(np.int64, (RECENT,), default=_NEVER),  # of the last frames, the oldest first
+    "recent_frame": Column(np.int64, (RECENT,), default=_NEVER),
 }
 _TRACK_LAYOUT = {
     "camera_id": Column(str),
@@ -94,8 +97,8 @@ class TrackStage:
     def new_state(self) -> StateTable:
         """A row a camera, for good, and a row a living track."""
         look = {"look": Column(np.uint8, (self._seal.width(self._dimensions),))} if self._dimensions else {}
-        trial = layout(self._rules.confirm_hits - 1)
-        return StateTable(self.name, {**_CAMERA_LAYOUT, **_TRACK_LAYOUT, **trial, **look}, partitioned=True)
+        held = layout(max(1, self._rules.confirm_hits - 1))
+        return StateTable(self.name, {**_CAMERA_LAYOUT, **_TRACK_LAYOUT, **held, **look}, partitioned=True)
 
     def facts(self, state: StateTable) -> Facts:
         """What was passed over, and how often a clock was set back."""
@@ -106,7 +109,7 @@ class TrackStage:
         """Rows with `FRAME_COLUMNS`, `BOX`, `score`, and `embedding` where there are any, in the order of their frames,
         to those of confirmed tracks with their `track_id`, ascending within a frame; a frame that shows none is one
         row, null but for its own columns. Before a frame's rows come those of earlier ones that are told with it,
-        without an embedding. `ON_TRIAL` says of each frame whether somebody in it may be told late.
+        without an embedding. `INCOMPLETE` says of each frame whether such may follow.
 
         Raises:
             ValueError: an embedding is not of `dimensions` floats.
@@ -124,9 +127,9 @@ class TrackStage:
             else:
                 mine, bad = frames.boxes_of(number)
                 camera.totals["bad_boxes_total"] += bad
-                frames.track_id[mine], late, frames.on_trial[number] = camera.see(
-                    self._rules, now_ms, frames.boxes[mine], frames.scores[mine], frames.looks[mine],
-                    [Held(now_ms, int(frames.frame[number]), own) for own in frames.own[mine]],
+                frames.track_id[mine], late, frames.incomplete[number] = camera.see(
+                    self._rules, (now_ms, int(frames.frame[number])), frames.boxes[mine], frames.scores[mine],
+                    frames.looks[mine], frames.own[mine],
                 )  # fmt: skip
                 frames.late += [Late(number, track_id, held) for track_id, held in late]
                 frames.answered[number] = True
@@ -155,7 +158,7 @@ class _Frames:
         own = [pl.col(name) if name in rows.columns else pl.lit(None).alias(name) for name in OWN]
         self.own = self.rows.select(own).cast(pl.Float32).fill_null(np.nan).to_numpy()
         self.late: list[Late] = []
-        self.on_trial = np.zeros(heads.height, dtype=np.bool_)
+        self.incomplete = np.zeros(heads.height, dtype=np.bool_)
         self.scores = self.rows["score"].cast(pl.Float64).fill_null(np.nan).to_numpy()
         self.looks = (
             unit_looks(self.rows["embedding"], dimensions) if dimensions else np.zeros((len(self.scores), 0), "f4")
@@ -176,16 +179,16 @@ class _Frames:
         return good, int(self._is_box[within].sum()) - len(good)
 
     def told(self) -> pl.DataFrame:
-        """What leaves: rows of confirmed tracks, those that are told late with the frame that confirmed them, and a row
-        for every frame that was answered and shows none."""
+        """What leaves: rows of confirmed tracks, those of earlier frames that are told with this one, and a row for
+        every frame that was answered and shows none."""
         seen = self.rows.with_columns(track_id=pl.Series(self.track_id)).filter(pl.col("track_id") != UNSEEN)
         quiet = self._heads.filter(pl.Series(self.answered)).join(seen, on="_frame", how="anti")
         kept = [pl.col(name) for name in quiet.columns if name in FRAME_COLUMNS or name.startswith("_")]
         parts = [seen, quiet.select(kept)]
         if self.late:
             parts.append(late_rows(self.late, self._heads, seen.schema))
-        on_trial = self._heads.select("_frame", pl.Series(ON_TRIAL, self.on_trial))
-        rows = pl.concat(parts, how="diagonal").join(on_trial, on="_frame", how="left")
+        incomplete = self._heads.select("_frame", pl.Series(INCOMPLETE, self.incomplete))
+        rows = pl.concat(parts, how="diagonal").join(incomplete, on="_frame", how="left")
         return rows.sort("_frame", "captured_ms", "track_id").drop("_frame", "_row")
 
 
@@ -201,6 +204,8 @@ class _Camera:
         living = np.flatnonzero((state["track_id"] > 0) & (state["camera_id"] == name))
         living = living[np.argsort(state["track_id"][living])]
         self._held = held_in(state, living)
+        recent = zip(state["recent_ms"][slot].tolist(), state["recent_frame"][slot].tolist(), strict=True)
+        self._recent = [one for one in recent if one[0] != _NEVER]
         self._tracks = self._before = Tracks(
             state["track_id"][living],
             state["hits"][living],
@@ -223,24 +228,33 @@ class _Camera:
     def see(
         self,
         rules: ByteTrack,
-        now_ms: int,
+        frame: tuple[int, int],
         boxes: npt.NDArray[np.float64],
         scores: npt.NDArray[np.float64],
         looks: npt.NDArray[np.float32],
-        sightings: Sequence[Held],
+        own: npt.NDArray[np.float32],
     ) -> tuple[npt.NDArray[np.int64], list[tuple[int, Held]], bool]:
-        """A frame: whose each box is, as `ByteTrack.step` says, what was held of tracks that are believed now, and
-        whether somebody in it is on trial."""
+        """A frame, (captured_ms, number): whose each box is, as `ByteTrack.step` says, what is told of earlier frames
+        with it, and whether anything may be told of it later."""
+        now_ms = frame[0]
         if now_ms < self.captured_ms:
             self.totals["rewound_total"] += 1
-            self._tracks = Tracks.none(looks.shape[1])
+            self._tracks, self._recent = Tracks.none(looks.shape[1]), []
+        believed = set(self._tracks.track_id[self._tracks.hits >= rules.confirm_hits].tolist())
         self._tracks, told, on_trial = rules.step(self._tracks, self._next_id, now_ms, boxes, scores, looks)
         self._next_id = max(self._next_id, int(self._tracks.track_id.max(initial=0)) + 1)
         self.captured_ms = now_ms
-        for row in np.flatnonzero(on_trial != UNSEEN).tolist():
-            self._held.setdefault(int(on_trial[row]), []).append(sightings[row])
-        late = [(number, held) for number in told.tolist() for held in self._held.pop(number, ())]
-        return told, late, bool((on_trial != UNSEEN).any())
+        late: list[tuple[int, Held]] = []
+        for row in np.flatnonzero(np.maximum(told, on_trial) != UNSEEN).tolist():
+            number, seen = int(max(told[row], on_trial[row])), Held(*frame, own[row])
+            kept = [*self._held.get(number, ()), seen]
+            if told[row] != UNSEEN:
+                for one, after in pairwise(kept):
+                    known = [] if number in believed else [one]
+                    late += [(number, held) for held in [*known, *between(one, after, self._recent)]]
+            self._held[number] = kept if told[row] == UNSEEN else [seen]
+        self._recent = [*self._recent[1 - RECENT :], frame]
+        return told, late, bool(self._tracks.missed.any() or (on_trial != UNSEEN).any())
 
     def remember(self, state: StateTable) -> None:
         """Write back what changed."""
@@ -249,11 +263,14 @@ class _Camera:
         state["captured_ms"][slot], state["next_id"][slot] = self.captured_ms, self._next_id
         for column, total in self.totals.items():
             state[column][slot] = total
+        for at, frame in enumerate(self._recent):
+            state["recent_ms"][slot, at], state["recent_frame"][slot, at] = frame
         gone = np.setdiff1d(self._before.track_id, self._tracks.track_id)
         forgotten = [_track_key(self._name, number) for number in gone.tolist()]
         if forgotten:
             slots = state.slots(forgotten, [self._partition] * len(forgotten))
             state["track_id"][slots] = 0  # a free slot is no track
+            hold(state, slots, gone.tolist(), {})
             if "look" in state.layout:
                 state["look"][slots] = 0
             state.delete(forgotten)

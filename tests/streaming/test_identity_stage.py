@@ -133,14 +133,14 @@ def test_two_in_a_single_frame_are_two(last: int) -> None:
 def test_who_is_told_late_was_in_that_frame_too(last: int) -> None:
     # As above, but the other is on trial then, and told with the next frame, when the first is not seen any more.
     scene = Scene().walk("door", 1, 0, (last + 1) / 5, 0).walk("door", 2, last / 5, 8, 0)
-    rows = scene.rows(10).with_columns(_on_trial=(pl.col("camera_id") == "door") & (pl.col("frame") == last))
+    rows = scene.rows(10).with_columns(_incomplete=(pl.col("camera_id") == "door") & (pl.col("frame") == last))
     is_late = (pl.col("track_id") == 2) & (pl.col("frame") == last)
     told_with = pl.when(is_late).then(pl.col("_offset") + len(CAMERAS)).otherwise("_offset")
     rows = rows.with_columns(_offset=told_with.fill_null(pl.col("_offset"))).sort("_offset", "captured_ms")
     stage = IdentityStage(DIMENSIONS, RULES)
     out = stage(rows, stage.new_state())
     assert len(set(final(out).values())) == 2
-    assert "_on_trial" not in out.columns
+    assert "_incomplete" not in out.columns
 
 
 @pytest.mark.parametrize(("x_m", "same"), [(1.1, True), (6.0, False)])

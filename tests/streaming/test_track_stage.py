@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from streaming.state import StateTable
 from streaming.testing import Changelog, every_row
 from streaming.tracking import ByteTrack, TrackStage
+from streaming.tracking.late import BRIDGED_MS, OWN, RECENT, Held, between
 from streaming.tracking.stage import REWIND_MS
 
 NOW_MS = 1_700_000_000_000
@@ -85,8 +86,8 @@ def test_one_row_for_each_sighting_of_a_confirmed_track_and_one_for_a_frame_with
     own = [np.float32(0.2), np.float32(3.0)]
     assert out["x_m"].to_list()[2:] == [*own, *own, *own, None]  # what is a box's own goes with it
     assert out["captured_ms"].to_list()[-1] == NOW_MS + 600
-    assert out.columns == [*rows.columns, "track_id", "_on_trial"]
-    assert out["_on_trial"].to_list() == [True, True, *[False] * 7]
+    assert out.columns == [*rows.columns, "track_id", "_incomplete"]
+    assert out["_incomplete"].to_list() == [True, True, *[False] * 6, True]
 
 
 def test_cameras_count_for_themselves() -> None:
@@ -146,10 +147,52 @@ def test_all_of_a_believed_track_is_told_once_and_nothing_of_one_that_never_was(
     sightings = out.group_by("camera_id", "track_id").agg(pl.len(), pl.col("frame").n_unique().alias("frames"))
     assert (sightings["frames"] >= confirm_hits).all()
     box = ["camera_id", "frame", "captured_ms", "x0_px", "y0_px", "x1_px", "y1_px", "score", "x_m"]
-    assert out.join(rows, on=box, how="anti").is_empty(), "as it was found, with the time at which it was found"
-    believed = out.group_by("camera_id", "track_id").agg(at_ms=pl.col("_ingest_time_ms").min() - 40)
-    late = out.join(believed, on=["camera_id", "track_id"]).filter(pl.col("captured_ms") < pl.col("at_ms"))
+    found, filled = out.drop_nulls("score"), out.filter(pl.col("score").is_null())
+    assert found.join(rows, on=box, how="anti").is_empty(), "as it was found, with the time at which it was found"
+    believed = found.group_by("camera_id", "track_id").agg(at_ms=pl.col("_ingest_time_ms").min() - 40)
+    late = found.join(believed, on=["camera_id", "track_id"]).filter(pl.col("captured_ms") < pl.col("at_ms"))
     assert late.height == (confirm_hits - 1) * believed.height, "told with the frame in which it was believed"
+    frame = ["camera_id", "frame", "captured_ms"]
+    assert filled.join(rows, on=frame, how="anti").is_empty(), "in frames that were taken"
+    gaps = found.sort("frame").with_columns(
+        frames=pl.col("frame").diff().over("camera_id", "track_id") // 2 - 1,
+        for_ms=pl.col("captured_ms").diff().over("camera_id", "track_id"),
+    )
+    assert filled.height == gaps.filter(pl.col("for_ms") <= BRIDGED_MS)["frames"].sum()
+    assert filled.height > 0
+
+
+def test_who_is_missed_is_told_with_the_next_sighting_on_the_straight_way() -> None:
+    stage = TrackStage(ByteTrack(confirm_hits=2))
+    state = stage.new_state()
+    walk = [("door", 200 * n, [] if n in (2, 3) else [10.0 * n]) for n in range(6)]
+    out = stage(frames(*walk), state)
+    mine = out.drop_nulls("track_id")
+    assert mine.select("frame", "_offset").rows() == [(0, 1), (1, 1), (2, 4), (3, 4), (4, 4), (5, 5)]
+    np.testing.assert_allclose(mine["x0_px"], 10.0 * np.arange(6), rtol=1e-6)
+    np.testing.assert_allclose(mine["x1_px"], 40 + 10.0 * np.arange(6), rtol=1e-6)
+    np.testing.assert_allclose(mine["x_m"], 0.1 * np.arange(6), rtol=1e-6)
+    assert mine["score"].is_null().to_list() == [False, False, True, True, False, False]
+    assert mine["captured_ms"].to_list() == [NOW_MS + 200 * n for n in range(6)]
+    nobody = out.filter(pl.col("track_id").is_null())
+    assert nobody.select("frame", "_incomplete").rows() == [(0, True), (2, True), (3, True)]
+
+
+def test_who_is_missed_for_long_may_have_been_anywhere() -> None:
+    stage = TrackStage(ByteTrack(confirm_hits=2, lost_s=3.0))
+    missed = (BRIDGED_MS + 200) // 200
+    walk = [("door", 200 * n, [] if 2 <= n < 1 + missed else [50.0]) for n in range(missed + 3)]
+    out = stage(frames(*walk), stage.new_state()).drop_nulls("track_id")
+    assert out["track_id"].n_unique() == 1
+    assert out["frame"].to_list() == [0, 1, 1 + missed, 2 + missed]
+
+
+def test_more_frames_than_are_remembered_are_not_filled_in() -> None:
+    held = [Held(at_ms, at_ms // 10, np.zeros(len(OWN), np.float32)) for at_ms in (0, 500)]
+    frames_ms = [(at_ms, at_ms // 10) for at_ms in range(0, 500, 10)]
+    assert [one.frame for one in between(*held, frames_ms)] == list(range(1, 50))
+    assert between(*held, frames_ms[-RECENT:]) == []
+    assert between(*held, []) == []
 
 
 def test_what_is_held_of_a_track_on_trial_goes_with_it() -> None:
@@ -159,6 +202,8 @@ def test_what_is_held_of_a_track_on_trial_goes_with_it() -> None:
     assert (state["held_ms"] > 0).sum() == 1
     out = stage(frames(("door", 5_000, []), *(("door", 6_000 + 200 * n, [50.0]) for n in range(3))), state)
     assert out.drop_nulls("track_id")["captured_ms"].to_list() == [NOW_MS + 6_000 + 200 * n for n in range(3)]
+    assert state["held_ms"][state["held_ms"] > 0].tolist() == [NOW_MS + 6_400]  # the last sighting of who is believed
+    stage(frames(("door", 60_000, [])), state)
     assert (state["held_ms"] > 0).sum() == 0
 
 

@@ -36,15 +36,18 @@ Bools = npt.NDArray[np.bool_]
 
 MOST_M_PER_S, SLACK_M = 2.5, 1.5
 
-_TOGETHER_MS = 1_000  # who is seen at two places for longer is there at once
-_NOTED_MS = 300  # notes lag behind by up to half of their distance
+TOGETHER_MS = 1_000
+"""Who is seen at two places for longer is there at once."""
+NOTED_MS = 300
+"""Notes lag behind by up to half of their distance."""
+CANNOT_BE = 0.01
+"""A ratio of places at the same moments."""
 _BESIDE_PER_S = 0.5  # who stands in an overlapping view comes into this one
 _BLIND = 0.1  # of that, where it is not known where in it
 _RETURN_PER_S = 0.7  # who was lost a moment ago is seen again
 _NEW_WORTH_S = 60.0  # of the first belief about newcomers
 MISTAKEN = 0.03
 """Of tracks that were taken for somebody's, those that are not."""
-_CANNOT_BE = 0.01  # a ratio of places at the same moments
 
 
 class Unit:
@@ -138,14 +141,14 @@ class Arrivals:
         that are far apart, or in a camera that sees none of the same floor."""
         past = self._past
         found = past.twice(unit.rows)
-        near = np.flatnonzero(self._is_known & ~found & past.meanwhile(unit.begins_ms, unit.ends_ms, -_NOTED_MS))
+        near = np.flatnonzero(self._is_known & ~found & past.meanwhile(unit.begins_ms, unit.ends_ms, -NOTED_MS))
         away = past.notes.apart(near, unit.at_ms, unit.places)
         moments = (~np.isnan(away)).sum(axis=1)
         square_m2 = np.nansum(away**2, axis=1) / np.maximum(moments, 1)
-        found[near[(moments > 0) & (beside_ratio(square_m2, moments) < _CANNOT_BE)]] = True
+        found[near[(moments > 0) & (beside_ratio(square_m2, moments) < CANNOT_BE)]] = True
         blind = np.zeros(len(found), dtype=np.bool_)
         blind[near[moments == 0]] = True
-        blind &= past.meanwhile(unit.begins_ms, unit.ends_ms, _TOGETHER_MS)
+        blind &= past.meanwhile(unit.begins_ms, unit.ends_ms, TOGETHER_MS)
         shares = self._ways.overlap[np.ix_(past.camera[blind], unit.cameras)].all(axis=1)
         found[np.flatnonzero(blind)[~shares]] = True
         return found
@@ -153,7 +156,7 @@ class Arrivals:
     def _beside(self, unit: Unit) -> tuple[Floats, Bools]:
         """(P,) rates by places at the same moments, and for whom there are any."""
         past = self._past
-        tracks = np.flatnonzero(self._is_known & past.meanwhile(unit.begins_ms, unit.ends_ms, -_NOTED_MS))
+        tracks = np.flatnonzero(self._is_known & past.meanwhile(unit.begins_ms, unit.ends_ms, -NOTED_MS))
         away = past.notes.apart(tracks, unit.at_ms, unit.places)
         known, square, moments = ~np.isnan(away), np.zeros(len(self.persons)), np.zeros(len(self.persons))
         np.add.at(square, self._of[tracks], np.where(known, away, 0.0).__pow__(2).sum(axis=1))
@@ -165,8 +168,8 @@ class Arrivals:
     def _blind(self, unit: Unit, placed: Bools) -> tuple[Floats, Bools]:
         """(P,) rates of those seen meanwhile it is not known where, and who was seen where one cannot be seen too."""
         past = self._past
-        meanwhile = (past.last_ms > unit.begins_ms + _TOGETHER_MS) & ~np.append(placed, True)[self._of]
-        meanwhile &= past.first_ms < unit.ends_ms - _TOGETHER_MS // 2
+        meanwhile = (past.last_ms > unit.begins_ms + TOGETHER_MS) & ~np.append(placed, True)[self._of]
+        meanwhile &= past.first_ms < unit.ends_ms - TOGETHER_MS // 2
         tracks = np.flatnonzero(meanwhile)
         shares = np.zeros(len(meanwhile), dtype=np.bool_)
         shares[tracks] = self._ways.overlap[np.ix_(past.camera[tracks], unit.cameras)].all(axis=1)
@@ -182,7 +185,7 @@ class Arrivals:
         rate = self._ways.transits.rate(past.camera[track], np.full(len(track), unit.first_camera), gap_s)
         if len(unit.at_ms):
             notes = past.notes
-            ended = int(np.searchsorted(notes.end_ms[notes.by_end], unit.at_ms[0] + _NOTED_MS, side="right"))
+            ended = int(np.searchsorted(notes.end_ms[notes.by_end], unit.at_ms[0] + NOTED_MS, side="right"))
             newest = self._one_each(notes.by_end[:ended])[who]
             placed, note = newest >= 0, newest[newest >= 0]
             way = self._way(notes.end[note], unit.places[0], (unit.at_ms[0] - notes.end_ms[note]) / 1000)

@@ -5,28 +5,30 @@ looks say, `linking` makes probabilities of both. Tracks of one camera that are 
 nobody is two of them; one camera after another, since somebody may come into two views in one step.
 
 A second of a track is little to tell somebody by. So it is asked again, at ages of a track and of a person: a track may
-be another person's after all, and a young person with all tracks so far may be somebody who was known before. What
-changes is told in corrections.
+be another person's after all, and a young person with all tracks so far may be somebody who was known before. Whoever
+is seen is asked again and again whether somebody else is the same (`unions`): looks of many tracks tell what those of
+one did not. What changes is told in corrections.
 
 Everything is asked as of the track's decision time: what was read ahead of another partition does not count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from streaming.identities.appearance import Appearance, Floats
-from streaming.identities.arrivals import Arrivals, Unit, Ways
+from streaming.identities.appearance import Appearance, Floats, Ints
+from streaming.identities.arrivals import MISTAKEN, Arrivals, Unit, Ways
 from streaming.identities.ledger import Correction, Ledger
 from streaming.identities.linking import NOBODY, Links, link, posterior
 from streaming.identities.memory import Memory
 from streaming.identities.past import Known, Past
 from streaming.identities.track_looks import TrackLooks
 from streaming.identities.transit import TransitPrior
+from streaming.identities.unions import conflicts, mistaken
 from streaming.privacy.seal import Seal
 from streaming.state import Slots
 
@@ -34,6 +36,7 @@ SURE = 0.9
 """Links of this score or more teach transit times."""
 
 _HALF = 0.5
+_LEAST_RATE = 1e-6  # per second: nobody is known so well that it could not be
 _CHANGE_LOG_ODDS = 1.5  # by which another person must be likelier for a track to change hands
 
 
@@ -140,6 +143,58 @@ class Decisions:
         person = int(names[best]) if best < len(known.persons) else self._memory.next("last_person")
         made = [self._ledger.relink(slot, person, float(share[best])) for slot in tracks.tolist()]
         return made + self._others_of(tracks)
+
+    def unite(self, persons: Iterable[int]) -> list[Correction]:
+        """Ask of each of these persons whether somebody else is the same. The elder name stays; tracks that speak
+        against it were taken for either by mistake: they are decided anew."""
+        made: list[Correction] = []
+        asked = [person for person in persons if person]
+        known = self._past.known()
+        at = np.searchsorted(known.persons, asked)
+        there = at < len(known.persons)
+        there[there] = known.persons[at[there]] == np.array(asked)[there]
+        if not there.any():
+            return made
+        mine = [np.flatnonzero(known.of == row) for row in at[there]]
+        ratios = self._looks.log_ratio(self._rules.appearance, mine, known)
+        ratios[np.arange(len(mine)), at[there]] = 0.0  # nobody is asked about again
+        changed = set[int]()
+        for row, ratio in zip(at[there].tolist(), ratios, strict=True):
+            others = [other for other in np.flatnonzero(ratio > 0).tolist() if other not in changed]
+            if row in changed or not others:
+                continue
+            found = [self._as_one(known, row, other) for other in others]
+            odds = np.array([one for one, _ in found])
+            share = np.exp(odds - np.logaddexp.reduce([0.0, *odds]))
+            best = int(np.argmax(share))
+            if share[best] < _HALF or odds[best] < _CHANGE_LOG_ODDS:
+                continue
+            changed |= {row, others[best]}
+            elder, younger = (int(known.persons[one]) for one in sorted((row, others[best])))
+            made += [self._ledger.reopen(slot) for slot in self._past.slots[found[best][1]].tolist()]
+            for slot in self._memory.tracks_of(younger).tolist():
+                made.append(self._ledger.relink(slot, elder, float(share[best])))
+        return made
+
+    def _as_one(self, known: Known, one: int, other: int) -> tuple[float, Ints]:
+        """Log odds that two persons are one and not two; and which tracks are neither's then. These say nothing."""
+        past = self._past
+        mine, theirs = np.flatnonzero(known.of == one), np.flatnonzero(known.of == other)
+        wrong = mistaken(past, mine, theirs, conflicts(self._ways.overlap, past, mine, theirs))
+        rest = [rows[~np.isin(rows, wrong)] for rows in (mine, theirs)]
+        if not all(map(len, rest)):
+            return -np.inf, wrong
+        before, after = sorted(rest, key=lambda rows: int(past.first_ms[rows].min()))
+        of = np.ones(len(past), np.int64)
+        of[before] = 0
+        alone, begin = Known(known.persons[:1], of), Unit(after[[np.argmin(past.first_ms[after])]], past)
+        ratio = float(self._looks.log_ratio(self._rules.appearance, [after], alone)[0, 0])
+        if ratio <= 0.0:
+            return -np.inf, wrong
+        (rate,) = Arrivals(self._ways, past, alone).rates(begin, strictly=True)
+        new = Arrivals(self._ways, past, past.known(without=past.slots[after])).newcomers(begin)
+        came = float(np.log(max(rate, _LEAST_RATE)) - np.log(new))
+        return ratio + came + len(wrong) * float(np.log(MISTAKEN)), wrong
 
     def _others_of(self, tracks: Slots) -> list[Correction]:
         """Take back those other tracks of the person whose these are now that cannot be: they are decided anew."""

@@ -1,4 +1,6 @@
-"""When it is asked again who somebody is: at ages of a track, and of a person with all tracks so far."""
+"""When it is asked again who somebody is: at ages of a track, and of a person with all tracks so far.
+
+And of whoever is seen, every few seconds: whether somebody else is the same."""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from streaming.state import Slots
 
 TRACK_AGES_MS = (2_500, 5_000)
 PERSON_AGES_MS = (2_000, 4_000, 8_000, 16_000)
+UNION_EVERY_MS = 10_000
 
 _OLDEST_MS = max(*TRACK_AGES_MS, *PERSON_AGES_MS)
 
@@ -36,6 +39,15 @@ def due(memory: Memory, end_ms: int, step_ms: int) -> Iterator[Slots]:
         mine = memory.tracks_of(person)
         if person and len(mine) and _reaches(end_ms - state["first_ms"][mine].min(), PERSON_AGES_MS, step_ms):
             yield mine
+
+
+def unions(memory: Memory, end_ms: int, step_ms: int) -> list[int]:
+    """Persons of whom it is asked, as a step ends, whether somebody else is the same: of those seen of late some in
+    each step, so that all steps cost the same."""
+    turns = max(1, UNION_EVERY_MS // step_ms)
+    persons = np.unique(memory.state["person"][memory.decided(end_ms - 2 * UNION_EVERY_MS)])
+    mine: list[int] = persons[(persons > 0) & ((persons + end_ms // step_ms) % turns == 0)].tolist()
+    return mine
 
 
 def _reaches(age_ms: np.ndarray, ages_ms: tuple[int, ...], step_ms: int) -> np.ndarray:

@@ -278,6 +278,7 @@ class IdentityStage:
                 yield from decisions.decide()
             for tracks in reviews.due(memory, end, step_ms):
                 yield from decisions.review(tracks)
+            yield from decisions.unite(reviews.unions(memory, end, step_ms))
 
     def _expire(self, memory: Memory, now_ms: int) -> None:
         state = memory.state

@@ -19,6 +19,7 @@ from streaming.identities.linking import NOBODY, link, posterior
 from streaming.identities.memory import CAMERA, EVENT, TRACK, Memory, layout, track_key
 from streaming.identities.past import Notes, Past
 from streaming.identities.transit import TransitPrior, Transits, learned
+from streaming.identities.unions import conflicts, mistaken
 from streaming.privacy.seal import Plain
 from streaming.state import StateTable
 from streaming.tracking.looks import unit
@@ -425,3 +426,74 @@ def test_tracks_against_are_those_at_once_in_one_camera_far_away_or_where_nobody
     found = Arrivals(ways, past, past.known()).against(Unit(past.rows(asked), past))
     against = plan.memory.state["track_id"][past.slots[found]]
     assert sorted(against.tolist()) == [1, 3, 4, 7]  # and itself
+
+
+def told_apart(plan: Floor, one: list[np.ndarray], other: list[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+    """What contradicts what, and which tracks are mistaken, by their order: first those of one, then of the other."""
+    past = Past(plan.memory, 0, 10**6, np.array([], np.int64))
+    sides = [np.concatenate([past.rows(track) for track in tracks]) for tracks in (one, other)]
+    ways = Ways.of(plan.memory, [frozenset({"door", "shelf"})], TransitPrior(), 0.005, 60.0)
+    found = conflicts(ways.overlap, past, *sides)
+    order = np.concatenate(sides).tolist()
+    return found, sorted(order.index(row) for row in mistaken(past, *sides, found).tolist())
+
+
+def test_what_cannot_be_of_one_person() -> None:
+    plan = Floor()
+    one = [plan.walk("door", 1, 10, 1.0, 2.0, 3.0)]
+    other = [
+        plan.walk("door", 2, 11, 2.0, 3.0),  # at once in the same camera, be it at the same place
+        plan.walk("shelf", 2, 10, 1.1, 2.1, 3.1),  # at once in another, there
+        plan.walk("shelf", 2, 10, 8.0, 8.0, 8.0),  # elsewhere
+        plan.walk("till", 2, 10, np.nan, np.nan, np.nan),  # where no floor is seen of both
+        plan.walk("shelf", 2, 10, np.nan, np.nan, np.nan),  # where some is
+        plan.walk("till", 2, 14, 5.0, 6.0),  # a way that somebody can go, afterwards and before
+        plan.walk("till", 2, 14, 10.0, 10.0),  # one that nobody can
+        plan.walk("till", 2, 6, -9.0, -9.0),
+        plan.walk("till", 2, 7, -1.0, 0.0),
+    ]
+    found, _ = told_apart(plan, one, other)
+    assert found[0].tolist() == [True, False, True, True, False, False, True, True, False]
+
+
+def test_few_mistakes_keep_nobody_apart() -> None:
+    # One track of the other, taken for theirs by mistake, is where two of the first are not.
+    plan = Floor()
+    one = [plan.walk("door", 1, 10 + 3 * n, 1.0, 2.0, 3.0) for n in range(2)]
+    till, shelf = plan.walk("till", 2, 9, *[np.nan] * 8), plan.walk("shelf", 2, 10, 1.0, 2.0)
+    found, wrong = told_apart(plan, one, [till, shelf])
+    assert found.sum() == 2
+    assert wrong == [2]
+    assert told_apart(plan, [till, shelf], one)[1] == [0]
+    assert told_apart(plan, one, [shelf])[1] == []
+
+
+def test_of_two_that_contradict_one_another_the_shorter_is_mistaken() -> None:
+    plan = Floor()
+    long, short = plan.walk("door", 1, 10, 1.0, 1.0, 1.0, 1.0), plan.walk("door", 2, 11, 1.0, 1.0)
+    assert told_apart(plan, [long], [short])[1] == [1]
+    assert told_apart(plan, [short], [long])[1] == [0]
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_without_the_mistaken_nothing_contradicts_anything(against: list[list[bool]]) -> None:
+    plan = Floor()
+    slots = np.concatenate([plan.walk("door", 1, n, 0.0) for n in range(len(against) + 4)])
+    past = Past(plan.memory, 0, 10**6, np.array([], np.int64))
+    rows = past.rows(slots)
+    one, other, table = rows[: len(against)], rows[len(against) :], np.array(against)
+    wrong = mistaken(past, one, other, table)
+    assert not table[np.ix_(~np.isin(one, wrong), ~np.isin(other, wrong))].any()
+    assert len(wrong) <= min(table.any(axis=1).sum() + table.any(axis=0).sum(), table.sum())
+
+
+def test_everybody_who_is_seen_is_asked_about_in_turn() -> None:
+    book = Book(*range(1, 41))
+    last_ms = int(book.memory.state["last_ms"].max())
+    ends = range(last_ms - last_ms % 500, last_ms + reviews.UNION_EVERY_MS, 500)
+    asked = [
+        person for end in ends[: reviews.UNION_EVERY_MS // 500] for person in reviews.unions(book.memory, end, 500)
+    ]
+    assert sorted(set(asked)) == [39, 40]  # seen a moment ago
+    assert len(asked) == 2

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.identities import Appearance, IdentityStage, Rules
+from streaming.identities.decisions import Decisions
 from streaming.identities.ledger import Ledger
 from streaming.identities.memory import TRACK, Memory
+from streaming.privacy.seal import Plain
 from streaming.state import StateTable
 from streaming.testing import Changelog, every_row
 
@@ -268,6 +270,49 @@ def test_a_merge_by_hand_survives_a_restart_and_can_be_undone() -> None:
     assert stage.corrected(back).select("camera_id", "corrects_person_id", "person_id").rows() == [
         ("shelf", "P1", "P2")
     ]
+
+
+def two_names(looks: tuple[int, int] = (0, 0)) -> Scene:
+    """Somebody under two names: at the till somebody else's track was taken for the first, while the other is seen at
+    the door and the shelf."""
+    scene = Scene()
+    for n in range(6):
+        scene.walk("door", n + 1, 4 * n, 4 * n + 1.9, looks[0], x_m=1.0)
+        scene.walk("shelf", n + 1, 4 * n + 2, 4 * n + 3.9, looks[1], x_m=1.5)
+    return scene.walk("till", 1, 9, 12, None, x_m=30.0)
+
+
+def named_twice(looks: tuple[int, int]) -> StateTable:
+    """The state after the scene, with what was seen at the shelf under another name, and the till's track a mistake."""
+    _, state, _ = ran(two_names(looks), 24, OVERLAP)
+    memory = Memory(state)
+    numbers = {name: number for number, name in memory.cameras().items()}
+    till, shelf = numbers["till"], numbers["shelf"]
+    for slot in memory.decided().tolist():
+        person = {till: 1, shelf: 2}.get(int(state["camera"][slot]), 1)
+        Ledger(memory).relink(slot, person, 0.9)
+    return state
+
+
+@pytest.mark.parametrize(("looks", "persons"), [((0, 0), 1), ((0, 5), 2)])
+def test_two_names_of_one_person_become_one_and_what_kept_them_apart_is_asked_again(
+    looks: tuple[int, int], persons: int
+) -> None:
+    state = named_twice(looks)
+    memory = Memory(state)
+    decisions = Decisions(OVERLAP, Plain(), memory, NOW_MS + 24_000, np.array([], np.int64))
+    made = decisions.unite([2])
+    of = {int(state["camera"][slot]): int(state["person"][slot]) for slot in memory.decided().tolist()}
+    assert len(set(of.values())) == persons
+    if persons == 1:
+        assert {(one.old, one.new) for one in made} == {(1, 0), (2, 1)}  # the elder name stays
+        assert [one.camera_id for one in made if not one.new] == ["till"]
+        assert sum(one.new == 1 for one in made) == 6
+        assert all(0.5 < one.score <= 1 for one in made if one.new)
+        assert decisions.unite([1]) == []
+    else:
+        assert made == []
+    assert decisions.unite([0, 77]) == []
 
 
 class Reversed:

@@ -149,6 +149,8 @@ class Decisions:
         against it were taken for either by mistake: they are decided anew."""
         made: list[Correction] = []
         asked = [person for person in persons if person]
+        if not asked:
+            return made
         known = self._past.known()
         at = np.searchsorted(known.persons, asked)
         there = at < len(known.persons)

@@ -3,7 +3,8 @@
 Somebody who is under two names for a while has two rows of tracks beside one another, each with its looks. Most often
 what kept them apart is a track or two that were taken for one of them by mistake, and are in another place at once.
 So it is not asked whether any two tracks contradict one another, but how many tracks must be left out for none to: a
-vertex cover of the graph of contradictions, found greedily, which for two sides is at most a few tracks too large.
+vertex cover of the graph of contradictions. It is found greedily, and so may be larger than the least: that speaks
+against one person, never for.
 """
 
 from __future__ import annotations

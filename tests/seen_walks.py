@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from jobs.store_stream import settled
 from streaming.identities import Appearance, IdentityStage, Rules
 from streaming.identities.appearance import centred
 from streaming.tracking import TrackStage
@@ -227,20 +228,7 @@ def identified(walks: Walks, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
     track, identify = TrackStage(dimensions=DIMENSIONS), IdentityStage(DIMENSIONS, rules)
     tracks, persons = track.new_state(), identify.new_state()
     out = identify(track(walks.detections, tracks), persons)
-    return out.filter(pl.col("corrects_from_ms").is_null()), applied(out)
-
-
-def applied(out: pl.DataFrame) -> pl.DataFrame:
-    """Sightings after their corrections."""
-    sightings = out.filter(pl.col("corrects_from_ms").is_null() & pl.col("track_id").is_not_null())
-    final = (
-        out.filter(pl.col("corrects_from_ms").is_not_null())
-        .group_by("camera_id", "track_id", maintain_order=True)
-        .last()
-        .select("camera_id", "track_id", _final="person_id")
-    )
-    joined = sightings.join(final, on=["camera_id", "track_id"], how="left", maintain_order="left")
-    return joined.with_columns(person_id=pl.coalesce("_final", "person_id")).drop("_final")
+    return out.filter(pl.col("corrects_from_ms").is_null()), settled(out)
 
 
 def compared(walks: Walks, sightings: pl.DataFrame) -> Comparison:

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from jobs import evaluate_store
-from jobs.evaluate_store import StoreTrial, clips_gate, judge_store
+from jobs.evaluate_store import StoreTrial, before_corrections, clips_gate, judge_store
 from jobs.report.store import (
     COLUMNS,
     LINE_COLUMNS,
@@ -79,6 +79,17 @@ def test_the_report_has_a_row_a_seed_and_says_what_was_asked_and_missed(found: d
     assert "MISSED" in page and "in turn 1 right, 0 wrong, 2 missed" in page and "--clips" in page
     assert f"{found['idf1']:.3f}" in page and "seeds of people" in page.lower()
     print_store(report)
+
+
+def test_names_before_corrections_are_of_one_in_a_frame_the_first_who_was_told() -> None:
+    """P1 turned out to be the second track's, whose sighting in that frame was told after that."""
+    told = pl.DataFrame(
+        [("c", 7, 1, "P1", None), ("c", 7, 3, None, None), ("c", 7, 4, None, None), ("c", 9, 1, "P2", 5),
+         ("c", 7, 2, "P1", None), ("d", 7, 2, "P1", None), ("c", 8, None, None, None)],
+        schema=["camera_id", "frame", "track_id", "person_id", "corrects_from_ms"], orient="row",
+    )  # fmt: skip
+    kept = before_corrections(told).select("camera_id", "frame", "track_id").rows()
+    assert kept == [("c", 7, 1), ("c", 7, 3), ("c", 7, 4), ("d", 7, 2)]
 
 
 def test_perfect_sightings_are_counted_as_the_truth_has_them() -> None:

@@ -3,14 +3,17 @@
 Yu et al., "Apparel-invariant Feature Learning for Person Re-identification" (arXiv:2008.06181): a semi-supervised
 framework that learns from images of the same person in other clothes, which a generator makes (`models.as_gan`). The
 objective is ours, since only the paper's abstract could be had; with f the unit embedding, f_t what it is made of, x̃
-an image x in other clothes, z their apparel embeddings, and sg a stop of the gradient:
+an image x in other clothes, z their apparel embeddings, W rows of length 1, s a scale, and sg a stop of the gradient:
 
-    L_id  = CE(W f(x), y) + CE(W f(x̃), y)
+    L_id  = CE(s W f(x), y) + CE(s W f(x̃), y)
     L_tri = batch-hard triplets on f_t(x) and f_t(x̃) that clothes cannot solve
     L_inv = ‖g(f(x)) - sg f(x̃)‖² + ‖g(f(x̃)) - sg f(x)‖²
     L_dec = HSIC(f(x), z)
     L_unl = L_inv + 0.5 KL(p(x) ‖ p(x̃)) of images without identity, p over a memory of 4,096 of them
     L     = L_id + 1.0 L_tri + 0.5 L_inv + 0.05 L_dec + 0.5 L_unl + 5e-4 L_centre
+
+Identities are classified by the cosines that people are found by (Wang et al., "NormFace", arXiv:1704.06369, eq. 6), a
+departure from the linear layer of the baseline.
 
 Nothing of it is left after training: `AIFL.embedder` is the network that was given, and serves as it would have without
 it.
@@ -43,6 +46,7 @@ class AIFLWeights:
     centre: float = 5e-4
     margin: float = 0.3
     smoothing: float = 0.1
+    scale: float = 16.0  # of the cosines that identities are classified by
     agreement: float = 0.5  # of the KL within L_unl
     memory: int = 4096
     temperature: float = 0.07
@@ -136,7 +140,8 @@ class AIFL(nn.Module):
         return terms
 
     def _identity(self, necked: Tensor, labels: Tensor) -> Tensor:
-        return smoothed_cross_entropy(self.classifier(necked), labels, smoothing=self.weights.smoothing)
+        cosines = F.linear(F.normalize(necked), F.normalize(self.classifier.weight))
+        return smoothed_cross_entropy(self.weights.scale * cosines, labels, smoothing=self.weights.smoothing)
 
     def _invariance(self, plain: Tensor, dressed: Tensor) -> Tensor:
         return invariance(self.projector(plain), dressed) + invariance(self.projector(dressed), plain)

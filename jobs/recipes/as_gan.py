@@ -83,7 +83,7 @@ AS_GAN = ASGANRecipe(
     discriminator_width=8,
     scales=2,
     loss=ASGANLossWeights(
-        self_reconstruction=0.0, same_identity_reconstruction=10.0, embedding_recovery=2.0, mask_share=0.35
+        self_reconstruction=0.0, same_identity_reconstruction=10.0, embedding_recovery=2.0, mask_share=0.5
     ),
     optim=ASGANOptim(lr=2e-3, lr_discriminator=4e-4, steps=1500, batch=12, average=0.99, report_every=100),
 )

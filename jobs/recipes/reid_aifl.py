@@ -6,8 +6,8 @@
     sightline train reid-aifl-resnet50 --data crops.parquet                 # on a GPU, after as-gan-full
 
 The first is of a size for a CPU: 48 × 24 px, around a small plain network; OSNet takes three times as long, and its
-instance norms take away tones of skin and hair with those of the camera. Each crop is dressed anew a few times before
-anything is learned, which is cheaper than an AS-GAN in every step. Identities of real crops count a fifth of those of
+instance norms take away tones of skin and hair with those of the camera. Everybody is given a few outfits before
+anything is learned, which is cheaper than an AS-GAN in every step. Identities of real crops count half of those of
 dressed ones: clothes answer them. The second is the design at its own size; it has not been run. `sightline evaluate
 aifl` says what AIFL achieves on paper dolls.
 """
@@ -33,7 +33,7 @@ class Redressing:
     by: str = AS_GAN  # or jitter: colours of the whole crop, no generator, as a control
     model: str = "as-gan@candidate"  # in the model store
     jitter: float = 0.5  # of it, as of `Augmentation`
-    copies: int = 0  # of each crop, dressed before anything is learned, to draw x̃ from; 0: x̃ is made anew each time
+    copies: int = 0  # outfits a person, dressed before anything is learned, to draw x̃ from; 0: x̃ is made anew each time
     share: float = 0.5  # of the images whose x̃ is used, in the end
     enters_after: int = 10  # epochs without it
     full_after: int = 30  # epochs after which the share, and the terms beside the identity's, have their full weight
@@ -76,14 +76,14 @@ class ReIDAIFL(ReID):
 
 REID_AIFL = ReIDAIFL(
     data="",
-    network=SmallCNNConfig(height_px=48, width_px=24, width=16, dim=192),
+    network=SmallCNNConfig(height_px=48, width_px=24, width=24, dim=192),
     precision=BFLOAT16,
     augmentation=Augmentation(pad_px=2, erase=0.0, jitter=0.0),
-    batch=PKBatch(people=16, images=4),
-    strangers=8,
-    aifl=AIFLWeights(identity=0.2, triplet=0.3),
-    optim=ReIDOptim(lr=2e-3, weight_decay=1e-4, epochs=40, warmup_epochs=1),
-    redressing=Redressing(copies=4, share=1.0, enters_after=4, full_after=10),
+    batch=PKBatch(people=8, images=4),
+    strangers=4,
+    aifl=AIFLWeights(identity=0.5, triplet=0.1, invariance=0.05, unlabelled=0.05),
+    optim=ReIDOptim(lr=3e-3, weight_decay=1e-4, epochs=40, warmup_epochs=1),
+    redressing=Redressing(copies=12, share=1.0, enters_after=4, full_after=10),
 )
 """Small enough for a CPU."""
 

@@ -34,7 +34,8 @@ class AIFLLearner(Learner):
         self.embedder = begun_embedder(recipe)
         self.aifl = AIFL(self.embedder, len(people), recipe.aifl, dtype=computing_in(recipe))
         self._worn, self._worn_unlabelled = dresser.worn(train.images), dresser.worn(unlabelled)
-        self._ready, self._ready_unlabelled = self._dressed_before(train.images), self._dressed_before(unlabelled)
+        who = torch.from_numpy(self._labels)
+        self._ready, self._ready_unlabelled = self._dressed_before(train.images, who), self._dressed_before(unlabelled)
         self._ramp = 0.0
 
     def begin(self, epoch: int) -> None:
@@ -60,16 +61,18 @@ class AIFLLearner(Learner):
         terms = self.aifl(pair, labels, used.to(device), strangers, ramp=self._ramp)
         return torch.stack(list(terms.values())).sum()
 
-    def _dressed_before(self, images: Tensor) -> Redressed | None:
+    def _dressed_before(self, images: Tensor, who: Tensor | None = None) -> Redressed | None:
         """Every crop so often in other clothes, (copies, N, 3, H, W) and (copies, N, A); None: made anew each time.
 
-        The dresser is frozen, and forwards through a generator costs as much as a step of what learns.
+        The dresser is frozen, and forwards through a generator costs as much as a step of what learns. A copy gives
+        everybody one outfit in all of their pictures: were each crop dressed by its own luck, clothes would be noise
+        in x̃ and tell nothing, and who is not changed would be lost too.
         """
         copies = self._recipe.redressing.copies
         if not copies or not len(images):
             return None
         chance = torch.Generator().manual_seed(self._recipe.seed)
-        made = [self._dresser.dressed(images, chance) for _ in range(copies)]
+        made = [self._dresser.dressed(images, chance, who) for _ in range(copies)]
         return Redressed(torch.stack([each.images for each in made]), torch.stack([each.apparel for each in made]))
 
     def _dressed(self, images: Tensor, rows: Tensor, ready: Redressed | None, chance: torch.Generator) -> Redressed:

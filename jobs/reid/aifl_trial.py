@@ -28,7 +28,7 @@ from jobs.reid.fit import fit
 from jobs.reid.fit_as_gan import fit_as_gan, what_decides
 from jobs.reid.fit_stargan import fit_stargan
 from jobs.reid.learner import Learner, computing_in
-from jobs.reid.redress import ASGANDresser, Dresser, JitterDresser, Redressed
+from jobs.reid.redress import ASGANDresser, Dresser, JitterDresser, Redressed, wearers_of
 from jobs.task import OnEpoch
 from models.as_gan import ASGAN
 from models.bnneck import PersonEmbedder
@@ -84,9 +84,10 @@ class SimulatedDresser:
         """As the encoder sees it."""
         return self._encoder.worn(images)
 
-    def dressed(self, images: Tensor, chance: torch.Generator) -> Redressed:
+    def dressed(self, images: Tensor, chance: torch.Generator, who: Tensor | None = None) -> Redressed:
         """Crops that were drawn by these dolls, in any other clothes than their own."""
-        lender = torch.randint(1, _LENDERS, (len(images),), generator=chance).tolist()
+        wearers, place = wearers_of(images, who)
+        lender = torch.randint(1, _LENDERS, (wearers,), generator=chance)[place].tolist()
         places = [self._place[image.numpy().tobytes()] for image in images]
         made = torch.stack([self._others[n][o, row] for o, (n, row) in zip(lender, places, strict=True)])
         return Redressed(made, self.worn(made))

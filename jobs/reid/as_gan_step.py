@@ -64,6 +64,8 @@ class GANStep(nn.Module):
             back = network.generator(network.structure(made.images), worn, made.images)
             plain["cycle"] = losses.reconstruction(back.images, images)
         plain["mask_budget"] = losses.mask_budget(made.alpha, share=weights.mask_share)
+        if weights.mask_affinity:
+            plain["mask_affinity"] = losses.mask_affinity(made.alpha, images)
         plain["head_keep"] = losses.head_keep(made.images, images)
         # What judges takes no gradient from its own verdict: else it would learn to see what was asked for.
         with _frozen(self.discriminator), _frozen(network.apparel), _frozen(network.structure):

@@ -28,8 +28,14 @@ class Dresser(Protocol):
     def worn(self, images: Tensor) -> Tensor:
         """Apparel embeddings (N, A) of crops (N, 3, H, W) uint8."""
 
-    def dressed(self, images: Tensor, chance: torch.Generator) -> Redressed:
-        """Crops (B, 3, H, W) uint8 in other clothes."""
+    def dressed(self, images: Tensor, chance: torch.Generator, who: Tensor | None = None) -> Redressed:
+        """Crops (B, 3, H, W) uint8 in other clothes.
+
+        Args:
+            images: the crops.
+            chance: draws the clothes.
+            who: (B,) int, whose crops these are: all of a person's get the same clothes; None: each its own.
+        """
 
 
 class ASGANDresser:
@@ -71,9 +77,10 @@ class ASGANDresser:
         return torch.cat(pieces) if pieces else torch.empty(0, self._network.config.dim)
 
     @torch.no_grad()
-    def dressed(self, images: Tensor, chance: torch.Generator) -> Redressed:
+    def dressed(self, images: Tensor, chance: torch.Generator, who: Tensor | None = None) -> Redressed:
         """G(x, z) with z from the bank."""
-        apparel = self._network.drawn(len(images), chance)
+        wearers, place = wearers_of(images, who)
+        apparel = self._network.drawn(wearers, chance)[place]
         return Redressed(self.as_asked(images, apparel), apparel.cpu())
 
     @torch.no_grad()
@@ -98,10 +105,18 @@ class JitterDresser:
         """As the encoder sees it."""
         return self._encoder.worn(images)
 
-    def dressed(self, images: Tensor, chance: torch.Generator) -> Redressed:
-        """Recoloured as by a very odd camera."""
+    def dressed(self, images: Tensor, chance: torch.Generator, who: Tensor | None = None) -> Redressed:
+        """Recoloured as by a very odd camera, each crop by itself, as colour jitter is."""
         made = (recoloured(images.float() / 255, self._strength, chance) * 255).round().to(torch.uint8)
         return Redressed(made, self.worn(made))
+
+
+def wearers_of(images: Tensor, who: Tensor | None) -> tuple[int, Tensor]:
+    """How many outfits to draw for these crops (B, 3, H, W), and which of them each wears (B,)."""
+    if who is None:
+        return len(images), torch.arange(len(images))
+    people, place = torch.unique(who, return_inverse=True)
+    return len(people), place
 
 
 def redressed_set(crops: CropSet, dresser: Dresser, *, seed: int) -> CropSet:

@@ -13,9 +13,11 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 _MIXES, _HALF_SWAPS = 0.15, 0.15
-_APPAREL_ROWS = 0.16, 0.95  # of the height: below the chin, above the soles
+_CHIN = 0.16  # of the height: below it are clothes, down to the soles, since shoes are changed as well
 _HEAD_SHARE = 0.25  # of the height: where maps see a head
 _ALPHA_ROUGHNESS = 0.1
+_ALIKE = 0.15  # how far apart colours are, a channel, in [-1, 1], before neighbours are hardly one thing any more
+_REACH_PX = 1, 2  # of neighbours
 _SIDE = 0.2  # of the width: background more often than not
 _BLEND = 0.2
 _TEMPERATURE = 0.1
@@ -34,6 +36,7 @@ class ASGANLossWeights:
     structure_keep: float = 1.0
     mask_budget: float = 1.0
     mask_share: float = 0.55  # of a picture that may be painted for nothing
+    mask_affinity: float = 1.0  # departure: neighbours of one colour are painted together
     head_keep: float = 10.0
     identity_keep: float = 0.5
     gradient_penalty: float = 0.01  # R1, of the discriminator
@@ -93,12 +96,34 @@ def mask_budget(alpha: Tensor, *, share: float) -> Tensor:
     return over + _ALPHA_ROUGHNESS * rough
 
 
+def mask_affinity(alpha: Tensor, images: Tensor) -> Tensor:
+    """-log P(α_p and α_q say the same) of neighbours p, q, weighed by how alike their colours are in the source.
+
+    Departure, after the pairwise term of Tian et al., "BoxInst" (arXiv:2012.02310), eq. 4: a sleeve is painted with the
+    jacket that it belongs to. Without it a patch in the middle is enough to obey an embedding, and whoever learns from
+    x̃ reads clothes off what was left of them.
+    """
+    terms = []
+    for reach in _REACH_PX:
+        for down, right in ((0, reach), (reach, 0), (reach, reach), (reach, -reach)):
+            (a, b), (p, q) = _neighbours(alpha, down, right), _neighbours(images, down, right)
+            weight = torch.exp(-(p - q).square().mean(dim=1, keepdim=True) / _ALIKE**2)
+            agree = a * b + (1 - a) * (1 - b)
+            terms.append(-(weight * agree.clamp(min=1e-6).log()).sum() / weight.sum().clamp(min=1e-6))
+    return torch.stack(terms).mean()
+
+
+def _neighbours(maps: Tensor, down: int, right: int) -> tuple[Tensor, Tensor]:
+    """Every place that has a neighbour so many pixels away, and that neighbour, (B, C, h, w) each."""
+    height, width = maps.shape[2:]
+    own = maps[:, :, : height - down, max(-right, 0) : width - max(right, 0)]
+    return own, maps[:, :, down:, max(right, 0) : width + min(right, 0)]
+
+
 def head_keep(made: Tensor, source: Tensor) -> Tensor:
-    """‖(1 - M_app) ⊙ (x̃ - x_i)‖₁ with M_app the rows of garments: heads and feet are not repainted."""
-    first, last = _rows(source)
-    apart = (made - source).abs()
-    outside = torch.cat([apart[:, :, :first], apart[:, :, last:]], dim=2)
-    return outside.mean()
+    """‖(1 - M_app) ⊙ (x̃ - x_i)‖₁ with M_app the rows of garments: heads are not repainted."""
+    first = _first_row(source)
+    return (made[:, :, :first] - source[:, :, :first]).abs().mean()
 
 
 def identity_keep(made: Tensor, source: Tensor) -> Tensor:
@@ -112,7 +137,7 @@ def head_alone(images: Tensor, fill: float = 0.0) -> Tensor:
     Departure: pooling the rows of the head is not enough, since a feature sees far more than its row, and a jacket that
     changes would count as a head that does.
     """
-    first, _ = _rows(images)
+    first = _first_row(images)
     return torch.cat([images[:, :, :first], torch.full_like(images[:, :, first:], fill)], dim=2)
 
 
@@ -135,9 +160,8 @@ def apparel_contrast(worn: Tensor, same: Tensor) -> Tensor:
 
 def where_garments_are(images: Tensor) -> Tensor:
     """The rows of M_app and the columns around the middle (B, C, rows, columns)."""
-    first, last = _rows(images)
     width = images.shape[3]
-    return images[:, :, first:last, round(_SIDE * width) : round((1 - _SIDE) * width)]
+    return images[:, :, _first_row(images) :, round(_SIDE * width) : round((1 - _SIDE) * width)]
 
 
 def target_embeddings(apparel: Tensor, chance: torch.Generator) -> Tensor:
@@ -166,6 +190,5 @@ def _unit_halves(apparel: Tensor) -> Tensor:
     return F.normalize(apparel.view(len(apparel), 2, -1), dim=2).flatten(1)
 
 
-def _rows(images: Tensor) -> tuple[int, int]:
-    height = images.shape[2]
-    return round(_APPAREL_ROWS[0] * height), round(_APPAREL_ROWS[1] * height)
+def _first_row(images: Tensor) -> int:
+    return round(_CHIN * images.shape[2])

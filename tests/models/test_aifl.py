@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -81,6 +82,16 @@ def test_weights_multiply_their_terms() -> None:
         found = AIFL(embedder(), 3, twice)(pair(6), LABELS, ALL, pair(4))
         torch.testing.assert_close(found[term], 2 * once[term])
     assert {each.name for each in fields(AIFLWeights)} >= set(TERMS)
+
+
+def test_identities_are_classified_by_cosines() -> None:
+    aifl = AIFL(embedder(), 3, SMALL)
+    before = aifl(pair(6), LABELS, ALL)["identity"]
+    with torch.no_grad():
+        aifl.classifier.weight *= torch.tensor([[0.1], [1.0], [30.0]])
+    torch.testing.assert_close(aifl(pair(6), LABELS, ALL)["identity"], before)
+    flat = AIFL(embedder(), 3, replace(SMALL, scale=0.0))(pair(6), LABELS, ALL)["identity"]
+    assert flat.item() == pytest.approx(math.log(3))
 
 
 def test_without_x_dressed_anew_and_without_strangers_it_is_the_baselines_loss() -> None:

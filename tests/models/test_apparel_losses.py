@@ -35,13 +35,36 @@ def test_a_mask_pays_for_what_is_over_its_share_and_for_being_rough() -> None:
     assert apparel.mask_budget(half, share=0.2).item() == pytest.approx(0.3 + 0.1 * rough)
 
 
-def test_heads_and_feet_are_kept_and_garments_are_free() -> None:
+def test_heads_are_kept_and_garments_are_free_down_to_the_soles() -> None:
     source, made = torch.zeros(1, 3, 100, 4), torch.zeros(1, 3, 100, 4)
-    made[:, :, 16:95] = 1.0
+    made[:, :, 16:] = 1.0
     assert apparel.head_keep(made, source).item() == 0
-    made[:, :, 0] = 1.0  # one of the 16 + 5 rows outside
-    assert apparel.head_keep(made, source).item() == pytest.approx(1 / 21)
-    assert apparel.where_garments_are(made).shape == (1, 3, 79, 2)
+    made[:, :, 0] = 1.0  # one of the 16 rows of the head
+    assert apparel.head_keep(made, source).item() == pytest.approx(1 / 16)
+    assert apparel.where_garments_are(made).shape == (1, 3, 84, 2)
+
+
+def test_neighbours_of_one_colour_are_painted_together() -> None:
+    sleeve = torch.zeros(1, 3, 6, 6)
+    sleeve[..., :3] = 1.0  # half of the picture is of one colour, half of another
+    whole, torn = torch.zeros(1, 1, 6, 6), torch.zeros(1, 1, 6, 6)
+    whole[..., :3] = 1.0
+    torn[..., :2] = 1.0  # a column of the sleeve is left
+    nothing = torch.zeros(1, 1, 6, 6)
+    assert apparel.mask_affinity(whole, sleeve).item() == pytest.approx(0, abs=1e-6), "an edge of the picture is free"
+    assert apparel.mask_affinity(nothing, sleeve).item() == pytest.approx(0, abs=1e-6)
+    assert apparel.mask_affinity(torn, sleeve).item() > 1
+    assert apparel.mask_affinity(torch.full((1, 1, 6, 6), 0.5), sleeve).item() == pytest.approx(math.log(2))
+
+
+def test_affinity_is_asked_of_all_eight_directions_at_both_reaches() -> None:
+    flat = torch.zeros(1, 3, 9, 9)
+    alone = torch.zeros(1, 1, 9, 9)
+    alone[..., 4, 4] = 1.0
+    pairs = [9 * (9 - reach) for reach in (1, 2)] * 2 + [(9 - reach) ** 2 for reach in (1, 2)] * 2
+    by_hand = sum(-2 * math.log(1e-6) / each for each in pairs) / 8  # two pairs of every direction do not agree
+    assert apparel.mask_affinity(alone, flat).item() == pytest.approx(by_hand, rel=1e-4)
+    assert apparel.mask_affinity(alone.flip(3), flat).item() == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_a_painter_pays_even_where_nothing_of_it_is_seen() -> None:

@@ -223,7 +223,12 @@ def test_a_store_is_counted_again_by_a_plan_that_was_moved(world: World, run: Ru
     assert world.standing() == before
 
 
-@pytest.mark.parametrize("topic", [topic.name for topic in (*topics.TOPICS, state_topic("win-prediction"))])
+LIVE = [topic.name for topic in (*topics.TOPICS, state_topic("win-prediction"))]
+
+
+@pytest.mark.parametrize(
+    "topic", [pytest.param(name, marks=() if name in LIVE[:1] + LIVE[-1:] else pytest.mark.long) for name in LIVE]
+)
 def test_no_live_topic_is_written_to(world: World, run: Run, topic: str) -> None:
     before = world.standing()
     code, _, err = run("--to-topic", topic)

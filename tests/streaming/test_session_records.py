@@ -38,7 +38,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (
         {"kind": "buy"},
         "InvalidSessionEvent: kind is buy, not one of view, cart, purchase, search, question, dwell, impression, "
-        "login, forget",
+        "login, forget, remove",
     ),
     ({"item_id": None}, "InvalidSessionEvent: item_id is missing"),
     ({"item_id": ""}, "InvalidSessionEvent: item_id is empty"),

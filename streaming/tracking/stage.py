@@ -263,6 +263,7 @@ class _Camera:
         state["captured_ms"][slot], state["next_id"][slot] = self.captured_ms, self._next_id
         for column, total in self.totals.items():
             state[column][slot] = total
+        state["recent_ms"][slot] = state["recent_frame"][slot] = _NEVER  # a clock that was set back leaves fewer
         for at, frame in enumerate(self._recent):
             state["recent_ms"][slot, at], state["recent_frame"][slot, at] = frame
         gone = np.setdiff1d(self._before.track_id, self._tracks.track_id)

@@ -241,6 +241,18 @@ def test_a_clock_set_back_ends_tracks_and_time_goes_on() -> None:
     assert edge.is_empty()  # just a repeat
 
 
+def test_after_a_clock_was_set_back_no_frame_of_before_is_remembered_however_the_stream_is_cut() -> None:
+    before = [("door", 3_600_000 + 200 * n, [50.0]) for n in range(RECENT + 4)]
+    after = [("door", 200 * n, [] if n in (6, 7) else [50.0]) for n in range(9)]
+    rows, stage = frames(*before, *after), TrackStage()
+    whole, parts = stage.new_state(), stage.new_state()
+    expected = stage(rows, whole)
+    filled = expected.filter(pl.col("score").is_null() & pl.col("track_id").is_not_null())
+    assert filled["frame"].to_list() == [RECENT + 10, RECENT + 11]
+    assert answered(cut(rows, list(range(len(before), len(before) + len(after)))), stage, parts).equals(expected)
+    assert every_row(parts).equals(every_row(whole))
+
+
 def test_a_frame_from_the_future_moves_nothing() -> None:
     stage = TrackStage()
     state = stage.new_state()

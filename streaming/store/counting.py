@@ -6,7 +6,7 @@ it ends is in the store if they are seen again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -97,7 +97,7 @@ class WindowCount:
         inside = self._inside(present[rows, columns], floor[rows, columns], pixels)
         stays = fold_stays(start_ms, names, inside, self._rules, before.people)
         held = memory.slices(state, start_ms, end_ms)
-        places = _places(held, state)
+        places = _places(_Fixes.of(held, state))
         crossings: list[Crossing] = []
         walkers = {}
         for line in self._plan.line:
@@ -126,8 +126,8 @@ class WindowCount:
         return first_ms + int(columns[0]) * STEP_MS if len(columns) else None
 
     def _around(self, start_ms: int, end_ms: int, state: StateTable, known: Iterable[str] = ()) -> _Seen:
-        held = memory.slices(state, start_ms, end_ms)
-        return _positions(held, start_ms, (end_ms - start_ms) // STEP_MS, known, state)
+        fixes = _Fixes.of(memory.slices(state, start_ms, end_ms), state)
+        return _positions(fixes, start_ms, (end_ms - start_ms) // STEP_MS, known)
 
     def _bridged(self, seen: _Seen) -> tuple[Bools, Floats]:
         """(P, T) who is in the store, and (P, T, 2) where."""
@@ -153,79 +153,81 @@ class WindowCount:
         return Heat(cells, np.asarray(steps * (STEP_MS / 1000), np.float64))
 
 
-def _named(held: memory.Slices) -> list[str]:
-    """Who each slice shows."""
-    return [
-        person or unlinked(camera, track)
-        for camera, track, person in zip(held.camera, held.track, held.person, strict=True)
-    ]
+class _Fixes(NamedTuple):
+    """Where cameras saw people, N slices of tracks with so many fixes each. Cameras come in one order, or a mean would
+    hang on the order of slots."""
+
+    who: list[str]
+    camera: npt.NDArray[np.object_]  # (N,)
+    track: Ints  # (N,)
+    at_ms: Ints  # (N, FIXES)
+    points: Floats  # (N, FIXES, 2) in metres on the floor, or in pixels
+    there: Bools  # (N, FIXES)
+    on_floor: Bools  # (N, FIXES) of those that are there
+    on_picture: dict[str, Bools]  # by camera, (N, FIXES), the others
+
+    @classmethod
+    def of(cls, held: memory.Slices, state: StateTable) -> _Fixes:
+        """Of all slices that show somebody."""
+        order = sorted(range(len(held.camera)), key=lambda i: (held.camera[i], held.track[i]))
+        order = [i for i in order if held.track[i] != NOBODY]
+        slots = held.slots[order]
+        there, is_floor = state["at_ms"][slots] >= 0, state["is_floor"][slots]
+        camera = np.array([held.camera[i] for i in order], dtype=object)
+        pictured = there & ~is_floor
+        return cls(
+            [held.person[i] or unlinked(held.camera[i], held.track[i]) for i in order],
+            camera,
+            np.array([held.track[i] for i in order], dtype=np.int64),
+            held.slice_ms[order][:, None] + state["at_ms"][slots],
+            np.stack([state["x"][slots], state["y"][slots]], axis=-1).astype(np.float64),
+            there,
+            there & is_floor,
+            {
+                str(name): pictured & (camera == name)[:, None]
+                for name in np.unique(camera[pictured.any(axis=1)].astype(str))
+            },
+        )
 
 
-def _people_in(held: memory.Slices) -> list[int]:
-    """Slices that show somebody; cameras in one order, or a mean would depend on the order of slots."""
-    order = sorted(range(len(held.camera)), key=lambda i: (held.camera[i], held.track[i]))
-    return [i for i in order if held.track[i] != NOBODY]
-
-
-def _positions(held: memory.Slices, start_ms: int, steps: int, known: Iterable[str], state: StateTable) -> _Seen:
-    """Of all that were seen in the slices, and of those known before."""
-    who, order = _named(held), _people_in(held)
-    names = sorted({*known, *(who[i] for i in order)}, key=lambda name: ("#" in name, name))
+def _positions(fixes: _Fixes, start_ms: int, steps: int, known: Iterable[str]) -> _Seen:
+    """Of all that were seen, and of those known before."""
+    names = sorted({*known, *fixes.who}, key=lambda name: ("#" in name, name))
     number = {name: row for row, name in enumerate(names)}
-    slots = held.slots[order]
-    row = np.array([number[who[i]] for i in order], dtype=np.int64)
-    at_ms = state["at_ms"][slots]
-    column = np.where(at_ms < 0, 0, held.slice_ms[order][:, None] - start_ms + at_ms) // STEP_MS
-    points = np.stack([state["x"][slots], state["y"][slots]], axis=-1).astype(np.float64)
-    there = at_ms >= 0
-    is_floor = state["is_floor"][slots]
+    row = np.array([number[name] for name in fixes.who], dtype=np.int64)
+    there, column = fixes.there, np.where(fixes.there, fixes.at_ms - start_ms, 0) // STEP_MS
     shape = (len(names), steps)
-    cameras = np.array([held.camera[i] for i in order], dtype=object)
     anywhere: Bools = np.zeros(shape, bool)
     np.logical_or.at(anywhere, (row[:, None], column), there)
-    on_picture = there & ~is_floor
     newest = there.copy()  # of a step the last place holds, however many there are in it
     for later in range(1, STEP_MS // FIX_MS + 1):
         newest[:, :-later] &= ~(there[:, later:] & (column[:, later:] == column[:, :-later]))
     pixels = {
-        str(camera): _mean(shape, row, column, points, newest & on_picture & (cameras == camera)[:, None])
-        for camera in np.unique(cameras[on_picture.any(axis=1)].astype(str))
+        camera: _mean(shape, row, column, fixes.points, newest & here) for camera, here in fixes.on_picture.items()
     }
-    floor = _mean(shape, row, column, points, newest & is_floor)
-    seers, seer = np.unique(cameras.astype(str), return_inverse=True)
+    floor = _mean(shape, row, column, fixes.points, newest & fixes.on_floor)
+    seers, seer = np.unique(fixes.camera.astype(str), return_inverse=True)
     placed: Bools = np.zeros((len(seers), *shape), bool)
-    np.logical_or.at(placed, (seer[:, None], row[:, None], column), there & is_floor)
+    np.logical_or.at(placed, (seer[:, None], row[:, None], column), fixes.on_floor)
     is_double = doubles(placed, floor)
     floor[is_double] = np.nan
     return _Seen(names, floor, pixels, anywhere, is_double)
 
 
-def _places(held: memory.Slices, state: StateTable) -> dict[str | None, Observed]:
+def _places(fixes: _Fixes) -> dict[str | None, Observed]:
     """Sightings one by one, on the floor (None) or in a camera's picture."""
-    who, order = _named(held), _people_in(held)
-    slots = held.slots[order]
-    at_ms, is_floor = state["at_ms"][slots], state["is_floor"][slots]
-    points = np.stack([state["x"][slots], state["y"][slots]], axis=-1).astype(np.float64)
-    there, times = at_ms >= 0, held.slice_ms[order][:, None] + at_ms
-    cameras = np.array([held.camera[i] for i in order], dtype=object)
-    tracks = np.array([held.track[i] for i in order], dtype=np.int64)
-    names = [who[i] for i in order]
-    on_picture = there & ~is_floor
-    chosen: dict[str | None, Bools] = {None: there & is_floor}
-    for camera in np.unique(cameras[on_picture.any(axis=1)].astype(str)):
-        chosen[str(camera)] = on_picture & (cameras == camera)[:, None]
-    return {name: _observed(times, cameras, tracks, names, points, here) for name, here in chosen.items()}
+    return {None: _observed(fixes, fixes.on_floor)} | {
+        camera: _observed(fixes, here) for camera, here in fixes.on_picture.items()
+    }
 
 
-def _observed(
-    times: Ints, cameras: npt.NDArray[np.object_], tracks: Ints, who: Sequence[str], points: Floats, chosen: Bools
-) -> Observed:
-    """The chosen places of slices (N, FIXES), in order of time."""
-    slices, fixes = np.nonzero(chosen)
-    order = np.lexsort([tracks[slices], cameras[slices].astype(str), times[slices, fixes]])
-    slices, fixes = slices[order], fixes[order]
-    camera, person = cameras[slices].tolist(), [who[i] for i in slices.tolist()]
-    return Observed(times[slices, fixes], camera, tracks[slices], person, points[slices, fixes])
+def _observed(fixes: _Fixes, chosen: Bools) -> Observed:
+    """The chosen places, in order of time."""
+    slices, fix = np.nonzero(chosen)
+    order = np.lexsort([fixes.track[slices], fixes.camera[slices].astype(str), fixes.at_ms[slices, fix]])
+    slices, fix = slices[order], fix[order]
+    camera, person = fixes.camera[slices].tolist(), [fixes.who[i] for i in slices.tolist()]
+    return Observed(fixes.at_ms[slices, fix], camera, fixes.track[slices], person, fixes.points[slices, fix])
 
 
 _NOTHING = Observed(np.empty(0, np.int64), [], np.empty(0, np.int64), [], np.empty((0, 2)))

@@ -136,11 +136,15 @@ def _without_doubles(
 ) -> list[Walker]:
     """Two walkers in one place whom no camera shows side by side are one, the one who was followed first: cameras have
     put them so far apart at first that they were taken for two."""
+
+    def seen_by(walker: Walker) -> set[str]:
+        return {camera for camera, track in walker.tracks.items() if last_ms.get((camera, track), -1) >= now_ms}
+
     kept: list[Walker] = []
     for walker in walkers:
-        mine = {camera for camera, track in walker.tracks.items() if last_ms.get((camera, track), -1) >= now_ms}
+        mine = seen_by(walker)
         for other in kept:
-            theirs = {camera for camera, track in other.tracks.items() if last_ms.get((camera, track), -1) >= now_ms}
+            theirs = seen_by(other)
             apart = np.hypot(walker.x - other.x, walker.y - other.y) / line.band
             if mine and theirs and not mine & theirs and apart <= _ONE:
                 other.tracks |= {camera: walker.tracks[camera] for camera in mine}

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streaming.identities.floor import begun_near, beside_ratio, moved_ratio
+from streaming.identities.floor import apart, begun_near, beside_ratio, moved_ratio
 from streaming.identities.memory import Memory
 from streaming.identities.past import Known, Past
 from streaming.identities.transit import TransitPrior, Transits
@@ -40,8 +40,6 @@ TOGETHER_MS = 1_000
 """Who is seen at two places for longer is there at once."""
 NOTED_MS = 300
 """Notes lag behind by up to half of their distance."""
-CANNOT_BE = 0.01
-"""A ratio of places at the same moments."""
 _BESIDE_PER_S = 0.5  # who stands in an overlapping view comes into this one
 _BLIND = 0.1  # of that, where it is not known where in it
 _RETURN_PER_S = 0.7  # who was lost a moment ago is seen again
@@ -143,11 +141,10 @@ class Arrivals:
         found = past.twice(unit.rows)
         near = np.flatnonzero(self._is_known & ~found & past.meanwhile(unit.begins_ms, unit.ends_ms, -NOTED_MS))
         away = past.notes.apart(near, unit.at_ms, unit.places)
-        moments = (~np.isnan(away)).sum(axis=1)
-        square_m2 = np.nansum(away**2, axis=1) / np.maximum(moments, 1)
-        found[near[(moments > 0) & (beside_ratio(square_m2, moments) < CANNOT_BE)]] = True
+        is_known, cannot_be = apart(away)
+        found[near[cannot_be]] = True
         blind = np.zeros(len(found), dtype=np.bool_)
-        blind[near[moments == 0]] = True
+        blind[near[~is_known]] = True
         blind &= past.meanwhile(unit.begins_ms, unit.ends_ms, TOGETHER_MS)
         shares = self._ways.overlap[np.ix_(past.camera[blind], unit.cameras)].all(axis=1)
         found[np.flatnonzero(blind)[~shares]] = True

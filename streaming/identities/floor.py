@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 VIEW_M2 = 30.0
 """Floor that a camera sees: what a place says is worth is counted against it."""
@@ -21,6 +22,7 @@ MOMENTS = 3.0
 BEGINS_M = 1.5
 """People are first seen within this of where others were."""
 _LEAST_LOG, _MOST_LOG = -14.0, 6.0
+_CANNOT_BE = 0.01  # a ratio of places at the same moments
 
 
 def beside_ratio(square_m2: Floats, moments: Floats) -> Floats:
@@ -29,6 +31,15 @@ def beside_ratio(square_m2: Floats, moments: Floats) -> Floats:
     log = np.log(VIEW_M2 / (2 * np.pi * spread2)) - square_m2 / (2 * spread2) * np.minimum(moments, MOMENTS)
     ratio: Floats = np.exp(np.clip(log, _LEAST_LOG, _MOST_LOG))
     return ratio
+
+
+def apart(away_m: Floats) -> tuple[Bools, Bools]:
+    """Of pairs who were so far from one another (N, M) at M moments, NaN where that is not known: (N,) of whom it is
+    known at any, and who cannot be one."""
+    moments = (~np.isnan(away_m)).sum(axis=1)
+    square_m2 = np.nansum(away_m**2, axis=1) / np.maximum(moments, 1)
+    is_known: Bools = moments > 0
+    return is_known, is_known & (beside_ratio(square_m2, moments) < _CANNOT_BE)
 
 
 def moved_ratio(distance_m: Floats, elapsed_s: Floats) -> Floats:

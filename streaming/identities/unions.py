@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streaming.identities.arrivals import CANNOT_BE, MOST_M_PER_S, NOTED_MS, SLACK_M, TOGETHER_MS, Bools, Ints
-from streaming.identities.floor import beside_ratio
+from streaming.identities.arrivals import MOST_M_PER_S, NOTED_MS, SLACK_M, TOGETHER_MS, Bools, Ints
+from streaming.identities.floor import apart
 from streaming.identities.past import Past
 
 
@@ -34,10 +34,9 @@ def conflicts(overlap: Bools, past: Past, one: Ints, other: Ints) -> Bools:
     for row in np.flatnonzero((together_ms > -NOTED_MS).any(axis=1)).tolist():
         near = np.flatnonzero(together_ms[row] > -NOTED_MS)
         away = past.notes.apart(other[near], *past.notes.joined(one[[row]]))
-        moments = (~np.isnan(away)).sum(axis=1)
-        square_m2 = np.nansum(away**2, axis=1) / np.maximum(moments, 1)
-        found[row, near] |= (moments > 0) & (beside_ratio(square_m2, moments) < CANNOT_BE)
-        blind[row, near[moments > 0]] = False
+        is_known, cannot_be = apart(away)
+        found[row, near] |= cannot_be
+        blind[row, near[is_known]] = False
     found |= blind | _too_far(past, one, other) | _too_far(past, other, one).T
     return found
 

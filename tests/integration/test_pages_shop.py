@@ -156,9 +156,29 @@ def test_a_basket_is_filled_and_bought_by_keyboard_alone(site: Site, page: Any) 
     assert page.inner_text('[data-testid="basket-total"]') == price
     page.locator('[data-testid="buy"]').press("Enter")
     page.get_by_text("nothing is charged").wait_for()
-    acts = {kind: [row["item_id"] for row in sent(site, session, kind)] for kind in ("view", "cart", "purchase")}
-    assert acts == {"view": [item], "cart": [item], "purchase": [item]}
-    assert [row["text"] for row in sent(site, session, "search")] == ["seeds"]
+    for kind in ("view", "cart", "purchase"):
+        wait_until(lambda kind=kind: [row["item_id"] for row in sent(site, session, kind)] == [item])
+    wait_until(lambda: [row["text"] for row in sent(site, session, "search")] == ["seeds"])
+
+
+def test_an_act_that_ends_after_a_purchase_takes_no_thanks_back(site: Site, page: Any) -> None:
+    session, held = show(page, site), list[Any]()
+
+    def hold_views(route: Any) -> None:
+        held.append(route) if (route.request.post_data_json or {}).get("kind") == "view" else route.continue_()
+
+    page.route("**/api/v1/shop/events", hold_views)
+    page.locator(f'[data-testid="goods"] [data-item="{IDS[4]}"] button').click()
+    page.locator('[data-testid="add"]').click()
+    page.locator('[data-testid="buy"]').click()
+    page.get_by_text("nothing is charged").wait_for()
+    with page.expect_request_finished(lambda request: (request.post_data_json or {}).get("kind") == "view"):
+        held[0].continue_()
+    page.evaluate("new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(painted)))")
+    assert "nothing is charged" in page.inner_text('[data-testid="said"]')
+    assert [row["item_id"] for row in sent(site, session, "view")] == [IDS[4]]
+    page.locator(f'[data-testid="goods"] [data-item="{IDS[5]}"] button').click()
+    page.wait_for_selector('[data-testid="said"]:empty', state="attached")
 
 
 def test_what_was_bought_before_one_failed_is_not_bought_again(site: Site, page: Any) -> None:

@@ -117,12 +117,12 @@ export function page(root: HTMLElement): void {
   async function send(event: ShopperEvent): Promise<Sent> {
     try {
       await sendEvent(event);
-      side.say("");
+      side.warn("");
       return "taken";
     } catch (problem) {
       const status = problem instanceof Refused ? problem.status : 0;
       const said = { 403: words.shopPage.mayNot, 429: words.shopPage.tooFast }[status];
-      side.say(said ?? (status === 400 ? (problem as Refused).message : words.shopPage.notSent));
+      side.warn(said ?? (status === 400 ? (problem as Refused).message : words.shopPage.notSent));
       return status === 0 || status === 429 || status >= 500 ? "later" : "refused";
     }
   }

@@ -9,8 +9,8 @@ export interface Basket {
   element: HTMLElement;
   look: (item: ShopItem) => void;
   change: (changed: ReadonlyMap<string, ShopItem>) => void;
-  /** Says something about what was done last. */
-  say: (text: string) => void;
+  /** What is wrong with what was done last; empty once something went well. */
+  warn: (text: string) => void;
 }
 
 interface Actions {
@@ -25,6 +25,9 @@ export function basketPanel(actions: Actions): Basket {
   let looked: ShopItem | null = null;
   let basket: ShopItem[] = [];
   let paying = false;
+  // Apart: an act that ends after a purchase takes back what was wrong, not the thanks.
+  let thanks = "";
+  let wrong = "";
   const category = h("bdi", { class: "muted small" });
   const title = h("bdi", { class: "looked-title" });
   const price = h("span", { class: "good-price" });
@@ -61,6 +64,7 @@ export function basketPanel(actions: Actions): Basket {
   function put(): void {
     if (!looked || basket.some(({ item_id }) => item_id === looked?.item_id)) return;
     basket = [...basket, looked];
+    thanks = "";
     actions.add(looked);
     draw();
   }
@@ -69,6 +73,7 @@ export function basketPanel(actions: Actions): Basket {
   async function pay(): Promise<void> {
     const items = basket.filter(({ may_be_offered }) => may_be_offered);
     paying = true;
+    thanks = "";
     draw();
     let bought = true;
     for (const { item_id } of items) {
@@ -79,7 +84,7 @@ export function basketPanel(actions: Actions): Basket {
       draw();
     }
     paying = false;
-    if (bought) setText(said, words.shopPage.bought);
+    if (bought) thanks = words.shopPage.bought;
     draw();
   }
 
@@ -101,10 +106,15 @@ export function basketPanel(actions: Actions): Basket {
     if (basket.length) fill(list, ...basket.map(line));
     else fill(list, h("li", { class: "muted" }, words.shopPage.basketEmpty));
     setText(total, priceOf(totalOf(basket)));
+    speak();
     sum.hidden = basket.length === 0;
     looking.dataset["empty"] = String(looked === null);
     holding.dataset["empty"] = String(basket.length === 0);
     buy.disabled = paying || !basket.some(({ may_be_offered }) => may_be_offered);
+  }
+
+  function speak(): void {
+    setText(said, wrong || thanks);
   }
 
   function line(item: ShopItem): HTMLElement {
@@ -135,6 +145,7 @@ export function basketPanel(actions: Actions): Basket {
     element,
     look(item) {
       looked = item;
+      thanks = "";
       draw();
     },
     change(changed) {
@@ -142,6 +153,9 @@ export function basketPanel(actions: Actions): Basket {
       basket = basket.map((item) => changed.get(item.item_id) ?? item);
       draw();
     },
-    say: (text) => setText(said, text),
+    warn(text) {
+      wrong = text;
+      speak();
+    },
   };
 }

@@ -133,20 +133,27 @@ class Decisions:
         if not len(rows):
             return []  # they are out of sight for longer than anybody is remembered
         (shares,) = self._shares([Unit(rows, self._past)], known)
+        mine = int(self._state["person"][tracks[0]])
+        are_all = len(tracks) == len(self._memory.tracks_of(mine))
+        if are_all:
+            shares[np.isin(known.persons, list(self._ledger.told_apart(mine)))] = 0.0
         share = np.append(shares, max(1.0 - float(shares.sum()), 1e-12))
         names = np.append(known.persons, NOBODY)
-        (now,) = np.flatnonzero(names == self._state["person"][tracks[0]])[:1].tolist() or [len(known.persons)]
+        (now,) = np.flatnonzero(names == mine)[:1].tolist() or [len(known.persons)]
         best = int(np.argmax(share))
         odds = np.log(np.maximum(share[[best, now]], 1e-12))
         if best == now or share[best] < _HALF or odds[0] - odds[1] < _CHANGE_LOG_ODDS:
             return []
         person = int(names[best]) if best < len(known.persons) else self._memory.next("last_person")
-        made = [self._ledger.relink(slot, person, float(share[best])) for slot in tracks.tolist()]
+        if are_all:  # then nobody new was likeliest already
+            _, made = self._ledger.unite(person, mine, self._now_ms, float(share[best]))
+        else:
+            made = [self._ledger.relink(slot, person, float(share[best])) for slot in tracks.tolist()]
         return made + self._others_of(tracks)
 
     def unite(self, persons: Iterable[int]) -> list[Correction]:
-        """Ask of each of these persons whether somebody else is the same. The elder name stays; tracks that speak
-        against it were taken for either by mistake: they are decided anew."""
+        """Ask of each of these persons whether somebody else is the same, of whom nobody said that it is not. The
+        elder name stays; tracks that speak against it were taken for either by mistake: they are decided anew."""
         made: list[Correction] = []
         asked = [person for person in persons if person]
         if not asked:
@@ -162,8 +169,12 @@ class Decisions:
         ratios[np.arange(len(mine)), at[there]] = 0.0  # nobody is asked about again
         changed = set[int]()
         for row, ratio in zip(at[there].tolist(), ratios, strict=True):
+            if row in changed:
+                continue
+            apart = self._ledger.told_apart(int(known.persons[row]))
             others = [other for other in np.flatnonzero(ratio > 0).tolist() if other not in changed]
-            if row in changed or not others:
+            others = [other for other in others if int(known.persons[other]) not in apart]
+            if not others:
                 continue
             found = [self._as_one(known, row, other) for other in others]
             odds = np.array([one for one, _ in found])
@@ -174,8 +185,7 @@ class Decisions:
             changed |= {row, others[best]}
             elder, younger = (int(known.persons[one]) for one in sorted((row, others[best])))
             made += [self._ledger.reopen(slot) for slot in self._past.slots[found[best][1]].tolist()]
-            for slot in self._memory.tracks_of(younger).tolist():
-                made.append(self._ledger.relink(slot, elder, float(share[best])))
+            made += self._ledger.unite(elder, younger, self._now_ms, float(share[best]))[1]
         return made
 
     def _as_one(self, known: Known, one: int, other: int) -> tuple[float, Ints]:

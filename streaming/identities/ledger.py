@@ -1,8 +1,10 @@
-"""Who is who, derived from a log of events: links, merges and splits, each of which can be undone.
+"""Who is who, derived from a log of events: links, merges and splits.
 
 A *link* says of a track who it was taken for when it was decided. A *merge* says that all tracks of one person so far
-are another's; a *split* that some tracks of a person are somebody else's. In the order of their numbers they say whose
-each track is. Undoing a merge or a split derives everything anew without it: what was linked meanwhile stays linked.
+are another's, by hand or because their looks say so (a union); a *split* that some tracks of a person are somebody
+else's. In the order of their numbers they say whose each track is. Undoing a merge or a split derives everything anew
+without it: what was linked meanwhile stays linked. Whose merge was undone, and who was split, has been told apart by
+somebody who knew: no rule makes one of them again.
 
 Every change comes back as `Correction`s, one for each track that changed hands, so that whoever counted by person can
 count again: all sightings of this track from then on that were told as `old` are `new`'s.
@@ -15,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streaming.identities.memory import DECIDED, ERASED, EVENT, TRACK, Ints, Memory, track_key
+from streaming.identities.memory import DECIDED, ERASED, EVENT, TRACK, Floats, Ints, Memory, track_key
 from streaming.state import Slots
 
 NOBODY = 0
@@ -29,7 +31,28 @@ class Correction(NamedTuple):
     from_ms: int
     old: int
     new: int
-    score: float  # of the track's link
+    score: float  # as of `Ledger.scores`
+
+
+class Event(NamedTuple):
+    """A merge or a split."""
+
+    number: int
+    at_ms: int
+    keeps: int  # who keeps the name
+    other: int  # of a merge: who has it too since then; of a split: who somebody else's tracks are
+    tracks: tuple[str, ...]  # keys of those that were split off; none: it is a merge
+    score: float  # how probable it was; 0 where it was made by hand
+    is_undone: bool
+
+    @property
+    def renames(self) -> tuple[int, int]:
+        """Of whom to whom tracks go."""
+        return (self.keeps, self.other) if self.tracks else (self.other, self.keeps)
+
+
+_COLUMNS = "number", "first_ms", "person", "linked", "text", "score", "status"
+"""Where the state has an event, in the order of its fields."""
 
 
 class Unknown(LookupError):
@@ -51,6 +74,7 @@ class Ledger:
             ("person", person),
             ("score", score),
             ("number", self._memory.next("number")),
+            ("moved", 0),
         ):
             self._state[column][slot] = value
         self._state.touch([key])
@@ -66,7 +90,7 @@ class Ledger:
         """The link of a track is taken back: it is pending again."""
         (key,) = self._memory.track_keys(np.array([slot]))
         old = self._state["person"][[slot]]
-        for column in ("status", "linked", "person", "score", "number"):
+        for column in ("status", "linked", "person", "score", "number", "moved"):
             self._state[column][slot] = 0  # PENDING, NOBODY
         self._state.touch([key])
         return self._corrections(np.array([slot]), old)[0]
@@ -84,7 +108,11 @@ class Ledger:
         beside = (camera[one][:, None] == camera[other]) & (first[one][:, None] < last[other])
         if (beside & (first[other] < last[one][:, None])).any():
             raise ValueError(f"persons {keeps} and {ends} were beside one another in one camera: they are two")
-        return self._event(keeps, ends, at_ms, "")
+        return self.unite(keeps, ends, at_ms, score=0.0)
+
+    def unite(self, keeps: int, ends: int, at_ms: int, score: float) -> tuple[int, list[Correction]]:
+        """As `merge`, for its probability, whatever contradicts it: those who ask have weighed that."""
+        return self._event(Event(self._memory.next("number"), at_ms, keeps, ends, (), score, False))
 
     def split(self, person: int, tracks: Sequence[tuple[str, int]], at_ms: int) -> tuple[int, list[Correction]]:
         """These tracks (camera, id) of a person are somebody else's, who gets a name that nobody has had.
@@ -99,7 +127,8 @@ class Ledger:
             raise Unknown(f"person {person} has no {sorted(strange)[0]}")
         if not named or named == mine:
             raise ValueError(f"a split of person {person} needs some of its {len(mine)} tracks, not {len(named)}")
-        return self._event(person, self._memory.next("last_person"), at_ms, "\n".join(sorted(named)))
+        other, number = self._memory.next("last_person"), self._memory.next("number")
+        return self._event(Event(number, at_ms, person, other, tuple(sorted(named)), 0.0, False))
 
     def undo(self, event: int) -> list[Correction]:
         """A merge or a split is no more.
@@ -107,7 +136,7 @@ class Ledger:
         Raises:
             ValueError: it is undone already.
         """
-        key = f"event/{event}"
+        key = _key(event)
         if key not in self._state:
             raise Unknown(f"there is no event {event}; it may have expired with the tracks that it was about")
         slot = self._memory.slot(key, EVENT)
@@ -137,19 +166,55 @@ class Ledger:
     def forget_tracks(self, keys: Sequence[str]) -> None:
         """Delete tracks, and the events that are about nobody who is left."""
         self._memory.forget(keys)
-        gone, state, useless = set(keys), self._state, []
-        names = set(state["linked"][self._memory.decided()].tolist())  # that somebody has, or had on the way
-        for slot in self._events().tolist():
-            tracks, is_split = [key for key in state["text"][slot].split("\n") if key not in gone], state["text"][slot]
-            other, name = int(state["linked"][slot]), f"event/{int(state['number'][slot])}"
-            if (is_split and not tracks) or (not is_split and other not in names):
-                useless.append(name)
+        gone, useless = set(keys), []
+        names = set(self._state["linked"][self._memory.of_kind(TRACK)].tolist())  # that somebody has, or had on the way
+        for event in self.events():
+            left = [key for key in event.tracks if key not in gone]
+            if not left and (event.tracks or event.other not in names):
+                useless.append(_key(event.number))
                 continue
-            names.add(other if is_split else int(state["person"][slot]))
-            if is_split and len(tracks) <= is_split.count("\n"):
-                state["text"][slot] = "\n".join(tracks)
-                state.touch([name])
+            names.add(event.renames[1])
+            if len(left) < len(event.tracks):
+                self._state["text"][self._memory.slot(_key(event.number), EVENT)] = "\n".join(left)
         self._memory.forget(useless)
+
+    def events(self, since: int = 0) -> list[Event]:
+        """Merges and splits from this number on, in their order, those undone among them. They go with the last of the
+        tracks that they are about."""
+        slots = self._memory.of_kind(EVENT)
+        number = self._state["number"][slots]
+        slots = slots[np.argsort(number)][np.count_nonzero(number < since) :]
+        number, at_ms, keeps, other, text, score, status = (self._state[name][slots].tolist() for name in _COLUMNS)
+        tracks = [tuple(keys.split("\n")) if keys else () for keys in text]
+        return list(map(Event, number, at_ms, keeps, other, tracks, score, map(bool, status)))
+
+    def told_apart(self, person: int) -> set[int]:
+        """Who is not this person, by somebody who undid a merge of the two or split them; by the names of now."""
+        slots, pairs = self._memory.of_kind(EVENT), list[set[int]]()
+        tells = (self._state["status"][slots] != 0) != (self._state["text"][slots] != "")
+        if not tells.any():
+            return set()
+        for event in self.events(since=int(self._state["number"][slots[tells]].min())):
+            if event.is_undone != bool(event.tracks):
+                pairs.append({event.keeps, event.other})
+            elif not event.is_undone:
+                pairs = [{event.keeps if name == event.other else name for name in pair} for pair in pairs]
+        return {name for pair in pairs if person in pair for name in pair - {person}}
+
+    def scores(self, slots: Slots) -> Floats:
+        """The probability that each track is its person's: of the event that moved it last, if that has one, or of its
+        link."""
+        scores: Floats = self._state["score"][slots].astype(np.float64)
+        moved = self._state["moved"][slots]
+        for at in np.flatnonzero(moved).tolist():
+            (event,) = self._state.slots([_key(int(moved[at]))]).tolist()
+            scores[at] = self._state["score"][event] or scores[at]
+        return scores
+
+    def latest(self, slots: Slots) -> int:
+        """Which of these tracks came to its person last."""
+        number, moved = self._state["number"][slots], self._state["moved"][slots]
+        return int(slots[np.lexsort([number, np.maximum(number, moved)])[-1]])
 
     def _tracks_of(self, person: int) -> Slots:
         slots = self._memory.tracks_of(person)
@@ -157,40 +222,41 @@ class Ledger:
             raise Unknown(f"there is no person {person}, or no longer")
         return slots
 
-    def _event(self, keeps: int, other: int, at_ms: int, tracks: str) -> tuple[int, list[Correction]]:
-        number = self._memory.next("number")
-        slot = self._memory.slot(f"event/{number}", EVENT)
-        for column, value in (("person", keeps), ("linked", other), ("number", number), ("first_ms", at_ms)):
-            self._state[column][slot] = value
-        self._state["text"][slot] = tracks
-        return number, self._derive()
-
-    def _events(self) -> Slots:
-        slots = self._memory.of_kind(EVENT)
-        ordered: Slots = slots[np.argsort(self._state["number"][slots])]
-        return ordered
+    def _event(self, event: Event) -> tuple[int, list[Correction]]:
+        row, (old, new) = self._memory.slot(_key(event.number), EVENT), event.renames
+        values = event.number, event.at_ms, event.keeps, event.other, "\n".join(event.tracks), event.score
+        for column, value in zip(_COLUMNS, (*values, event.is_undone), strict=True):
+            self._state[column][row] = value
+        # No link and no event has a later number: to derive everything anew would change nothing else.
+        slots = self._memory.tracks_of(old)
+        if event.tracks:
+            slots = slots[np.isin(self._memory.track_keys(slots), event.tracks)]
+        self._state["person"][slots], self._state["moved"][slots] = new, event.number
+        self._state.touch(self._memory.track_keys(slots))
+        return event.number, self._corrections(slots, np.full(len(slots), old))
 
     def _derive(self) -> list[Correction]:
         """Say of every track whose it is, by the log; what changed."""
         state, slots = self._state, self._memory.decided()
         before, number = state["person"][slots], state["number"][slots]
         person, keys = state["linked"][slots].copy(), np.array(self._memory.track_keys(slots), dtype=object)
-        for event in self._events().tolist():
-            if state["status"][event]:
+        moved = np.zeros_like(number)
+        for event in self.events():
+            if event.is_undone:
                 continue
-            keeps, other, tracks = int(state["person"][event]), int(state["linked"][event]), state["text"][event]
-            then = number < state["number"][event]
-            if tracks:
-                person[then & (person == keeps) & np.isin(keys, tracks.split("\n"))] = other
-            else:
-                person[then & (person == other)] = keeps
-        changed = person != before
-        state["person"][slots[changed]] = person[changed]
+            old, new = event.renames
+            its = (number < event.number) & (person == old)
+            if event.tracks:
+                its &= np.isin(keys, event.tracks)
+            person[its], moved[its] = new, event.number
+        changed = (person != before) | (moved != state["moved"][slots])
+        state["person"][slots], state["moved"][slots] = person, moved
         state.touch(self._memory.track_keys(slots[changed]))
-        return self._corrections(slots[changed], before[changed])
+        told = person != before
+        return self._corrections(slots[told], before[told])
 
     def _corrections(self, slots: Slots, old: Ints, to: int | None = None) -> list[Correction]:
-        names, state = self._memory.cameras(), self._state
+        names, state, scores = self._memory.cameras(), self._state, self.scores(slots)
         return [
             Correction(
                 names[int(state["camera"][slot])],
@@ -198,7 +264,11 @@ class Ledger:
                 int(state["first_ms"][slot]),
                 before,
                 int(state["person"][slot]) if to is None else to,
-                float(state["score"][slot]),
+                score,
             )
-            for slot, before in zip(slots.tolist(), old.tolist(), strict=True)
+            for slot, before, score in zip(slots.tolist(), old.tolist(), scores.tolist(), strict=True)
         ]
+
+
+def _key(event: int) -> str:
+    return f"event/{event}"

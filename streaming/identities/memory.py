@@ -45,8 +45,9 @@ def layout(look_bytes: int) -> dict[str, Column]:
         "person": Column(np.int64),  # of a track, 0 for none; of an event: who keeps the name
         "linked": Column(np.int64),  # of a track: who it was taken for; of an event: the other person
         "number": Column(np.int64),  # of an event, and of the link of a track: their order; of the store: the last
+        "moved": Column(np.int64),  # of a track: the last event by which it is its person's; 0 for its link
         "last_person": Column(np.int64),  # of the store
-        "score": Column(np.float32),  # of the link of a track
+        "score": Column(np.float32),  # of the link of a track, and of an event
         "first_ms": Column(np.int64),  # of a track, a camera; of an event: when
         "last_ms": Column(np.int64),  # of a track, a partition
         "count": Column(np.int64),  # of looks in a track's; of times of a transit

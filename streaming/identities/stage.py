@@ -20,8 +20,10 @@ is known to it, so two runs that interleave partitions otherwise may differ in a
 link was made on a false premise: it is taken back, corrected to nobody, and decided anew.
 
 **By hand.** `streaming.identities.ledger` merges, splits, undoes and erases on the same state; `corrected` makes rows
-of what it changes. Persons who are to be forgotten (`streaming.privacy.erasures`) are erased before the next row is
-looked at; their tracks are corrected to nobody.
+of what it changes. What the stage itself makes one of two names (`Decisions.unite`, and `review` of a young person) is
+an event there like a merge by hand, listed with its probability; once it is undone, it is not made again. Persons who
+are to be forgotten (`streaming.privacy.erasures`) are erased before the next row is looked at; their tracks are
+corrected to nobody.
 """
 
 from __future__ import annotations
@@ -124,7 +126,7 @@ class IdentityStage:
                 before[slot] = last_ms
             slots = np.fromiter(before, np.int64, len(before))
             made += [(int(frame[-1]), one) for one in self._contradicted(memory, slots, before, now_ms)]
-            persons[seen], scores[seen] = state["person"][slots], state["score"][slots]
+            persons[seen], scores[seen] = state["person"][slots], Ledger(memory).scores(slots)
             moved_ms = self._move_on(memory, int(partition[frame[0]]), now_ms)
             if moved_ms is not None:
                 made += [(int(frame[-1]), one) for one in self._decide(memory, *moved_ms)]
@@ -229,8 +231,7 @@ class IdentityStage:
             away &= (np.abs(now_ms - state["last_ms"][others]) <= 2 * NOTE_MS) & ~self._sees_too(memory, slot, others)
             found = others[(beside | away) & (others != slot)]
             if len(found):
-                both = np.append(found, slot)
-                yield ledger.reopen(int(both[np.argmax(state["number"][both])]))
+                yield ledger.reopen(ledger.latest(np.append(found, slot)))
 
     def _sees_too(self, memory: Memory, slot: int, others: Slots) -> npt.NDArray[np.bool_]:
         """Whether the cameras of these tracks overlap with that of this one."""

@@ -14,7 +14,7 @@ from streaming.identities.appearance import centred
 from streaming.identities.arrivals import MISTAKEN, Arrivals, Unit, Ways
 from streaming.identities.floor import VIEW_M2, begun_near, beside_ratio, moved_ratio
 from streaming.identities.gallery import Gallery
-from streaming.identities.ledger import Ledger, Unknown
+from streaming.identities.ledger import Event, Ledger, Unknown
 from streaming.identities.linking import NOBODY, link, posterior
 from streaming.identities.memory import CAMERA, EVENT, TRACK, Memory, layout, track_key
 from streaming.identities.past import Notes, Past
@@ -206,6 +206,9 @@ class Book:
                 self.memory.next("last_person")
             self.ledger.link(slot, person, 0.9)
 
+    def slot(self, track_id: int) -> int:
+        return int(self.memory.state.slots([track_key(0, track_id)])[0])
+
     def whose(self) -> list[int]:
         slots = self.memory.decided()
         return [int(person) for person in self.memory.state["person"][slots]]
@@ -261,6 +264,90 @@ def test_undoing_everything_leads_back(steps: list[tuple[str, int, int]]) -> Non
     assert book.whose() == before
 
 
+def test_a_union_is_listed_with_its_probability_and_undone_like_a_merge() -> None:
+    book = Book(1, 2, 2, 3)
+    event, corrections = book.ledger.unite(1, 2, at_ms=7, score=0.75)
+    assert [one[:5] for one in corrections] == [("door", 2, 20_000, 2, 1), ("door", 3, 30_000, 2, 1)]
+    assert [one.score for one in corrections] == [0.75, 0.75]
+    assert book.ledger.scores(book.memory.decided()).tolist() == pytest.approx([0.9, 0.75, 0.75, 0.9])
+    by_hand, _ = book.ledger.merge(3, 1, at_ms=8)
+    assert book.ledger.scores(book.memory.decided()).tolist() == pytest.approx([0.9] * 4)
+    split, _ = book.ledger.split(3, [("door", 1)], at_ms=9)
+    book.ledger.undo(by_hand)
+    assert book.ledger.events() == [
+        Event(event, 7, 1, 2, (), 0.75, False),
+        Event(by_hand, 8, 3, 1, (), 0.0, True),
+        Event(split, 9, 3, 4, ("track/0/1",), 0.0, False),
+    ]
+    assert book.whose() == [1, 1, 1, 3]
+    back = book.ledger.undo(event)
+    assert [(one.track_id, one.old, one.new) for one in back] == [(2, 1, 2), (3, 1, 2)]
+    assert [one.score for one in back] == pytest.approx([0.9, 0.9])
+
+
+def test_what_is_linked_anew_is_of_its_link_and_of_no_event() -> None:
+    book = Book(2, 2, 1)
+    event, _ = book.ledger.unite(1, 2, at_ms=0, score=0.75)
+    assert book.ledger.latest(book.memory.decided()) == book.slot(2)  # it was moved, after all were linked
+    book.ledger.relink(book.slot(1), 1, 0.6)
+    assert book.ledger.latest(book.memory.decided()) == book.slot(1)
+    assert book.ledger.scores(book.memory.decided()).tolist() == pytest.approx([0.6, 0.75, 0.9])
+    assert [one.track_id for one in book.ledger.undo(event)] == [2]
+    assert book.whose() == [1, 2, 1]
+
+
+def test_who_was_told_apart_is_so_by_the_names_of_now() -> None:
+    book = Book(1, 2, 3, 4)
+    union, _ = book.ledger.unite(1, 2, at_ms=0, score=0.9)
+    book.ledger.unite(3, 4, at_ms=0, score=0.9)
+    assert [book.ledger.told_apart(person) for person in (1, 2, 3)] == [set(), set(), set()]
+    book.ledger.undo(union)
+    assert [book.ledger.told_apart(person) for person in (1, 2, 3)] == [{2}, {1}, set()]
+    book.ledger.unite(3, 2, at_ms=0, score=0.9)
+    assert [book.ledger.told_apart(person) for person in (1, 2, 3)] == [{3}, set(), {1}]
+    split, _ = book.ledger.split(3, [("door", 4)], at_ms=0)
+    assert [book.ledger.told_apart(person) for person in (1, 3, 5)] == [{3}, {1, 5}, {3}]
+    book.ledger.undo(split)
+    assert [book.ledger.told_apart(person) for person in (1, 3, 5)] == [{3}, {1}, set()]
+    book.ledger.merge(1, 3, at_ms=0)  # somebody thought better of it
+    assert book.ledger.told_apart(1) == set()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["unite", "split", "undo", "link", "reopen", "forget"]),
+            st.integers(1, 6),
+            st.integers(1, 6),
+        ),
+        max_size=12,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_one_event_after_another_is_what_all_together_say(steps: list[tuple[str, int, int]]) -> None:
+    book = Book(1, 2, 3, 3, 4, 4, 99, 99)
+    for kind, one, other in steps:
+        try:
+            if kind == "unite":
+                book.ledger.unite(one, other, at_ms=0, score=other / 10) if one != other else None
+            elif kind == "split":
+                book.ledger.split(one, [("door", other)], at_ms=0)
+            elif kind == "undo":
+                book.ledger.undo(book.ledger.events()[one - 1].number)
+            elif kind == "forget":
+                book.ledger.forget_tracks([track_key(0, one)])
+            elif track_key(0, one) in book.memory.state:
+                book.ledger.reopen(book.slot(one)) if kind == "reopen" else book.ledger.link(book.slot(one), other, 0.5)
+        except (ValueError, LookupError, IndexError):
+            continue
+    slots = book.memory.decided()
+    before, scores = book.whose(), book.ledger.scores(slots).tolist()
+    event, _ = book.ledger.split(99, [("door", 8)], at_ms=0)
+    (back,) = book.ledger.undo(event)  # derives everything anew
+    assert back.track_id == 8
+    assert (book.whose(), book.ledger.scores(slots).tolist()) == (before, scores)
+
+
 def test_what_cannot_be_is_refused() -> None:
     book = Book(1, 2)
     with pytest.raises(ValueError, match="itself"):
@@ -305,6 +392,17 @@ def test_a_merge_lives_as_long_as_tracks_that_it_moved_however_often() -> None:
     assert book.whose() == [3, 3]
     book.ledger.forget_tracks(["track/0/1"])
     assert book.memory.state["number"][book.memory.of_kind(EVENT)].tolist() == [event]  # the split is about track 3
+
+
+def test_what_tells_two_apart_goes_with_the_tracks_of_one() -> None:
+    book = Book(1, 2, 2)
+    event, _ = book.ledger.unite(1, 2, at_ms=0, score=0.9)
+    book.ledger.undo(event)
+    book.ledger.forget_tracks(["track/0/2"])
+    assert book.ledger.told_apart(1) == {2}
+    book.ledger.forget_tracks(["track/0/3"])
+    assert book.ledger.events() == []
+    assert book.ledger.told_apart(1) == set()
 
 
 @pytest.mark.parametrize(

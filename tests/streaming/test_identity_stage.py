@@ -310,9 +310,85 @@ def test_two_names_of_one_person_become_one_and_what_kept_them_apart_is_asked_ag
         assert sum(one.new == 1 for one in made) == 6
         assert all(0.5 < one.score <= 1 for one in made if one.new)
         assert decisions.unite([1]) == []
+        event = Ledger(memory).events()[-1]
+        assert event[1:5] == (NOW_MS + 24_000, 1, 2, ())
+        assert 0.5 < event.score <= 1
     else:
         assert made == []
     assert decisions.unite([0, 77]) == []
+
+
+def asked_at(state: StateTable, second: float) -> Decisions:
+    return Decisions(OVERLAP, Plain(), Memory(state), NOW_MS + round(1000 * second), np.array([], np.int64))
+
+
+def test_who_was_told_apart_by_hand_is_not_made_one_again() -> None:
+    state = named_twice((0, 0))
+    ledger = Ledger(Memory(state))
+    assert asked_at(state, 24).unite([2])
+    back = ledger.undo(ledger.events()[-1].number)
+    assert {(one.camera_id, one.old, one.new) for one in back} == {("shelf", 1, 2)}
+    assert asked_at(state, 24).unite([1, 2]) == []
+    # Nor by a name that one of them has got meanwhile.
+    ledger.unite(9, 2, at_ms=NOW_MS, score=0.9)
+    assert asked_at(state, 24).unite([1, 9]) == []
+
+
+def test_who_was_split_by_hand_is_not_made_one_again() -> None:
+    state = named_twice((0, 0))
+    asked_at(state, 24).unite([2])
+    ledger = Ledger(Memory(state))
+    split, _ = ledger.split(1, [("shelf", n) for n in range(1, 7)], at_ms=NOW_MS)
+    other = ledger.events()[-1].other
+    assert asked_at(state, 24).unite([1, other]) == []
+    # What was told is taken back, and the split itself: nobody says any more that they are two.
+    ledger.undo(split)
+    assert ledger.told_apart(1) == set()
+
+
+def test_a_young_person_who_is_somebody_else_after_all_is_an_event_too() -> None:
+    _, state, _ = ran(Scene().walk("door", 1, 0, 3, 0, x_m=1.0).walk("shelf", 1, 4, 6, 0, x_m=2.0), 8, OVERLAP)
+    memory = Memory(state)
+    ledger, (door, shelf) = Ledger(memory), memory.decided().tolist()
+    assert state["person"][[door, shelf]].tolist() == [1, 1]
+    ledger.relink(shelf, memory.next("last_person"), 0.9)
+    (made,) = asked_at(state, 8).review(np.array([shelf]))
+    assert (made.old, made.new) == (2, 1)
+    assert memory.persons_called(2) == [1]
+    (event,) = ledger.events()
+    assert event.score == made.score
+    ledger.undo(event.number)
+    assert asked_at(state, 8).review(np.array([shelf])) == []
+    assert asked_at(state, 8).unite([1, 2]) == []
+
+
+@given(st.lists(st.integers(24 * 15, 40 * 15), max_size=4), st.booleans())
+@settings(max_examples=4, deadline=None)
+def test_unions_hang_on_no_cut_and_no_restart_and_stay_undone(offsets: list[int], undone: bool) -> None:
+    scene = two_names()
+    for n in range(6, 10):
+        scene.walk("door", n + 1, 4 * n, 4 * n + 1.9, 0, x_m=1.0)
+        scene.walk("shelf", n + 1, 4 * n + 2, 4 * n + 3.9, 0, x_m=1.5)
+    rows, stage, log = scene.rows(40), IdentityStage(DIMENSIONS, OVERLAP), Changelog()
+    rows = rows.filter(pl.col("captured_ms") >= NOW_MS + 24_000)
+    whole = named_twice((0, 0))
+    if undone:
+        asked_at(whole, 24).unite([2])
+        Ledger(Memory(whole)).undo(Ledger(Memory(whole)).events()[-1].number)
+    log.drain(whole)
+    state = stage.new_state()
+    log.restore(state)
+    expected = stage(rows, whole)
+    later = [event for event in Ledger(Memory(whole)).events() if event.at_ms > NOW_MS + 24_000]
+    assert ((1, 2) in [(event.keeps, event.other) for event in later]) is not undone
+    out = []
+    for part in cut(rows, offsets):
+        out.append(stage(part, state))
+        log.drain(state)
+        state = stage.new_state()
+        log.restore(state)
+    assert pl.concat(out).equals(expected)
+    assert every_row(state).equals(every_row(whole))
 
 
 class Reversed:

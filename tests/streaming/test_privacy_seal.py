@@ -291,15 +291,18 @@ def test_an_order_is_about_tracks_that_began_before_it(tmp_path: Path, sealer: S
     assert len(Memory(state).tracks_of(1)) == 1  # another pipeline's P1 was meant
 
 
-def test_who_was_merged_is_found_by_the_old_name(tmp_path: Path, sealer: Sealer) -> None:
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_who_was_merged_is_found_by_the_old_name(tmp_path: Path, sealer: Sealer, by_hand: bool) -> None:
     scene = Scene().walk("door", 1, 0, 4, 0).walk("till", 1, 0, 4, 5)
     stage = IdentityStage(DIMENSIONS, RULES, sealer(), Erasures(tmp_path / "keys"))
     state = stage.new_state()
     stage(scene.rows(6), state)
-    Ledger(Memory(state)).merge(1, 2, at_ms=NOW_MS)
+    ledger = Ledger(Memory(state))
+    ledger.merge(1, 2, at_ms=NOW_MS) if by_hand else ledger.unite(1, 2, at_ms=NOW_MS, score=0.9)
     asked(tmp_path, "P2")
     stage.tick(NOW_MS + 6_000, [0, 1], state)
     assert not len(Memory(state).tracks_of(1))
+    assert ledger.events() == []
 
 
 def test_keys_that_cannot_be_destroyed_leave_the_order_open(

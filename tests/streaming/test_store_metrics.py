@@ -292,6 +292,22 @@ def test_a_merge_counts_closed_windows_again() -> None:
     assert "door" not in set(again["zone_id"]), "what did not change is not issued again"
 
 
+def test_a_merge_that_is_undone_leaves_the_counts_of_before() -> None:
+    """The windows are closed when the two become one, and closed again when they become two."""
+    right = Feed([Walk([(3, 3), (8, 3)]), Walk([(3, 8), (8, 8), (3, 8)])], 15).rows()
+    rest = Feed([], 50).rows()
+    first, second = (
+        rest.filter((pl.col("captured_ms").to_physical() - START_MS).is_between(a, b, closed="left"))
+        for a, b in ((15_000, 30_000), (30_000, 50_000))
+    )
+    metrics = metrics_of(right)
+    metrics.see(pl.concat([sightings([corrects("p1", "p0", 0.0, track=1)]), first]))
+    assert metrics.latest.filter(zone_id="store", start_s=0).item(0, "people") == 1
+    metrics.see(pl.concat([sightings([corrects("p0", "p1", 0.0, track=1)]), second]))
+    assert metrics.latest.filter(zone_id="store", start_s=0).item(0, "people") == 2
+    assert figures(metrics) == figures(metrics_of(pl.concat([right, first, second])))
+
+
 def test_a_split_gives_back_what_a_merge_took_and_no_more() -> None:
     """Two people were one; cam-1's second track is taken out again from 2 s on."""
     right = Feed([Walk([(3, 3), (8, 3)]), Walk([(3, 8), (8, 8), (3, 8)])], 15).rows()

@@ -73,19 +73,30 @@ class Appearance:
         directions = (float(ndtri(1 - _ALIKE)) / max(alike, 1e-6)) ** 2
         return cls(same_cosine=min(apart, 0.99), directions=max(1.0, directions))
 
-    def log_ratio(self, looks: Looks, counts: Ints, means: Looks, known: Ints) -> Floats:
+    def log_ratio(self, looks: Looks, counts: Ints, means: Looks, known: Ints) -> Looks:
         """(T, P): for T of whom `counts` (T,) unit looks have these means (T, D), and persons of whom `known` (P,) have
-        these (P, D)."""
-        rho, n, k = self.same_cosine, counts.astype(np.float64)[:, None], known.astype(np.float64)
+        these (P, D). One product, and a few passes over each of its rows while that is near."""
+        rho, half, k = self.same_cosine, self.directions / 2, known.astype(np.float64)
         a = k * rho / (k * rho + 1 - rho)
-        u = rho + (1 - rho) / np.maximum(n, 1)  # variance of such a mean of anybody's looks; of this person's, v
-        v = u - a * rho
-        alike = (looks @ means.T).astype(np.float64)
-        length2, mean2 = ((side.astype(np.float64) ** 2).sum(axis=1) for side in (looks, means))
-        away = length2[:, None] - 2 * a * alike + a**2 * mean2
-        ratio = self.directions / 2 * (length2[:, None] / u - away / v - np.log(v / u))
-        clipped = np.clip(ratio, -self.most_log_ratio, self.most_log_ratio)
-        mixed: Floats = np.log((1 - self.spoilt_share) * np.exp(clipped) + self.spoilt_share)
+        length2, mean2 = (np.einsum("nd,nd->n", side, side) for side in (looks, means))
+        log_sound, spoilt = np.log(1 - self.spoilt_share), np.float32(self.spoilt_share)
+        least, most = (np.float32(log_sound + end) for end in (-self.most_log_ratio, self.most_log_ratio))
+        mixed: Looks = looks @ means.T
+        for n in np.unique(counts).tolist():
+            u = rho + (1 - rho) / max(n, 1)  # variance of such a mean of anybody's looks; of this person's, v
+            v = u - a * rho
+            # The ratio is this slope times x·m, and a part that hangs on |x|² and one that does not.
+            parts = 2 * half * a / v, half * (1 / u - 1 / v), log_sound - half * (a**2 * mean2 / v + np.log(v / u))
+            slope, by_length, rest = (part.astype(np.float32) for part in parts)
+            for at in np.flatnonzero(counts == n).tolist():
+                row = mixed[at]
+                row *= slope
+                row += by_length * length2[at]
+                row += rest
+                np.clip(row, least, most, out=row)
+                np.exp(row, out=row)
+                row += spoilt
+                np.log(row, out=row)
         return mixed
 
 

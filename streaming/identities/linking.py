@@ -13,12 +13,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from streaming.identities.appearance import Floats, Ints, Looks
 from streaming.tracking.association import assign
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 NOBODY = -1
 
@@ -30,7 +27,7 @@ class Links(NamedTuple):
     score: Floats  # (T,) probability that it is so, of `NOBODY` that it is none of them
 
 
-def posterior(rates: Floats, log_ratio: Floats, new_rate: Floats) -> Floats:
+def posterior(rates: Floats, log_ratio: Floats | Looks, new_rate: Floats) -> Floats:
     """(T, P) probability of each candidate; what is missing to 1 in a row is a newcomer's.
 
     Args:

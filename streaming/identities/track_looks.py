@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from streaming.identities.appearance import Appearance, Floats, Ints, Looks, centred
+from streaming.identities.appearance import Appearance, Ints, Looks, centred
 from streaming.identities.memory import Memory
 from streaming.identities.past import Known, Past
 from streaming.privacy.seal import Seal
@@ -39,37 +40,33 @@ class TrackLooks:
         self._looks[rows] = centred(looks, past.camera[rows])
         self._weight = np.zeros(len(past), np.float32)
         self._weight[rows] = np.minimum(memory.state["count"][past.slots[rows]], _MOST_WEIGHT)
-        self._weighted: Looks = self._looks * self._weight[:, None]
 
-    def log_ratio(self, appearance: Appearance, units: Sequence[Ints], known: Known) -> Floats:
+    def log_ratio(self, appearance: Appearance, units: Sequence[Ints], known: Known) -> Looks:
         """(U, P): what the looks say for each unit, rows of tracks, being each person; 0 where one has none."""
-        weights = np.array([self._weight[rows].sum() for rows in units], np.float32)
-        summed = np.stack([self._weighted[rows].sum(axis=0) for rows in units])
-        looks = (summed / np.maximum(weights, 1)[:, None]).astype(np.float32)
-        counts = np.array([np.count_nonzero(self._weight[rows]) for rows in units])
-        means, known_counts = self._persons(known)
+        of = np.repeat(np.arange(len(units)), [len(rows) for rows in units])
+        looks, counts = self._means(np.concatenate(units), of, len(units))
+        latest = _latest(known)
+        means, known_counts = self._means(latest, known.of[latest], len(known.persons))
         ratio = appearance.log_ratio(looks, counts, means, known_counts)
         ratio[counts == 0] = 0.0
         ratio[:, known_counts == 0] = 0.0
         return ratio
 
-    def _persons(self, known: Known) -> tuple[Looks, Ints]:
-        """Means (P, D) of the persons' latest looks, and of how many tracks (P,)."""
-        persons, of = known
-        used = _latest(known)
-        used = used[self._weight[used] > 0]
-        counts: Ints = np.bincount(of[used], minlength=len(persons)).astype(np.int64)
-        means = np.zeros((len(persons), self._looks.shape[1]), np.float32)
-        begins, there = np.cumsum(counts) - counts, counts > 0
-        if len(used):
-            total = np.add.reduceat(self._weight[used], begins[there])
-            means[there] = np.add.reduceat(self._weighted[used], begins[there]) / total[:, None]
+    def _means(self, tracks: Ints, of: Ints, total: int) -> tuple[Looks, Ints]:
+        """Mean looks (total, D) of those whose these tracks are, `of` ascending, and of how many tracks (total,)."""
+        shown = self._weight[tracks] > 0
+        tracks, of, weight = tracks[shown], of[shown], self._weight[tracks[shown]]
+        counts: Ints = np.bincount(of, minlength=total).astype(np.int64)
+        share = (weight / np.bincount(of, weight, total)[of]).astype(np.float32)
+        rows = csr_array((share, tracks, np.append(0, np.cumsum(counts))), shape=(total, len(self._looks)))
+        means: Looks = rows @ self._looks
         return means, counts
 
 
 def _latest(known: Known) -> Ints:
     """The latest tracks of each person, person by person."""
-    order = np.argsort(known.of, kind="stable")  # of each person the latest last
+    # Of each person the latest last; numpy sorts short integers by radix, in a tenth of the time.
+    order = np.argsort(known.of.astype(np.min_scalar_type(len(known.persons))), kind="stable")
     heads = np.searchsorted(known.of[order], np.arange(len(known.persons) + 1))
     rank = np.repeat(heads[1:], np.diff(heads)) - np.arange(heads[-1])  # 1 for the latest
     return order[: heads[-1]][rank <= _EXEMPLARS]

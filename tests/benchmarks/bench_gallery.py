@@ -2,12 +2,12 @@
 
     python tests/benchmarks/bench_gallery.py [--identities 20000] [--queries 64] [--threads N]
 
-`search` finds the most alike of all identities, exactly, `search_recent` of those of the last half hour;
-`search_strangers` with looks that are like nobody's, for which bounds tell nothing; `product` is the bare product with
-all of them, `build` what is prepared once for a gallery. `decide` is what the pipeline does with 64 tracks whose time
-has come in one step, over a day's identities, those of the last half hour being candidates: what is known is laid side
-by side, then gate by time and cameras, rates, looks, probabilities, assignment. Expected time: half a minute on two
-cores.
+`match` is what the pipeline asks of looks: what those of 64 tracks say for each of all identities being them, the mean
+look of everybody gathered first; `match_recent` for those of the last half hour, who are its candidates; `product` is
+the bare product with all of them, `open` what is prepared once a step: looks opened, and what cameras add taken away.
+`decide` is what the pipeline does with 64 tracks whose time has come in one step, over a day's identities, those of the
+last half hour being candidates: what is known is laid side by side, then gate by time and cameras, rates, looks,
+probabilities, assignment. Expected time: half a minute on two cores.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from threadpoolctl import threadpool_limits
 
 from streaming.identities import IdentityStage, Rules
 from streaming.identities.decisions import Decisions
-from streaming.identities.gallery import Gallery
 from streaming.identities.memory import DECIDED, PENDING, TRACK, Memory, track_key
+from streaming.identities.past import Past
+from streaming.identities.track_looks import TrackLooks
 from streaming.privacy.seal import Plain
 from streaming.state import StateTable
 from streaming.tracking.looks import unit
@@ -81,28 +82,34 @@ def measure(identities: int, queries: int, dimensions: int, calls: int) -> dict[
     state, memory = day(identities, queries, dimensions)
     pending = np.flatnonzero(state["status"] == PENDING)
     pending = pending[state["kind"][pending] == TRACK]
-    known = memory.decided()
-    looks, everybody = (Plain().open(state["look"][slots], []) for slots in (pending, known))
-    strangers = unit(np.random.default_rng(1).normal(size=looks.shape).astype(np.float32))
-    columns = ("status", "person", "linked", "number", "score")
+    looks, everybody = (Plain().open(state["look"][slots], []) for slots in (pending, memory.decided()))
+    columns = ("status", "person", "linked", "number", "moved", "score")
     as_was = {column: state[column].copy() for column in columns}
 
     def again() -> None:
         for column, values in as_was.items():
             state[column][:] = values
 
-    recent = np.flatnonzero(state["last_ms"][known] >= NOW_MS - 1_800_000)
-    gallery, of_late = Gallery(everybody), Gallery(everybody[recent])
+    rules = Rules()
+
+    def matches(memory_s: float) -> tuple[Callable[[], object], int]:
+        past = Past(memory, NOW_MS - round(1000 * memory_s), NOW_MS, pending)
+        looks, known, units = TrackLooks(memory, Plain(), past), past.known(), past.rows(pending)[:, None]
+        return lambda: looks.log_ratio(rules.appearance, list(units), known), len(known.persons)
+
+    (all_of_them, persons), (recent, candidates) = matches(rules.retention_s), matches(rules.memory_s)
+    if persons != identities:
+        raise SystemExit(f"{persons} identities are compared, not {identities}")
+    everything = Past(memory, 0, NOW_MS, pending)
     return {
-        "search_ms": spent_ms(lambda: gallery.nearest(looks), calls),
-        "search_recent_ms": spent_ms(lambda: of_late.nearest(looks), calls),
-        "search_strangers_ms": spent_ms(lambda: gallery.nearest(strangers), calls),
+        "match_ms": spent_ms(all_of_them, calls),
+        "match_recent_ms": spent_ms(recent, calls),
         "product_ms": spent_ms(lambda: looks @ everybody.T, calls),
-        "build_ms": spent_ms(lambda: Gallery(everybody), 5),
+        "open_ms": spent_ms(lambda: TrackLooks(memory, Plain(), everything), 5),
         "decide_ms": spent_ms(
-            lambda: Decisions(Rules(), Plain(), memory, NOW_MS, pending).decide(), max(5, calls // 5), before=again
+            lambda: Decisions(rules, Plain(), memory, NOW_MS, pending).decide(), max(5, calls // 5), before=again
         ),
-        "candidates": len(recent),
+        "candidates": candidates,
     }
 
 

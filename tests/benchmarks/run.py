@@ -311,10 +311,10 @@ def rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
         ),
         *(
             (
-                f"{gallery['queries']} looks of {size} numbers against {gallery['identities']:,} identities, exactly: "
-                f"all of them / the {asked['candidates']:,} of the last half hour, p50",
+                f"{gallery['queries']} looks of {size} numbers matched with {gallery['identities']:,} identities as "
+                f"the pipeline does: all of them / the {asked['candidates']:,} of the last half hour, p50",
                 "5 ms",
-                f"{asked['search_ms']['p50']:.1f} / {asked['search_recent_ms']['p50']:.1f} ms",
+                f"{asked['match_ms']['p50']:.1f} / {asked['match_recent_ms']['p50']:.1f} ms",
             )
             for size, asked in gallery["dimensions"].items()
             if size != "512"

@@ -1,4 +1,4 @@
-"""Looks, ways, links and the ledger, each by itself, on values computed by hand."""
+"""Ways, links and the ledger, each by itself, on values computed by hand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.identities import Appearance, Rules, floor, reviews
-from streaming.identities.appearance import centred
 from streaming.identities.arrivals import MISTAKEN, Arrivals, Unit, Ways
 from streaming.identities.floor import VIEW_M2, begun_near, beside_ratio, moved_ratio
-from streaming.identities.gallery import Gallery
 from streaming.identities.ledger import Event, Ledger, Unknown
 from streaming.identities.linking import NOBODY, link, posterior
 from streaming.identities.memory import CAMERA, EVENT, TRACK, Memory, layout, track_key
@@ -22,96 +20,9 @@ from streaming.identities.transit import TransitPrior, Transits, learned
 from streaming.identities.unions import conflicts, mistaken
 from streaming.privacy.seal import Plain
 from streaming.state import StateTable
-from streaming.tracking.looks import unit
 
 NO_COUNTS = np.zeros((2, 2))
 ONE = np.array([1])
-
-
-def test_a_look_is_evidence_as_the_formula_says() -> None:
-    # One look known, ρ = 0.5, D = 2: a = 0.5, v = 0.75; |x - a m|² is 0.25 for the same look and 1.25 across it.
-    appearance = Appearance(same_cosine=0.5, directions=2.0, spoilt_share=1e-12)
-    looks, means = np.array([[1.0, 0.0]], np.float32), np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
-    ratio = appearance.log_ratio(looks, np.array([1]), means, np.array([1, 1]))
-    np.testing.assert_allclose(ratio, [[1 - 0.25 / 0.75 - math.log(0.75), 1 - 1.25 / 0.75 - math.log(0.75)]], rtol=1e-6)
-
-
-def test_looks_of_several_tracks_are_evidence_together() -> None:
-    # Two looks that are the same, and two known: ρ = 0.5, so a = 2/3, u = 3/4 and v = 5/12; |x - a m|² is 1/9.
-    appearance, same = Appearance(same_cosine=0.5, directions=2.0, spoilt_share=1e-12), np.array([[1.0, 0.0]], "f4")
-    ratio = appearance.log_ratio(same, np.array([2]), same, np.array([2]))
-    assert ratio[0, 0] == pytest.approx(4 / 3 - (1 / 9) * (12 / 5) - math.log(5 / 9), rel=1e-6)
-    assert ratio[0, 0] > appearance.log_ratio(same, np.array([1]), same, np.array([2]))[0, 0]
-
-
-def test_it_is_the_same_which_of_two_is_asked_for() -> None:
-    chance = np.random.default_rng(3)
-    one, other = (chance.normal(0, 0.4, (1, 6)).astype(np.float32) for _ in range(2))
-    there = Appearance(0.6, 6.0).log_ratio(one, np.array([2]), other, np.array([5]))
-    back = Appearance(0.6, 6.0).log_ratio(other, np.array([5]), one, np.array([2]))
-    np.testing.assert_allclose(there, back, rtol=1e-5)
-
-
-def test_a_look_that_may_be_spoilt_is_little_evidence_against() -> None:
-    looks, means = np.array([[1.0, 0.0]], np.float32), np.array([[1.0, 0.0], [-1.0, 0.0]], np.float32)
-    for share in (0.1, 0.3):
-        for_him, against = Appearance(0.9, 60.0, spoilt_share=share).log_ratio(looks, ONE, means, np.array([6, 6]))[0]
-        assert against == pytest.approx(math.log(share), abs=0.01)
-        assert for_him > 10
-
-
-def test_more_looks_of_a_person_are_more_evidence() -> None:
-    look = np.array([[1.0, 0.0]], np.float32)
-    ratio = Appearance().log_ratio(look, ONE, np.repeat(look, 2, axis=0), np.array([1, 6]))[0]
-    assert 0 < ratio[0] < ratio[1]
-
-
-def test_the_appearance_model_is_found_from_pairs() -> None:
-    chance = np.random.default_rng(0)
-    own = unit(chance.normal(size=(4000, 32)).astype(np.float32))
-    one, other = (unit((own + 0.1 * chance.normal(size=own.shape)).astype(np.float32)) for _ in range(2))
-    same, apart = (one * other).sum(axis=1).astype(float), (one * np.roll(other, 1, axis=0)).sum(axis=1).astype(float)
-    found = Appearance.fit(same, apart)
-    assert found.same_cosine == pytest.approx(1 / (1 + 0.01 * 32), abs=0.03)
-    assert found.directions == pytest.approx(32, rel=0.2)
-    twins = Appearance.fit(same, np.append(apart, np.full(60, 0.7)))  # who look like one another
-    assert twins.directions < 0.7 * found.directions
-    with pytest.raises(ValueError, match="no more alike"):
-        Appearance.fit(apart, same)
-    with pytest.raises(ValueError, match="at least 2"):
-        Appearance.fit(same[:1], apart)
-
-
-def test_what_a_camera_adds_to_everybody_is_taken_away() -> None:
-    chance = np.random.default_rng(1)
-    own = unit(chance.normal(size=(200, 16)).astype(np.float32))
-    shift = np.zeros(16, np.float32)
-    shift[0] = 1.5
-    looks = unit(np.concatenate([own, own + shift]))
-    camera = np.repeat([0, 1], 200)
-    plain, fair = ((side[:200] * side[200:]).sum(axis=1).mean() for side in (looks, centred(looks, camera)))
-    assert fair > 0.9 > plain
-    np.testing.assert_allclose(centred(looks[:1], camera[:1]), looks[:1], rtol=1e-5)  # of one look hardly anything
-
-
-@pytest.mark.parametrize("top", [1, 4])
-@pytest.mark.parametrize("alike", [0.0, 0.9])
-@pytest.mark.parametrize("directions", [3, 16])
-def test_the_nearest_are_those_that_a_sort_finds(top: int, alike: float, directions: int) -> None:
-    # Like somebody, so that bounds tell, or like nobody; spread over few directions or all.
-    chance = np.random.default_rng(2)
-    spread = np.where(np.arange(16) < directions, 1.0, 0.05)
-    gallery, strangers = (unit((chance.normal(size=(n, 16)) * spread).astype(np.float32)) for n in (300, 6))
-    queries = unit(alike * gallery[:6] + (1 - alike) * strangers)
-    rows, cosines = Gallery(gallery).nearest(queries, top)
-    every = queries @ gallery.T
-    np.testing.assert_array_equal(rows, np.argsort(-every, axis=1)[:, :top])
-    np.testing.assert_allclose(cosines, np.take_along_axis(every, rows, axis=1), atol=1e-6)
-
-
-def test_looks_without_direction_are_zero() -> None:
-    broken = np.array([[0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0], [3.0, 4.0]], np.float32)
-    np.testing.assert_allclose(unit(broken), [[0, 0], [0, 0], [0, 0], [0.6, 0.8]])
 
 
 def test_an_unknown_way_is_possible_and_a_known_one_is_expected_at_its_time() -> None:

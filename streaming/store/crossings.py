@@ -3,8 +3,10 @@
 A tracker loses people, swaps two that meet, and gives new numbers, and it does so where it is narrow: at a door; and
 one person is several tracks where cameras overlap. So near a line everybody is followed anew, as *walkers*. Frame after
 frame, walkers and the people in it are paired at the least cost (Kuhn 1955, as scipy has it): the distance from where
-the walker should be by now, and more for another track. Names are only told, and decide nothing. A frame shows a walker
-once; several cameras show the same one. Where a walker is, and how fast, comes of all sightings, each of which is off
+the walker should be by now, and more for another track. Names decide nothing about whom a camera sees, or just saw. But
+out of sight people turn and hurry, so who was it for longer is known again by name as well, wherever they can have
+walked meanwhile; not at an entrance, as who has left does not come back in a moment. A frame shows a walker once;
+several cameras show the same one. Where a walker is, and how fast, comes of all sightings, each of which is off
 by some (a Kalman filter of nearly constant speed: Bar-Shalom et al., Estimation with Applications to Tracking and
 Navigation, 2001, §6.3). So an identity or a track that changes at the line changes no count, and whom three cameras see
 crosses once. Who moves off against the way on which a walker was lost is somebody else.
@@ -48,6 +50,8 @@ _NOISE, _SPEED_PER_S, _ACCELERATION = 0.6, 4.0, 6.0  # standard deviations: a si
 _AHEAD_S = 0.7  # who is given up would have walked on for so long
 _APPEARED = 0.3  # so far from the line somebody came from that side
 _MAX_AHEAD_S = 0.7  # nobody walks straight on for longer
+_FASTEST_PER_S = 7.0  # nobody walks faster: 2.1 m/s at a band of .3 m
+_NAMED_COST = 1.0  # of the same name, after a while out of sight: as somebody's who is so far from where they should be
 _INFEASIBLE = 1e9
 
 Ints = npt.NDArray[np.int64]
@@ -218,6 +222,12 @@ def _pairs(line: Line, walkers: Sequence[Walker], frame: _Frame, goes_on: Bools)
     cost = np.where(own, distance, distance + _SWITCH_COST)
     near = distance <= (_GATE + _GATE_PER_S * np.minimum(gap_s, _MAX_AHEAD_S))[:, None]
     cost = np.where(own & (distance <= _SAME_GATE) | ~own & may_take & near, cost, _INFEASIBLE)
+    if not line.entrance:
+        walked = np.linalg.norm(position[:, None] - frame.points[None], axis=-1) / line.band
+        reached = (gap_s > _MAX_AHEAD_S)[:, None] & (walked <= (_GATE + _FASTEST_PER_S * gap_s)[:, None])
+        named = np.array([[walker.person == name for name in frame.people] for walker in walkers])
+        known = named & reached & ~goes_on[:, None] & ~own.any(axis=0)
+        cost = np.where(known, np.minimum(cost, _NAMED_COST), cost)
     rows, columns = linear_sum_assignment(cost)
     chosen = zip(rows.tolist(), columns.tolist(), strict=True)
     return [(walker, person) for walker, person in chosen if cost[walker, person] < _INFEASIBLE]

@@ -116,6 +116,28 @@ def test_who_was_seen_to_walk_is_known_again_behind_a_line_that_no_camera_sees()
     assert ways(count(a=walk(*before, *blind, *[UNSEEN] * 2), b=walk(*[UNSEEN] * 3, *blind, *behind))) == [1]
 
 
+def test_who_was_long_out_of_sight_is_known_again_by_name_where_they_can_have_walked() -> None:
+    """3 s at 1.2 m/s, of which .7 s are taken to lead straight on: too far away for a stranger."""
+    before, blind, behind = (-2.7, -2.1, -1.5), [UNSEEN] * 5, (2.1, 2.7)
+    a, b = walk(*before, *blind, *[UNSEEN] * 2), walk(*[UNSEEN] * 3, *blind, *behind)
+    assert count(a=a, b=b) == [], "a stranger"
+    again = observed(a=a, b=b)._replace(person=["a"] * 5)
+    assert fold_line(DOOR, 5_000, again, ())[0] == [Crossing("door", 4_000, "a", 1)]
+    assert fold_line(replace(DOOR, entrance=True), 5_000, again, ())[0] == [], "who has left comes back later"
+    ran = observed(a=walk(-1.8, -1.2, -0.6, UNSEEN), b=walk(*[UNSEEN] * 4, 2.9))._replace(person=["a"] * 4)
+    assert fold_line(DOOR, 2_500, ran, ())[0] == [], "3.5 m in a second"
+
+
+def test_who_turned_round_out_of_sight_has_not_crossed() -> None:
+    """Lost on the way over the line, which would count, and seen again on this side."""
+    lost = walk(1.5, 0.9, 0.3, *[UNSEEN] * 12)
+    assert ways(count(a=lost)) == [-1]
+    back = walk(*[UNSEEN] * 7, 1.2, 1.8, *[UNSEEN] * 6)
+    assert count(a=lost, b=back) != [], "a stranger's coming says nothing"
+    seen = observed(a=lost, b=back)
+    assert fold_line(DOOR, 7_500, seen._replace(person=["a"] * 5), ())[0] == []
+
+
 @pytest.mark.parametrize("step", range(1, 6))
 def test_a_new_identity_at_the_line_changes_no_count(step: int) -> None:
     before = [x if number < step else UNSEEN for number, x in enumerate(THROUGH)]

@@ -17,9 +17,10 @@ from streaming.event_time import Ints
 from streaming.state import StateTable
 from streaming.store import memory
 from streaming.store.carry import Carry
-from streaming.store.crossings import Crossing, Observed, fold_line
+from streaming.store.crossings import Crossing, fold_line
 from streaming.store.geometry import Bools, Floats, contains
 from streaming.store.memory import FIX_MS, NOBODY, SLICE_MS, unlinked
+from streaming.store.observed import Observed
 from streaming.store.plan import STORE, StorePlan
 from streaming.store.presence import MOST_MS, bridged, doubles
 from streaming.store.stays import STEP_MS, Rules, Stays, fold_stays

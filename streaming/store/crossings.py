@@ -9,7 +9,9 @@ walked meanwhile; not at an entrance, as who has left does not come back in a mo
 several cameras show the same one. Where a walker is, and how fast, comes of all sightings, each of which is off
 by some (a Kalman filter of nearly constant speed: Bar-Shalom et al., Estimation with Applications to Tracking and
 Navigation, 2001, §6.3). So an identity or a track that changes at the line changes no count, and whom three cameras see
-crosses once. Who moves off against the way on which a walker was lost is somebody else.
+crosses once. Who moves off against the way on which a walker was lost is somebody else; and a new track that is, over
+the next moments, where other cameras show somebody is theirs, however near to it another was lost: the first place of
+a track is the worst, as only a part of the body is in the picture.
 
 A walker that was clear of the line on one side and is clear of it on the other has crossed it, if the way between led
 through the segment. So trembling at the line counts nothing, nor does walking around its ends. Whoever appears within
@@ -22,16 +24,16 @@ All distances are in units of the line's `band`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from streaming.store.carry import Walker
 from streaming.store.geometry import Bools, Floats, distance_to, passes_between, side_of
+from streaming.store.observed import Observed, Tracks
 from streaming.store.plan import Line
 
 NEAR = 10.0
@@ -40,10 +42,11 @@ on the way if they have been seen to walk."""
 PATIENCE_MS = 3_000
 """Out of sight for longer, a walker is given up."""
 
-_SAME_GATE = 6.0  # that the walker's own track may be away from where the walker should be
+_SAME_GATE = 6.0  # that a track of the walker's may be away from where the walker should be
 _GATE, _GATE_PER_S = 2.0, 5.0  # the same for another track: at once, and more while nobody sees the walker
 _WALKS_PER_S = 1.5  # who moves off so fast against the way on which the walker was is somebody else
-_LOOKED_AT_MS = (400, 1_000)  # for so long it is looked how a track moves off
+_BESIDE = 1.6  # so near to where other cameras see somebody over the next moments, a new track is theirs
+_FOR_SURE = 100.0  # more than any distance
 _ONE = 0.5  # so near to one another, two bodies cannot be
 _SWITCH_COST = 1.5  # by which another track must fit better
 _NOISE, _SPEED_PER_S, _ACCELERATION = 0.6, 4.0, 6.0  # standard deviations: a sighting, a new walker's speed, its change
@@ -54,8 +57,6 @@ _FASTEST_PER_S = 7.0  # nobody walks faster: 2.1 m/s at a band of .3 m
 _NAMED_COST = 1.0  # of the same name, after a while out of sight: as somebody's who is so far from where they should be
 _INFEASIBLE = 1e9
 
-Ints = npt.NDArray[np.int64]
-
 
 class Crossing(NamedTuple):
     """One person over one line."""
@@ -64,16 +65,6 @@ class Crossing(NamedTuple):
     time_ms: int  # of the sighting by which they were over; of who was lost on the way, the last
     person: str
     direction: int  # 1 in (left to right), -1 out
-
-
-class Observed(NamedTuple):
-    """Where M sightings put people, in the line's units, ascending by time, camera and track."""
-
-    at_ms: Ints  # (M,)
-    camera: list[str]
-    track: Ints  # (M,)
-    person: list[str]
-    points: Floats  # (M, 2)
 
 
 def fold_line(
@@ -93,18 +84,19 @@ def fold_line(
     away = distance_to(line.start, line.end, seen.points) / line.band
     crossings: list[Crossing] = []
     followed = [replace(walker, tracks=dict(walker.tracks)) for walker in walkers]
-    last_ms = dict(zip(zip(seen.camera, seen.track.tolist(), strict=True), seen.at_ms.tolist(), strict=True))
-    speeds = _speeds(seen)
-    for rows in _frames(seen):
+    tracks = Tracks(seen)
+    speeds = tracks.speeds()
+    for rows in tracks.frames():
         if not followed and not (away[rows] <= NEAR).any():
             continue
         now_ms, camera = int(seen.at_ms[rows[0]]), seen.camera[rows[0]]
         followed, found = _given_up(line, followed, now_ms)
         crossings += found
         numbers = seen.track[rows].tolist()
-        goes_on = [last_ms.get((camera, walker.tracks.get(camera, -1)), -1) >= now_ms for walker in followed]
+        goes_on = [tracks.goes_on((camera, walker.tracks.get(camera, -1)), now_ms) for walker in followed]
         frame = _Frame(now_ms, camera, numbers, [seen.person[row] for row in rows], seen.points[rows], speeds[rows])
-        pairs = _pairs(line, followed, frame, np.array(goes_on, bool))
+        beside = _beside(line, followed, frame, tracks)
+        pairs = _pairs(line, followed, frame, np.array(goes_on, bool), beside)
         taken = {row: followed[number] for number, row in pairs}
         for row, walker in taken.items():
             walker.person = frame.people[row]
@@ -119,30 +111,19 @@ def fold_line(
         is_near = (distance_to(line.start, line.end, places) <= NEAR * line.band).tolist()
         followed = [walker for walker, near in zip(followed, is_near, strict=True) if walker.tracks and near]
         followed += [
-            _new(line, frame.people[row], camera, number, seen.points[rows[row]], now_ms)
-            for row, number in enumerate(numbers)
-            if row not in taken and away[rows[row]] <= NEAR
+            _new(line, frame, row) for row in range(len(numbers)) if row not in taken and away[rows[row]] <= NEAR
         ]
-        followed = _without_doubles(line, followed, last_ms, now_ms)
+        followed = _without_doubles(line, followed, tracks, now_ms)
     followed, found = _given_up(line, followed, end_ms)
     return crossings + found, followed
 
 
-def _frames(seen: Observed) -> Iterator[Ints]:
-    """Rows of one camera at one moment after another."""
-    if len(seen.at_ms):
-        moment = np.array(list(zip(seen.at_ms.tolist(), seen.camera, strict=True)), dtype=object)
-        yield from np.split(np.arange(len(moment)), np.flatnonzero((moment[1:] != moment[:-1]).any(axis=1)) + 1)
-
-
-def _without_doubles(
-    line: Line, walkers: Sequence[Walker], last_ms: Mapping[tuple[str, int], int], now_ms: int
-) -> list[Walker]:
+def _without_doubles(line: Line, walkers: Sequence[Walker], tracks: Tracks, now_ms: int) -> list[Walker]:
     """Two walkers in one place whom no camera shows side by side are one, the one who was followed first: cameras have
     put them so far apart at first that they were taken for two."""
 
     def seen_by(walker: Walker) -> set[str]:
-        return {camera for camera, track in walker.tracks.items() if last_ms.get((camera, track), -1) >= now_ms}
+        return {camera for camera, track in walker.tracks.items() if tracks.goes_on((camera, track), now_ms)}
 
     kept: list[Walker] = []
     for walker in walkers:
@@ -185,24 +166,25 @@ class _Frame(NamedTuple):
     speeds: Floats  # (N, 2) per second, as each moves on; NaN where it is not known
 
 
-def _speeds(seen: Observed) -> Floats:
-    """(M, 2) per second, by where the same track is seen a moment later; NaN where it is not."""
-    speeds = np.full(seen.points.shape, np.nan)
-    of: dict[tuple[str, int], list[int]] = {}
-    for row, track in enumerate(zip(seen.camera, seen.track.tolist(), strict=True)):
-        of.setdefault(track, []).append(row)
-    for numbers in of.values():
-        rows = np.array(numbers)
-        at_ms = seen.at_ms[rows]
-        later = np.searchsorted(at_ms, at_ms + _LOOKED_AT_MS[1], side="right") - 1
-        passed_ms = at_ms[later] - at_ms
-        known = passed_ms >= _LOOKED_AT_MS[0]
-        moved = seen.points[rows[later]] - seen.points[rows]
-        speeds[rows[known]] = moved[known] / (passed_ms[known, None] / 1000)
-    return speeds
+def _beside(line: Line, walkers: Sequence[Walker], frame: _Frame, tracks: Tracks) -> Floats:
+    """(walkers, people) how far in bands each whose track is nobody's yet is from where other cameras see a walker over
+    the next moments; NaN where no other does, or this one sees the walker already."""
+    apart = np.full((len(walkers), len(frame.tracks)), np.nan)
+    bound = {walker.tracks.get(frame.camera) for walker in walkers}
+    new = [row for row, track in enumerate(frame.tracks) if track not in bound]
+    for number, walker in enumerate(walkers if new else ()):
+        others = [track for track in walker.tracks.items() if tracks.goes_on(track, frame.now_ms)]
+        if not others or walker.tracks.get(frame.camera) in frame.tracks:
+            continue
+        away = np.hypot(*(frame.points[new] - (walker.x, walker.y)).T) / line.band
+        for row in np.array(new)[away <= _SAME_GATE].tolist():
+            apart[number, row] = tracks.apart((frame.camera, frame.tracks[row]), others, frame.now_ms) / line.band
+    return apart
 
 
-def _pairs(line: Line, walkers: Sequence[Walker], frame: _Frame, goes_on: Bools) -> list[tuple[int, int]]:
+def _pairs(
+    line: Line, walkers: Sequence[Walker], frame: _Frame, goes_on: Bools, beside: Floats
+) -> list[tuple[int, int]]:
     """Which walker is which of the people in a frame; both by number. Some walkers' tracks are seen here yet."""
     if not walkers:
         return []
@@ -228,15 +210,22 @@ def _pairs(line: Line, walkers: Sequence[Walker], frame: _Frame, goes_on: Bools)
         named = np.array([[walker.person == name for name in frame.people] for walker in walkers])
         known = named & reached & ~goes_on[:, None] & ~own.any(axis=0)
         cost = np.where(known, np.minimum(cost, _NAMED_COST), cost)
+    # Whom other cameras show in the same place is that one, before anybody who was lost there.
+    is_beside = (beside <= _BESIDE) & ~goes_on[:, None]
+    cost = np.where(is_beside, beside - _FOR_SURE, cost)
     rows, columns = linear_sum_assignment(cost)
     chosen = zip(rows.tolist(), columns.tolist(), strict=True)
     return [(walker, person) for walker, person in chosen if cost[walker, person] < _INFEASIBLE]
 
 
-def _new(line: Line, person: str, camera: str, track: int, at: Floats, now_ms: int) -> Walker:
-    x, y = at.tolist()
+def _new(line: Line, frame: _Frame, row: int) -> Walker:
+    """Somebody who is followed from here on."""
+    at, side = frame.points[row], _clear_side(line, frame.points[row])
+    x, y = clear = at.tolist()
     variance = ((_NOISE * line.band) ** 2, 0.0, (_SPEED_PER_S * line.band) ** 2)
-    return Walker(person, {camera: track}, now_ms, x, y, 0.0, 0.0, *variance, _clear_side(line, at), x, y)
+    return Walker(
+        frame.people[row], {frame.camera: frame.tracks[row]}, frame.now_ms, x, y, 0.0, 0.0, *variance, side, *clear
+    )
 
 
 def _moved(line: Line, walker: Walker, at: Floats, now_ms: int) -> list[Crossing]:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming.store.crossings import Crossing, Observed, fold_line
+from streaming.store.crossings import Crossing, fold_line
 from streaming.store.geometry import Floats
+from streaming.store.observed import Observed
 from streaming.store.plan import Line
 
 DOOR = Line("door", start=(0.0, 2.0), end=(0.0, -2.0), band=0.3)
@@ -174,6 +175,17 @@ def test_whom_cameras_put_far_apart_at_first_crosses_once() -> None:
     off = np.array([(x + max(0.9 - 0.3 * step, 0.0), 0.0) for step, x in enumerate((-2.4, -1.8, *THROUGH))])
     seen = both(observed(a=walk(-2.4, -1.8, *THROUGH)), observed(camera="other", b=off))
     assert ways(fold_line(DOOR, 4_000, seen, ())[0]) == [1]
+
+
+def test_a_new_track_of_the_next_is_not_taken_for_who_was_lost_there() -> None:
+    """Two leave one after another. As the first is gone, another camera begins to see the second, and puts them .7 m
+    ahead of where they are, which is where the first was lost."""
+    first = walk(1.8, 1.2, 0.6, 0.1, *[UNSEEN] * 16)
+    second = walk(3.0, 2.4, 1.9, 1.4, 0.9, *[0.6] * 4, 0.3, -0.3, -0.9, *[UNSEEN] * 8)
+    late = second.copy()
+    late[:4], late[4, 0] = UNSEEN, 0.2
+    seen = both(observed(a=first, b=second), observed(camera="other", c=late))
+    assert ways(fold_line(DOOR, 10_000, seen, ())[0]) == [-1, -1]
 
 
 def test_two_who_walk_side_by_side_cross_twice() -> None:

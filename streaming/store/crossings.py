@@ -17,7 +17,8 @@ A walker that was clear of the line on one side and is clear of it on the other 
 through the segment. So trembling at the line counts nothing, nor does walking around its ends. Whoever appears within
 the band comes from the side where they appeared; and whoever is last seen there on the way out of it is taken to have
 gone on: at a door people come into sight and leave it right behind the line. At an entrance that holds for whoever
-would be over it by now, and whoever appears on the line has come in: nobody is seen behind it.
+would be over it by now, and whoever appears on the line, or walks on from it as they appear, has come in: nobody is
+seen behind it, and few right before it where the door hides them.
 
 All distances are in units of the line's `band`.
 """
@@ -50,7 +51,8 @@ _FOR_SURE = 100.0  # more than any distance
 _ONE = 0.5  # so near to one another, two bodies cannot be
 _SWITCH_COST = 1.5  # by which another track must fit better
 _NOISE, _SPEED_PER_S, _ACCELERATION = 0.6, 4.0, 6.0  # standard deviations: a sighting, a new walker's speed, its change
-_AHEAD_S = 0.7  # who is given up would have walked on for so long
+_AHEAD_S = 0.7  # who is given up would have walked on for so long, and who appears has
+_LEFT_AHEAD_S = 1.5  # who leaves by an entrance: how fast they turn into it is known late
 _APPEARED = 0.3  # so far from the line somebody came from that side
 _MAX_AHEAD_S = 0.7  # nobody walks straight on for longer
 _FASTEST_PER_S = 7.0  # nobody walks faster: 2.1 m/s at a band of .3 m
@@ -146,10 +148,12 @@ def _given_up(line: Line, walkers: Sequence[Walker], now_ms: int) -> tuple[list[
     for walker in walkers:
         if now_ms - walker.seen_ms <= PATIENCE_MS or walker.side == 0:
             continue
-        goes_on = np.array([walker.x + _AHEAD_S * walker.x_per_s, walker.y + _AHEAD_S * walker.y_per_s])
+        ahead_s = _LEFT_AHEAD_S if line.entrance and walker.side > 0 else _AHEAD_S
+        goes_on = np.array([walker.x + ahead_s * walker.x_per_s, walker.y + ahead_s * walker.y_per_s])
         # Behind an entrance nobody is seen any more: who would have been over it has left, or they would be seen.
-        across = float(side_of(line.start, line.end, goes_on))
-        is_over = across * walker.side < 0 if line.entrance else _clear_side(line, goes_on) == -walker.side
+        is_over = (
+            _across(line, goes_on) * walker.side < 0 if line.entrance else _clear_side(line, goes_on) == -walker.side
+        )
         if is_over and _leads_through(line, walker, goes_on):
             crossings.append(Crossing(line.name, walker.seen_ms, walker.person, -walker.side))
     return kept, crossings
@@ -219,9 +223,13 @@ def _pairs(
 
 
 def _new(line: Line, frame: _Frame, row: int) -> Walker:
-    """Somebody who is followed from here on."""
+    """Somebody who is followed from here on; who walks on from an entrance as they appear has come in by it."""
     at, side = frame.points[row], _clear_side(line, frame.points[row])
     x, y = clear = at.tolist()
+    before = at - _AHEAD_S * frame.speeds[row]
+    came_in = line.entrance and _across(line, before) < 0.0 < _across(line, at)
+    if came_in and passes_between(line.start, line.end, (before[0], before[1]), (x, y)):
+        side, clear = -1, before.tolist()
     variance = ((_NOISE * line.band) ** 2, 0.0, (_SPEED_PER_S * line.band) ** 2)
     return Walker(
         frame.people[row], {frame.camera: frame.tracks[row]}, frame.now_ms, x, y, 0.0, 0.0, *variance, side, *clear
@@ -238,7 +246,7 @@ def _moved(line: Line, walker: Walker, at: Floats, now_ms: int) -> list[Crossing
     if side == 0:
         return []
     # Somebody who has not been clear of the line yet comes from the side on which they appeared.
-    across = float(side_of(line.start, line.end, np.array([walker.clear_x, walker.clear_y]))) / line.band
+    across = _across(line, np.array([walker.clear_x, walker.clear_y])) / line.band
     from_side = 0 if abs(across) < _APPEARED else int(np.sign(across))
     if line.entrance and from_side == 0:
         from_side = -1  # nobody begins in a door but who comes in
@@ -263,11 +271,15 @@ def _filter(walker: Walker, at: Floats, passed_s: float, noise: float, accelerat
     walker.speed_var = speed - speed_gain * both
 
 
+def _across(line: Line, at: Floats) -> float:
+    return float(side_of(line.start, line.end, at))
+
+
 def _leads_through(line: Line, walker: Walker, at: Floats) -> bool:
     x, y = at.tolist()
     return passes_between(line.start, line.end, (walker.clear_x, walker.clear_y), (x, y))
 
 
 def _clear_side(line: Line, at: Floats) -> int:
-    across = float(side_of(line.start, line.end, at))
+    across = _across(line, at)
     return 0 if abs(across) < line.band else (1 if across > 0 else -1)

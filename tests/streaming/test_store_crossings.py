@@ -100,11 +100,29 @@ def test_who_stands_near_the_line_and_is_lost_has_not_crossed() -> None:
 def test_who_is_last_seen_on_the_way_to_an_entrance_has_left() -> None:
     """Behind a door nobody looks; behind a line in the store they would be seen again."""
     entrance, lost = replace(DOOR, entrance=True), [UNSEEN] * 8
-    towards, away, stands = walk(1.1, 0.7, 0.35, *lost), walk(0.5, 0.9, 1.4, *lost), walk(0.4, 0.4, 0.4, *lost)
-    for way, out in ((towards, [-1]), (away, []), (stands, [])):
+    towards, away, stands = walk(1.1, 0.7, 0.35, *lost), walk(1.2, 1.6, 2.0, *lost), walk(0.4, 0.4, 0.4, *lost)
+    turns = np.array([(0.8, -1.2), (0.75, -0.6), (0.45, 0.0)] + [(UNSEEN, UNSEEN)] * 8)
+    for way, out in ((towards, [-1]), (turns, [-1]), (away, []), (stands, [])):
         seen = observed(a=way)
         assert ways(fold_line(entrance, 6_000, seen, ())[0]) == out
         assert fold_line(DOOR, 6_000, seen, ())[0] == []
+
+
+def test_who_walks_on_from_an_entrance_as_they_appear_has_come_in() -> None:
+    """They are seen from half a metre within; who comes from elsewhere stands, or walks along it or towards it."""
+    entrance = replace(DOOR, entrance=True)
+    along = np.array([(0.5, y) for y in (-1.0, -0.4, 0.2, 0.8)])
+    beside = np.array([(0.5 + 0.4 * step, 3.0 + 0.4 * step) for step in range(4)])
+    for way, ways_in in (
+        (walk(0.5, 0.9, 1.3, 1.7), [1]),
+        (walk(0.9, 1.3, 1.7, 2.1), []),
+        (walk(0.5, 0.5, 0.5, 0.5), []),
+        (walk(1.0, 0.8, 0.6, 0.5), []),
+        (along, []),
+        (beside, []),
+    ):
+        assert ways(fold_line(entrance, 2_000, observed(a=way), ())[0]) == ways_in
+        assert fold_line(DOOR, 2_000, observed(a=way), ())[0] == [], "in the store they come from this side"
 
 
 def test_a_gap_in_sight_at_the_line_changes_nothing() -> None:

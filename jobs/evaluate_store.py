@@ -6,7 +6,9 @@
 Pictures are drawn, made JPEG, and go through `streaming.pipelines.person_sightings` as from a camera that sends its own
 boxes, with jitter, misses and false ones (`streaming.simulators.store.detections`). Truth is the box of everybody of
 whom a camera sees at least half; a box of somebody who is seen less counts neither for nor against, as in MOTChallenge
-(Dendorfer et al., arXiv:2003.09003). People of another seed than the embedding has learned from.
+(Dendorfer et al., arXiv:2003.09003). People of another seed than the embedding has learned from. Cameras go on for a
+while after what is judged, as those of a store do: were all lights out at once, whoever is out of sight by then would
+be gone for good, and counted as such.
 
 The detector misses most of those who are half hidden, so that even perfect names reach an IDF1 of about .9.
 """
@@ -23,8 +25,9 @@ import numpy.typing as npt
 import polars as pl
 import simplejpeg
 
+from jobs.errors import UsageProblem
 from jobs.gate_row import gate_row
-from jobs.store_counts import store_counts
+from jobs.store_counts import WINDOW_S, store_counts
 from jobs.store_stream import NOW_MS, frames_of, settled, through
 from streaming.features.floor import FloorView, overlapping
 from streaming.identities import Appearance
@@ -64,6 +67,7 @@ class StoreTrial:
     cameras: int = 8
     people: int = 60
     duration_s: float = 300.0
+    after_s: float = 40.0  # filmed as well, and not judged
     fps: int = 5
     width_px: int = 640
     height_px: int = 360
@@ -73,8 +77,14 @@ class StoreTrial:
         """The store, with so many people that all of them come."""
         made = store(self.cameras, size_px=(self.width_px, self.height_px))
         rate = 1.25 * self.people / (self.duration_s / 60.0)
-        traffic = replace(made.traffic, duration_s=self.duration_s, people=self.people, arrivals_per_min=rate)
+        traffic = replace(
+            made.traffic, duration_s=self.duration_s + self.after_s, people=self.people, arrivals_per_min=rate
+        )
         return made._replace(traffic=traffic)
+
+    def judged(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Those with a `frame` that is judged."""
+        return rows.filter(pl.col("frame") < int(self.duration_s * self.fps))
 
 
 def evaluate_store(
@@ -96,8 +106,11 @@ def evaluate_store(
         clips: what `jobs.evaluate_clips.evaluate_clips` found in real clips, to be judged beside; None: nobody asked.
 
     Raises:
+        UsageProblem: a trial ends amid a window.
         ModelNotFoundError, BrokenModelError: there is no such model, or it embeds no people.
     """
+    if trial.duration_s % WINDOW_S:
+        raise UsageProblem(f"a trial of {trial.duration_s:g} s ends amid a window: whole {WINDOW_S:g} s are counted")
     from serve.predictors.reid import appearance_of, load_reid_predictor
 
     predictor = load_reid_predictor(roots, reference)
@@ -161,12 +174,13 @@ def judge_store(
         embed, dimensions, store=Store(views, overlapping(views)), appearance=appearance, max_age_s=1e9
     )
     told = through(pipeline, seen.batches(on_step))
-    truth = seen.truth.filter(pl.col("visible_share") >= LEAST_VISIBLE)
-    ignored = seen.truth.filter(pl.col("visible_share") < LEAST_VISIBLE)
-    final = settled(told).drop_nulls("track_id")
+    boxes = trial.judged(seen.truth)
+    truth = boxes.filter(pl.col("visible_share") >= LEAST_VISIBLE)
+    ignored = boxes.filter(pl.col("visible_share") < LEAST_VISIBLE)
+    final = trial.judged(settled(told).drop_nulls("track_id"))
     comparison = compared(truth, ignored, final)
     scores = identity_scores(comparison)
-    as_told = identity_scores(compared(truth, ignored, before_corrections(told)))
+    as_told = identity_scores(compared(truth, ignored, trial.judged(before_corrections(told))))
     return {
         "seed": trial.seed,
         "people": truth["person_id"].n_unique(),
@@ -233,7 +247,7 @@ class _Seen:
         people = draw_identities(made.traffic.people, seed=trial.seed)
         outfits = draw_outfits(len(walks.visits), seed=trial.seed)
         everybody = sightings(made.plan, made.cameras, people, walks.positions, fps=trial.fps)
-        frames = int(trial.duration_s * trial.fps)
+        frames = int((trial.duration_s + trial.after_s) * trial.fps)
         everybody = everybody.filter(pl.col("frame") < frames)
         reported = detect(everybody, made.cameras, trial.errors, trial.seed, frames=frames, fps=trial.fps)
         by_frame = reported.partition_by("camera_id", "frame", as_dict=True)
@@ -260,7 +274,7 @@ class _Seen:
                 rows = []
                 if (frame + 1) % (30 * size) == 0:
                     on_step(
-                        f"seed {self.trial.seed}: {(frame + 1) / self.trial.fps:.0f} s of {self.trial.duration_s:.0f}"
+                        f"seed {self.trial.seed}: {(frame + 1) / self.trial.fps:.0f} s of {frames / self.trial.fps:.0f}"
                     )
 
     def _row(self, camera: str, number: int, frame: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from streaming.simulators.store.truth import crossings, occupancy
 from streaming.simulators.store.walks import STEP_S, Walks
 
 WAYS = ("in", "out")
-_WINDOW_S = 10.0
+WINDOW_S = 10.0
 _QUIET_S = 60  # after the last frame, for windows and visits to end
 _AT_ONCE = 5_000  # rows in a batch
 
@@ -32,12 +32,13 @@ def store_counts(made: Store, walks: Walks, told: pl.DataFrame, duration_s: floa
         made: the store.
         walks: who walked in it.
         told: rows of person.sightings, from `NOW_MS` on.
-        duration_s: so much of the walks was filmed.
+        duration_s: so much of the walks is counted, in whole windows; what was filmed later tells who was where before.
     """
     plan = store_plan(made)
-    said = through(store_metrics(plan, window_s=_WINDOW_S), _batches(made, told))
+    said = through(store_metrics(plan, window_s=WINDOW_S), _batches(made, told))
     refused = said.filter(pl.col("_reject").is_not_null()).height if "_reject" in said.columns else 0
-    latest = said.sort("revision").unique(("window_start_ms", "zone_id", "kind"), keep="last")
+    counted_ms = pl.col("window_start_ms").dt.epoch("ms") < NOW_MS + round(1000 * duration_s)
+    latest = said.filter(counted_ms).sort("revision").unique(("window_start_ms", "zone_id", "kind"), keep="last")
     seen = walks.positions.filter(pl.col("time_s") < duration_s)
     lines = {}
     for line in plan.line:
@@ -88,15 +89,15 @@ def _batches(made: Store, told: pl.DataFrame) -> Iterable[pl.DataFrame]:
 
 def _occupied(made: Store, seen: pl.DataFrame, latest: pl.DataFrame) -> dict[str, Any]:
     """People in the store, and how long they were in each zone."""
-    window = (pl.col("time_s") // _WINDOW_S).cast(pl.Int64)
-    true = seen.group_by(window.alias("window")).agg(true=pl.len() * STEP_S / _WINDOW_S)
-    at = ((pl.col("window_start_ms").dt.epoch("ms") - NOW_MS) / (1000 * _WINDOW_S)).cast(pl.Int64)
+    window = (pl.col("time_s") // WINDOW_S).cast(pl.Int64)
+    true = seen.group_by(window.alias("window")).agg(true=pl.len() * STEP_S / WINDOW_S)
+    at = ((pl.col("window_start_ms").dt.epoch("ms") - NOW_MS) / (1000 * WINDOW_S)).cast(pl.Int64)
     told = latest.filter(zone_id="store").select(at.alias("window"), told="occupancy_mean")
     both = true.join(told, on="window", how="left").fill_null(0.0)
     people = occupancy(made.plan, seen)
     zones = {
         zone.name: {
-            "told": round(float(latest.filter(zone_id=zone.name)["occupancy_mean"].sum()) * _WINDOW_S, 1),
+            "told": round(float(latest.filter(zone_id=zone.name)["occupancy_mean"].sum()) * WINDOW_S, 1),
             "true": round(float(people[zone.name].sum()) * STEP_S, 1),
         }
         for zone in made.plan.zones

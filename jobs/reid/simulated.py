@@ -69,7 +69,7 @@ def _of_stores(numbers: dict[str, int], height_px: int, width_px: int) -> CropSe
     if last >= FIRST_JUDGED:
         raise UsageProblem(f"stores of seeds {first} to {last}: those from {FIRST_JUDGED} on are there to judge by")
     found = [
-        store_crops(StoreTrial(seed=seed), numbers["images"], height_px=height_px, width_px=width_px)
+        store_crops(StoreTrial(seed=seed, after_s=0.0), numbers["images"], height_px=height_px, width_px=width_px)
         for seed in range(first, last + 1)
     ]
     images, identity, camera = (np.concatenate(parts) for parts in zip(*found, strict=True))

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from jobs import evaluate_store
+from jobs.errors import UsageProblem
 from jobs.evaluate_store import StoreTrial, before_corrections, clips_gate, judge_store
 from jobs.report.store import (
     COLUMNS,
@@ -27,7 +28,7 @@ from streaming.identities import Appearance
 from streaming.pipelines.person_sightings import Embedding
 from streaming.simulators.store.detections import FAULTLESS
 
-TRIAL = StoreTrial(seed=5, cameras=2, people=4, duration_s=24.0, width_px=480, height_px=270)
+TRIAL = StoreTrial(seed=5, cameras=2, people=4, duration_s=20.0, after_s=4.0, width_px=480, height_px=270)
 
 
 def by_colour(crops: npt.NDArray[np.uint8]) -> Embedding:
@@ -59,9 +60,16 @@ def test_every_frame_of_a_trial_has_a_picture_and_no_box_of_nobody_where_nothing
     walks = evaluate_store.walk(made.plan, made.traffic, seed=trial.seed)
     seen = evaluate_store._Seen.of(trial, made, walks)  # noqa: SLF001 - what the judge draws
     rows = pl.concat(list(seen.batches(lambda words: None)))
-    assert rows.height == trial.cameras * trial.fps * (4 + 4), "and four seconds after, in which nobody is found"
+    filmed = trial.cameras * trial.fps * (4 + 4)
+    assert rows.height == filmed + trial.cameras * trial.fps * 4, "and four seconds after, in which nobody is found"
+    assert trial.judged(rows).height == filmed // 2, "what is filmed after the trial is not judged"
     assert rows["jpeg"].null_count() == 0
     assert rows["detections"].list.len().sum() == seen.truth.height
+
+
+def test_a_trial_that_ends_amid_a_window_is_refused_before_anything_is_drawn() -> None:
+    with pytest.raises(UsageProblem, match="a trial of 24 s ends amid a window: whole 10 s are counted"):
+        evaluate_store.evaluate_store("nobody@live", [], StoreTrial(duration_s=24.0), [1])
 
 
 def test_the_report_has_a_row_a_seed_and_says_what_was_asked_and_missed(found: dict[str, Any]) -> None:
@@ -93,11 +101,14 @@ def test_names_before_corrections_are_of_one_in_a_frame_the_first_who_was_told()
 
 
 def test_perfect_sightings_are_counted_as_the_truth_has_them() -> None:
-    """Everybody at every step, where they stand, by the name they have: what is off then is off in the counting."""
+    """Everybody at every step, where they stand, by the name they have: what is off then is off in the counting. They
+    are told on when the trial is over, and not counted any more."""
     trial = StoreTrial(seed=7, cameras=2, people=8, duration_s=90.0)
     made = trial.made()
     walks = evaluate_store.walk(made.plan, made.traffic, seed=trial.seed)
-    seen = walks.positions.filter((pl.col("time_s") < trial.duration_s) & (pl.col("step") % 2 == 0))
+    filmed_s = trial.duration_s + trial.after_s
+    seen = walks.positions.filter((pl.col("time_s") < filmed_s) & (pl.col("step") % 2 == 0))
+    assert seen["time_s"].max() > trial.duration_s + 20
     box = dict.fromkeys(("x0_px", "y0_px"), 10.0) | dict.fromkeys(("x1_px", "y1_px"), 90.0)
     told = seen.sort("step").select(
         **{name: pl.lit(side, pl.Float32) for name, side in box.items()},

@@ -21,7 +21,9 @@ may be; a query dressed anew meets its gate by far, the probe of clothes falls b
 that of people by 4 and 7 points where it may not fall. On the seed for choosing, 100, more outfits a person trade the
 same clothes and people for changed clothes and the probe of clothes, and longer training raises all four. With the
 simulator's own outfits (row `oracle`) short trials of that seed were better in all four: the rest is in the AS-GAN,
-which still leaves hems and shoes here and there, and paints softly.
+which still leaves hems and shoes here and there, and paints softly. Of 40 epochs and 8 outfits a person (`--set
+aifl.optim.epochs=40 --set aifl.redressing.copies=8`) seed 0 alone has been trained: changed .177, same .994, drop .160,
+probes .504 and .950.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ _UNSUPPORTED_SASL_MECHANISM, _ILLEGAL_SASL_STATE = 33, 34
 _LONGEST_ANSWER_BYTES = 65_536
 _TLS_ALERT = b"\x15\x03"
 _WRONG_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+_HUNG_UP = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError)  # without a word of why
 _OUT_OF_DATE = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 
@@ -97,7 +98,7 @@ def _ask(connection: socket.socket, settings: KafkaSettings) -> bytes | None:
             return head
         (length,) = struct.unpack(">i", head[:4])
         return _read(connection, length - 4) if 6 <= length <= _LONGEST_ANSWER_BYTES else None
-    except (EOFError, ssl.SSLEOFError, ConnectionResetError):
+    except (EOFError, *_HUNG_UP):
         return None
 
 
@@ -106,7 +107,7 @@ def _encrypted(connection: socket.socket, host: str, context: ssl.SSLContext, se
         return context.wrap_socket(connection, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         raise _Refused(_its_certificate(error, settings)) from None
-    except (ssl.SSLEOFError, ConnectionResetError):
+    except _HUNG_UP:
         raise ConnectionError(
             "it hung up in the TLS handshake: it is just starting or stopping, or it speaks no TLS there and "
             f"kafka.security_protocol {settings.security_protocol} is wrong"

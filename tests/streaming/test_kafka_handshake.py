@@ -85,6 +85,15 @@ def test_a_tls_alert_says_that_the_port_is_not_in_clear() -> None:
         greet(settings(address))
 
 
+@pytest.mark.parametrize("said", [b"", b"\x15\x03\x03\x00\x02\x01\x00"], ids=["closed", "closed with a TLS goodbye"])
+def test_one_that_hangs_up_in_the_tls_handshake_may_just_be_starting(said: bytes) -> None:
+    with (
+        server(said) as address,
+        pytest.raises(TransportUnavailable, match=r"hung up in the TLS handshake.*protocol SSL"),
+    ):
+        greet(settings(address, security_protocol="SSL"))
+
+
 def test_one_that_lets_us_in_is_enough_and_a_refusal_counts_more_than_an_absence() -> None:
     with server(answer(mechanisms(0, b"PLAIN"))) as refuses, server(answer(NO_SASL_HERE)) as lets_in:
         greet(settings(f"127.0.0.1:1,{refuses},{lets_in}"))

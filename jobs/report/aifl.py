@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.report.page import index_page, tables_section
+from jobs.report.tables import gates_table
 
 Json = Mapping[str, Any]
 
@@ -39,7 +40,6 @@ GAN_FIGURES = {
     "train_s": "training, s",
 }
 NOT_RUN = "not run"
-_VERDICT = {True: "passed", False: "MISSED", None: NOT_RUN}
 _CAPTIONS = {
     "dolls.png": "Paper dolls: a person a row, three outfits, each seen by four cameras",
     "dressed.png": "Dressed anew: donors above; on the left the person, and where clothes are painted",
@@ -91,10 +91,7 @@ def print_aifl(report: Json) -> None:
         for line in lines:
             table.add_row(*line)
         console.print(table)
-    gates = Table("gate", "wanted", "got", "")
-    for gate in report["gates"]:
-        gates.add_row(gate["name"], gate["wanted"], gate["got"], _VERDICT[gate["passed"]])
-    console.print(gates)
+    console.print(gates_table(report["gates"]))
 
 
 def _tables(report: Json) -> list[tuple[str, list[str], list[list[str]]]]:

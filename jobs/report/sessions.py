@@ -7,6 +7,7 @@ from typing import Any
 
 from jobs.report import plots
 from jobs.report.page import index_page, tables_section
+from jobs.report.tables import gates_table
 
 Json = Mapping[str, Any]
 Table = tuple[str, list[str], list[list[str]]]
@@ -95,11 +96,12 @@ def print_sessions(report: Json) -> None:
     for sentence in (*session_facts(report), *cold_facts(report), *apart_facts(report)):
         console.print(sentence, markup=False, highlight=False)
     shown = [(caption, columns, lines) for caption, columns, lines, _ in _tables(report)]
-    for caption, columns, lines in [*shown, _costs(report), _reasons(report), *_cold(report), _gates(report)]:
+    for caption, columns, lines in [*shown, _costs(report), _reasons(report), *_cold(report)]:
         table = Shown(*columns, title=caption)
         for line in lines:
             table.add_row(*map(str, line))
         console.print(table)
+    console.print(gates_table(report["gates"]))
     console.print("a gate is missed" if not report["passed"] else "no gate is missed", highlight=False)
 
 
@@ -124,12 +126,6 @@ def _tables(report: Json) -> list[tuple[str, list[str], list[list[str]], Json]]:
             columns = ["", *MEASURES.values(), "coverage", "popularity"]
             tables.append((f"{meaning[:1].upper()}{meaning[1:]}; {judged}", columns, lines, figures))
     return tables
-
-
-def _gates(report: Json) -> Table:
-    verdicts = {True: "passed", False: "MISSED", None: ""}
-    lines = [[gate["name"], gate["wanted"], gate["got"], verdicts[gate["passed"]]] for gate in report["gates"]]
-    return "Gates", ["", "wanted", "got", ""], lines
 
 
 def _cold(report: Json) -> list[Table]:

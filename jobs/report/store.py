@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.report.page import index_page, tables_section
+from jobs.report.tables import gates_table
 
 Json = Mapping[str, Any]
 
@@ -107,10 +108,7 @@ def print_store(report: Json) -> None:
     console = Console()
     for sentence in store_facts(report):
         console.print(sentence, markup=False, highlight=False)
-    gates = Table("gate", "wanted", "got", "")
-    for gate in report["gates"]:
-        gates.add_row(gate["name"], gate["wanted"], gate["got"], "passed" if gate["passed"] else "MISSED")
-    console.print(gates)
+    console.print(gates_table(report["gates"]))
     table = Table(*COLUMNS)
     for row in store_rows(report):
         table.add_row(*row)

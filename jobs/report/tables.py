@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.report.page import MEASURE_WORDS, facts
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 Json = Mapping[str, Any]
+_VERDICTS = {True: "passed", False: "MISSED", None: ""}
 
 
 def print_report(report: Json) -> None:
@@ -35,6 +39,16 @@ def print_report(report: Json) -> None:
         ]
         by_clock.add_row(f"{bucket['from_min']}–{end}", f"{bucket['frames']:,}", *cells)
     console.print(by_clock)
+
+
+def gates_table(gates: Sequence[Json]) -> Table:
+    """Gates of `jobs.gate_row`, for the terminal; one that was not run has no verdict."""
+    from rich.table import Table
+
+    table = Table("gate", "wanted", "got", "")
+    for gate in gates:
+        table.add_row(gate["name"], gate["wanted"], gate["got"], _VERDICTS[gate["passed"]])
+    return table
 
 
 def markdown_figures(report: Json, names: Sequence[str] | None = None) -> str:

@@ -11,10 +11,12 @@ import pytest
 
 from jobs.evaluate import data_facts, figures
 from jobs.files import write_json, write_text
+from jobs.gate_row import gate_row
 from jobs.report import plots
 from jobs.report.card import model_card
 from jobs.report.page import evaluation_page
 from jobs.report.reproduced import BEGIN, END, gate_lines, has_markers, reproduced_page, rewrite_readme
+from jobs.report.tables import gates_table
 from jobs.reproduce import MOST_FALL, gates
 
 
@@ -142,6 +144,12 @@ def test_gates_are_checked_against_the_figures(report: dict[str, Any]) -> None:
     fallen = {**report, "clock_parts": [{"accuracy": 0.8}, {"accuracy": 0.8 - 2 * MOST_FALL}]}
     lines = gate_lines(gates(reproduced(fallen)))
     assert any(line.startswith("MISSED  LoL accuracy over") for line in lines)
+
+
+@pytest.mark.parametrize(("passed", "said"), [(True, "passed"), (False, "MISSED"), (None, "")])
+def test_the_terminal_says_of_each_gate_what_was_found(passed: bool | None, said: str) -> None:
+    columns = gates_table([gate_row("recall", "≥ .5", ".48", passed)]).columns
+    assert [list(column.cells) for column in columns] == [["recall"], ["≥ .5"], [".48"], [said]]
 
 
 def test_a_rival_must_be_better_beyond_its_interval_to_count(report: dict[str, Any]) -> None:

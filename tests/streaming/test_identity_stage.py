@@ -68,6 +68,19 @@ def cut(rows: pl.DataFrame, offsets: list[int]) -> list[pl.DataFrame]:
     return [rows.filter(pl.col("_offset").is_between(a, b, closed="left")) for a, b in pairwise(edges)]
 
 
+def restarted(
+    stage: IdentityStage, rows: pl.DataFrame, offsets: list[int], state: StateTable, log: Changelog
+) -> tuple[pl.DataFrame, StateTable]:
+    """What the stage says to rows that are cut at these offsets, with a restart from the changelog after each part."""
+    out = []
+    for part in cut(rows, offsets):
+        out.append(stage(part, state))
+        log.drain(state)
+        state = stage.new_state()
+        log.restore(state)
+    return pl.concat(out), state
+
+
 def final(out: pl.DataFrame) -> dict[tuple[str, int], str | None]:
     """Who each track is in the end."""
     corrections = out.filter(pl.col("corrects_from_ms").is_not_null())
@@ -185,13 +198,8 @@ def test_cuts_and_restarts_do_not_matter(offsets: list[int]) -> None:
     rows, stage = shop().rows(42), IdentityStage(DIMENSIONS, RULES)
     whole = stage.new_state()
     expected = stage(rows, whole)
-    state, log, out = stage.new_state(), Changelog(), []
-    for part in cut(rows, offsets):
-        out.append(stage(part, state))
-        log.drain(state)
-        state = stage.new_state()
-        log.restore(state)
-    assert pl.concat(out).equals(expected)
+    out, state = restarted(stage, rows, offsets, stage.new_state(), Changelog())
+    assert out.equals(expected)
     assert every_row(state).equals(every_row(whole))
 
 
@@ -381,13 +389,8 @@ def test_unions_hang_on_no_cut_and_no_restart_and_stay_undone(offsets: list[int]
     expected = stage(rows, whole)
     later = [event for event in Ledger(Memory(whole)).events() if event.at_ms > NOW_MS + 24_000]
     assert ((1, 2) in [(event.keeps, event.other) for event in later]) is not undone
-    out = []
-    for part in cut(rows, offsets):
-        out.append(stage(part, state))
-        log.drain(state)
-        state = stage.new_state()
-        log.restore(state)
-    assert pl.concat(out).equals(expected)
+    out, state = restarted(stage, rows, offsets, state, log)
+    assert out.equals(expected)
     assert every_row(state).equals(every_row(whole))
 
 

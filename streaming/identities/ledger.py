@@ -12,10 +12,11 @@ count again: all sightings of this track from then on that were told as `old` ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from streaming.identities.memory import DECIDED, ERASED, EVENT, TRACK, Floats, Ints, Memory, track_key
 from streaming.state import Slots
@@ -146,9 +147,9 @@ class Ledger:
         return self._derive()
 
     def erase(self, person: int, still_on_ms: int) -> list[Correction]:
-        """Forget a person: tracks, looks, places and the events about them. Tracks seen since `still_on_ms` leave a
-        mark without a look, so that what follows of them is not taken for somebody new; it goes with them."""
-        slots = self._tracks_of(person)
+        """Forget a person: tracks, looks, places, names, and the events about them. Tracks seen since `still_on_ms`
+        leave a mark without a look, so that what follows of them is not taken for somebody new; it goes with them."""
+        slots, names = self._tracks_of(person), self.names_of(person)
         corrections = self._corrections(slots, self._state["person"][slots], to=NOBODY)
         keys, on = self._memory.track_keys(slots), self._state["last_ms"][slots] >= still_on_ms
         marks = [
@@ -156,6 +157,8 @@ class Ledger:
             for slot in slots[on].tolist()
         ]
         self.forget_tracks(keys)
+        for name in names:
+            self._forget_name(name)
         for camera, track_id, last_ms in marks:
             slot = self._memory.slot(track_key(camera, track_id), TRACK)
             self._state["camera"][slot], self._state["track_id"][slot] = camera, track_id
@@ -201,6 +204,13 @@ class Ledger:
                 pairs = [{event.keeps if name == event.other else name for name in pair} for pair in pairs]
         return {name for pair in pairs if person in pair for name in pair - {person}}
 
+    def names_of(self, person: int) -> set[int]:
+        """What a person is called, and was on the way, that nobody else is called now."""
+        slots = self._tracks_of(person)
+        names = {person, *self._state["linked"][slots].tolist()}
+        names |= {event.renames[1] for event, its in self._moves(slots) if its.any()}
+        return {name for name in names if name == person or not len(self._memory.tracks_of(name))}
+
     def scores(self, slots: Slots) -> Floats:
         """The probability that each track is its person's: of the event that moved it last, if that has one, or of its
         link."""
@@ -222,6 +232,19 @@ class Ledger:
             raise Unknown(f"there is no person {person}, or no longer")
         return slots
 
+    def _forget_name(self, person: int) -> None:
+        """Delete the events that name a person of whom nothing is left: whoever's tracks were split off has been
+        somebody else from the start."""
+        state, slots = self._state, self._memory.decided()
+        for event, its in list(self._moves(slots)):
+            if event.renames[0] == person:
+                left = slots[its]
+                state["linked"][left], state["number"][left] = event.renames[1], event.number
+                state["score"][left] = event.score or state["score"][left]
+                state["moved"][left[state["moved"][left] == event.number]] = 0
+                state.touch(self._memory.track_keys(left))
+        self._memory.forget([_key(event.number) for event in self.events() if person in (event.keeps, event.other)])
+
     def _event(self, event: Event) -> tuple[int, list[Correction]]:
         row, (old, new) = self._memory.slot(_key(event.number), EVENT), event.renames
         values = event.number, event.at_ms, event.keeps, event.other, "\n".join(event.tracks), event.score
@@ -238,9 +261,20 @@ class Ledger:
     def _derive(self) -> list[Correction]:
         """Say of every track whose it is, by the log; what changed."""
         state, slots = self._state, self._memory.decided()
-        before, number = state["person"][slots], state["number"][slots]
-        person, keys = state["linked"][slots].copy(), np.array(self._memory.track_keys(slots), dtype=object)
-        moved = np.zeros_like(number)
+        before, person = state["person"][slots], state["linked"][slots].copy()
+        moved = np.zeros_like(person)
+        for event, its in self._moves(slots):
+            person[its], moved[its] = event.renames[1], event.number
+        changed = (person != before) | (moved != state["moved"][slots])
+        state["person"][slots], state["moved"][slots] = person, moved
+        state.touch(self._memory.track_keys(slots[changed]))
+        told = person != before
+        return self._corrections(slots[told], before[told])
+
+    def _moves(self, slots: Slots) -> Iterator[tuple[Event, npt.NDArray[np.bool_]]]:
+        """Each event that holds, in turn, and which of these tracks it hands on."""
+        number, person = self._state["number"][slots].copy(), self._state["linked"][slots].copy()
+        keys = np.array(self._memory.track_keys(slots), dtype=object)
         for event in self.events():
             if event.is_undone:
                 continue
@@ -248,12 +282,8 @@ class Ledger:
             its = (number < event.number) & (person == old)
             if event.tracks:
                 its &= np.isin(keys, event.tracks)
-            person[its], moved[its] = new, event.number
-        changed = (person != before) | (moved != state["moved"][slots])
-        state["person"][slots], state["moved"][slots] = person, moved
-        state.touch(self._memory.track_keys(slots[changed]))
-        told = person != before
-        return self._corrections(slots[told], before[told])
+            person[its] = new
+            yield event, its
 
     def _corrections(self, slots: Slots, old: Ints, to: int | None = None) -> list[Correction]:
         names, state, scores = self._memory.cameras(), self._state, self.scores(slots)

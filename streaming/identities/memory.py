@@ -150,11 +150,16 @@ class Memory:
         return self._sorted(slots)
 
     def persons_called(self, person: int) -> list[int]:
-        """Who has this name now: the person, or those into whom the person's tracks were merged."""
+        """Who has this name now: the person, or those into whom the person's tracks were merged, but not those who were
+        split off."""
         if len(self.tracks_of(person)):
             return [person]
-        was = (self.state["kind"] == TRACK) & (self.state["linked"] == person) & (self.state["person"] != 0)
-        return [int(other) for other in np.unique(self.state["person"][was])] if person else []
+        state = self.state
+        was = np.flatnonzero((state["kind"] == TRACK) & (state["linked"] == person) & (state["person"] != 0))
+        of = (state["kind"] == EVENT) & (state["person"] == person) & (state["status"] == 0)
+        split_off = "\n".join(keys for keys in state["text"][of] if keys).split("\n")
+        was = was[~np.isin(self.track_keys(was), split_off)]
+        return [int(other) for other in np.unique(state["person"][was])] if person else []
 
     def decided(self, since_ms: int | None = None) -> Slots:
         """Tracks of which is known who they are, the earliest first; those seen since then, where it is given."""

@@ -227,7 +227,7 @@ def test_who_was_told_apart_is_so_by_the_names_of_now() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["unite", "split", "undo", "link", "reopen", "forget"]),
+            st.sampled_from(["unite", "split", "undo", "link", "reopen", "forget", "erase"]),
             st.integers(1, 6),
             st.integers(1, 6),
         ),
@@ -247,6 +247,8 @@ def test_one_event_after_another_is_what_all_together_say(steps: list[tuple[str,
                 book.ledger.undo(book.ledger.events()[one - 1].number)
             elif kind == "forget":
                 book.ledger.forget_tracks([track_key(0, one)])
+            elif kind == "erase":
+                book.ledger.erase(one, still_on_ms=10**9)
             elif track_key(0, one) in book.memory.state:
                 book.ledger.reopen(book.slot(one)) if kind == "reopen" else book.ledger.link(book.slot(one), other, 0.5)
         except (ValueError, LookupError, IndexError):
@@ -290,6 +292,33 @@ def test_an_erased_person_is_gone_from_every_row() -> None:
     assert (state["look"] != 0).any(axis=1).sum() == 1  # not in free storage either
     assert sorted(state.keys()) == ["camera/door", "store", "track/0/3"]
     assert len(book.memory.of_kind(CAMERA)) == 1
+
+
+def test_who_was_split_off_from_an_erased_person_stays_and_names_nobody() -> None:
+    book = Book(1, 2, 3, 3)
+    book.ledger.unite(1, 2, at_ms=0, score=0.75)
+    book.ledger.split(1, [("door", 2)], at_ms=0)  # 4
+    book.ledger.merge(1, 3, at_ms=0)
+    moved, _ = book.ledger.unite(9, 4, at_ms=0, score=0.6)
+    assert book.whose() == [1, 9, 1, 1]
+    assert book.ledger.names_of(1) == {1, 3} and book.ledger.names_of(9) == {9, 2, 4}
+    book.ledger.erase(1, still_on_ms=10**9)
+    assert book.whose() == [9]
+    assert [event.number for event in book.ledger.events()] == [moved]
+    assert book.ledger.scores(book.memory.decided()).tolist() == pytest.approx([0.6])
+    (back,) = book.ledger.undo(moved)
+    assert (back.old, back.new) == (9, 4)
+    assert [book.memory.persons_called(name) for name in (1, 2, 3)] == [[], [], []]
+
+
+def test_who_was_split_off_is_not_called_by_the_old_name() -> None:
+    book = Book(1, 1, 2)
+    split, _ = book.ledger.split(1, [("door", 2)], at_ms=0)
+    book.ledger.merge(2, 1, at_ms=0)
+    assert book.whose() == [2, 3, 2]
+    assert book.memory.persons_called(1) == [2]
+    book.ledger.undo(split)
+    assert book.whose() == [2, 2, 2]
 
 
 def test_a_merge_lives_as_long_as_tracks_that_it_moved_however_often() -> None:

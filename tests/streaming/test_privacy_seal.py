@@ -305,6 +305,22 @@ def test_who_was_merged_is_found_by_the_old_name(tmp_path: Path, sealer: Sealer,
     assert ledger.events() == []
 
 
+def test_who_was_split_off_is_not_forgotten_with_the_other(tmp_path: Path, sealer: Sealer) -> None:
+    scene = Scene().walk("door", 1, 0, 4, 0).walk("till", 1, 0, 4, 5)
+    stage = IdentityStage(DIMENSIONS, RULES, sealer(), Erasures(tmp_path / "keys"))
+    state = stage.new_state()
+    stage(scene.rows(6), state)
+    ledger, memory = Ledger(Memory(state)), Memory(state)
+    for slot in memory.decided().tolist():
+        ledger.relink(slot, 1, 0.9)
+    ledger.split(1, [("till", 1)], at_ms=NOW_MS)
+    asked(tmp_path, "P1")
+    stage.tick(NOW_MS + 6_000, [0, 1], state)
+    stage.tick(NOW_MS + 7_000, [0, 1], state)  # the order stands
+    assert memory.names(memory.decided()) == [("till", 1)]
+    assert ledger.events() == []
+
+
 def test_keys_that_cannot_be_destroyed_leave_the_order_open(
     tmp_path: Path, sealer: Sealer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

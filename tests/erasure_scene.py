@@ -95,7 +95,7 @@ def unsealed(keys: KeyFolder) -> Pipeline:
     """The same, as if nobody had thought of keys, but for the orders to forget."""
     pipeline = people(keys)
     embedding, _, _, tell = pipeline.stages
-    identities = IdentityStage(DIMENSIONS, Rules(appearance=Appearance(0.7, 8.0)), orders=Erasures(keys.path))
+    identities = IdentityStage(DIMENSIONS, Rules(appearance=Appearance(0.7, 8.0)), erasures=Erasures(keys.path))
     stages = (embedding, TrackStage(dimensions=DIMENSIONS), identities, tell)
     return replace(pipeline, name="unsealed", stages=stages)
 

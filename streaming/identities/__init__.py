@@ -7,7 +7,8 @@ person is how the two looks compare (`appearance`), whether and how fast one com
 to this one (`transit`, learned from sure links), and where both stand on the floor plan; nobody is in two cameras at
 once unless these see the same floor. `linking` makes a probability of it, the score of the link, and assigns the tracks
 that are due together at once; `decisions` gathers what it needs. `ledger` keeps the events from which identities are
-derived, so that merges and splits can be undone, and erases; `memory` is the state.
+derived, so that merges and splits can be undone, and erases; `memory` is the state. An operator's `orders` are files
+beside the keys, carried out by `obeying`.
 
 What is learned is learned while it runs, from links of a score of at least 0.9; the figures of the embedding network
 (`Appearance.fit`) come from labelled pairs.

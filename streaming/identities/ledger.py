@@ -103,12 +103,12 @@ class Ledger:
             ValueError: they are one already, or were in two places at once in one camera.
         """
         if keeps == ends:
-            raise ValueError(f"person {keeps} cannot be merged with itself")
+            raise ValueError(f"P{keeps} cannot be merged with itself")
         one, other = self._tracks_of(keeps), self._tracks_of(ends)
         camera, first, last = (self._state[name] for name in ("camera", "first_ms", "last_ms"))
         beside = (camera[one][:, None] == camera[other]) & (first[one][:, None] < last[other])
         if (beside & (first[other] < last[one][:, None])).any():
-            raise ValueError(f"persons {keeps} and {ends} were beside one another in one camera: they are two")
+            raise ValueError(f"P{keeps} and P{ends} were beside one another in one camera: they are two")
         return self.unite(keeps, ends, at_ms, score=0.0)
 
     def unite(self, keeps: int, ends: int, at_ms: int, score: float) -> tuple[int, list[Correction]]:
@@ -125,9 +125,9 @@ class Ledger:
         mine = set(self._memory.track_keys(self._tracks_of(person)))
         named = {track_key(numbers.get(camera, -1), track_id) for camera, track_id in tracks}
         if strange := named - mine:
-            raise Unknown(f"person {person} has no {sorted(strange)[0]}")
+            raise Unknown(f"P{person} has no {sorted(strange)[0]}")
         if not named or named == mine:
-            raise ValueError(f"a split of person {person} needs some of its {len(mine)} tracks, not {len(named)}")
+            raise ValueError(f"a split of P{person} needs some of its {len(mine)} tracks, not {len(named)}")
         other, number = self._memory.next("last_person"), self._memory.next("number")
         return self._event(Event(number, at_ms, person, other, tuple(sorted(named)), 0.0, False))
 
@@ -139,10 +139,10 @@ class Ledger:
         """
         key = _key(event)
         if key not in self._state:
-            raise Unknown(f"there is no event {event}; it may have expired with the tracks that it was about")
+            raise Unknown(f"there is no event E{event}; it may have expired with the tracks that it was about")
         slot = self._memory.slot(key, EVENT)
         if self._state["status"][slot]:
-            raise ValueError(f"event {event} is undone already")
+            raise ValueError(f"E{event} is undone already")
         self._state["status"][slot] = 1
         return self._derive()
 
@@ -229,7 +229,7 @@ class Ledger:
     def _tracks_of(self, person: int) -> Slots:
         slots = self._memory.tracks_of(person)
         if person == NOBODY or not len(slots):
-            raise Unknown(f"there is no person {person}, or no longer")
+            raise Unknown(f"there is no person P{person}, or no longer")
         return slots
 
     def _forget_name(self, person: int) -> None:
@@ -298,6 +298,11 @@ class Ledger:
             )
             for slot, before, score in zip(slots.tolist(), old.tolist(), scores.tolist(), strict=True)
         ]
+
+
+def person_id(person: int) -> str | None:
+    """How a person is called outside: P1, P2, ...; nobody is null."""
+    return f"P{person}" if person else None
 
 
 def _key(event: int) -> str:

@@ -4,6 +4,7 @@
     camera/NAME      its number                        transit/A/B       times from camera A to camera B
     track/C/T        a track of camera number C: who it is, when, where, its look
     event/N          a merge or a split (`ledger`)
+    order/ID         an order that was carried out or refused (`obeying`)
 
 Looks are sealed bytes (`streaming.privacy.seal`); nothing else here is made from them, so that erasing the rows of a
 person erases all that is known of the person's look.
@@ -24,7 +25,7 @@ from streaming.tracking.looks import has_look
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-FREE, STORE, PARTITION, CAMERA, TRANSIT, TRACK, EVENT = range(7)
+FREE, STORE, PARTITION, CAMERA, TRANSIT, TRACK, EVENT, ORDER = range(8)
 PENDING, DECIDED, ERASED = range(3)
 """What is known of a track: not yet who, who, or nothing any more and nothing to come."""
 
@@ -38,17 +39,19 @@ def layout(look_bytes: int) -> dict[str, Column]:
     """Columns of the state; which row uses which is said here."""
     return {
         "kind": Column(np.int8),
-        "status": Column(np.int8),  # of a track; of an event: 1 once it is undone
+        "status": Column(np.int8),  # of a track; of an event: 1 once it is undone; of an order: what became of it
         "camera": Column(np.int32),  # number, of a camera and a track; of a transit: from
         "to_camera": Column(np.int32),  # of a transit
         "track_id": Column(np.int64),
         "person": Column(np.int64),  # of a track, 0 for none; of an event: who keeps the name
         "linked": Column(np.int64),  # of a track: who it was taken for; of an event: the other person
-        "number": Column(np.int64),  # of an event, and of the link of a track: their order; of the store: the last
+        "number": Column(
+            np.int64
+        ),  # of an event, a track's link: their order; of an order: its event; of the store: the last
         "moved": Column(np.int64),  # of a track: the last event by which it is its person's; 0 for its link
         "last_person": Column(np.int64),  # of the store
         "score": Column(np.float32),  # of the link of a track, and of an event
-        "first_ms": Column(np.int64),  # of a track, a camera; of an event: when
+        "first_ms": Column(np.int64),  # of a track, a camera; of an event: when; of an order: when it was given
         "last_ms": Column(np.int64),  # of a track, a partition
         "count": Column(np.int64),  # of looks in a track's; of times of a transit
         "mean_log": Column(np.float64),  # of a transit

@@ -21,9 +21,9 @@ link was made on a false premise: it is taken back, corrected to nobody, and dec
 
 **By hand.** `streaming.identities.ledger` merges, splits, undoes and erases on the same state; `corrected` makes rows
 of what it changes. What the stage itself makes one of two names (`Decisions.unite`, and `review` of a young person) is
-an event there like a merge by hand, listed with its probability; once it is undone, it is not made again. Persons who
-are to be forgotten (`streaming.privacy.erasures`) are erased before the next row is looked at; their tracks are
-corrected to nobody.
+an event there like a merge by hand, listed with its probability; once it is undone, it is not made again. An operator
+orders such things in files (`streaming.identities.orders`), which ticks look at. Persons who are to be forgotten
+(`streaming.privacy.erasures`) are erased before the next row is looked at; their tracks are corrected to nobody.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ import polars as pl
 from streaming.identities import reviews
 from streaming.identities.appearance import Looks
 from streaming.identities.decisions import Decisions, Rules
-from streaming.identities.ledger import NOBODY, Correction, Ledger
+from streaming.identities.ledger import NOBODY, Correction, Ledger, person_id
 from streaming.identities.memory import (
     DECIDED,
     ERASED,
@@ -51,6 +51,8 @@ from streaming.identities.memory import (
     layout,
     track_key,
 )  # fmt: skip
+from streaming.identities.obeying import listed, obey
+from streaming.identities.orders import IdentityOrders
 from streaming.pipeline import Facts
 from streaming.privacy.erasures import Orders
 from streaming.privacy.seal import Plain, Seal
@@ -76,16 +78,22 @@ class IdentityStage:
         dimensions: of an embedding.
         rules: how tracks are decided.
         seal: how looks are kept.
-        orders: to forget persons.
+        erasures: orders to forget persons.
+        orders: about who is who.
     """
 
     name = "identities"
 
     def __init__(
-        self, dimensions: int, rules: Rules | None = None, seal: Seal | None = None, orders: Orders | None = None
+        self,
+        dimensions: int,
+        rules: Rules | None = None,
+        seal: Seal | None = None,
+        erasures: Orders | None = None,
+        orders: IdentityOrders | None = None,
     ) -> None:
         self.rules, self._seal, self._dimensions = rules or Rules(), seal or Plain(), dimensions
-        self._orders = orders
+        self._erasures, self._orders = erasures, orders
 
     def new_state(self) -> StateTable:
         """An empty table, shared by all partitions: `streaming.identities.memory`."""
@@ -113,7 +121,7 @@ class IdentityStage:
         incomplete = rows[INCOMPLETE].to_numpy() if INCOMPLETE in rows.columns else np.zeros(rows.height, np.bool_)
         names = rows["camera_id"].to_list()
         if rows.height:
-            made += [(0, one) for one in self._obey(memory, int(captured_ms[0]))]
+            made += [(0, one) for one in self._forget(memory, int(captured_ms[0]))]
         for frame in _frames(rows):
             now_ms, seen = int(captured_ms[frame[0]]), frame[track_id[frame] > 0]
             camera = memory.camera(names[frame[0]], now_ms)
@@ -133,12 +141,15 @@ class IdentityStage:
         return self._told(rows, persons, scores, made)
 
     def tick(self, now_ms: int, partitions: Collection[int], state: StateTable) -> pl.DataFrame:
-        """Decide the tracks whose time has come though no camera sends anything; let go of what has had its time by the
-        wall clock, or is to be forgotten: then nobody counts who would have to be told."""
+        """Decide the tracks whose time has come though no camera sends anything; carry out orders about who is who;
+        let go of what has had its time by the wall clock, or is to be forgotten: then nobody counts who would have to
+        be told."""
         memory, made = Memory(state), list[Correction]()
         self._expire(memory, now_ms)
-        for _ in self._obey(memory, now_ms):
+        for _ in self._forget(memory, now_ms):
             pass
+        if self._orders is not None:
+            made += obey(memory, self._orders, now_ms)
         for partition in sorted(partitions) if self._waits(state) else ():
             # One far behind now tells of the past, or its clock is wrong: what time it is there, nobody knows.
             if memory.reached(partition) >= now_ms - PATIENCE_MS:
@@ -192,24 +203,30 @@ class IdentityStage:
         state.touch([key])
         return int(slot), now_ms - since_ms
 
-    def _obey(self, memory: Memory, now_ms: int) -> Iterator[Correction]:
+    def _forget(self, memory: Memory, now_ms: int) -> Iterator[Correction]:
         """Forget who is to be forgotten: first the keys, so that nothing that lies anywhere can be opened again."""
-        for order in self._orders.standing() if self._orders is not None else ():
+        for order in self._erasures.standing() if self._erasures is not None else ():
             persons = [
                 person
                 for person in memory.persons_called(order.person)
                 if memory.state["first_ms"][memory.tracks_of(person)].min() <= order.asked_ms
             ]
+            ledger = Ledger(memory)
             tracks = [name for person in persons for name in memory.names(memory.tracks_of(person))]
+            names = {order.person_id, *(f"P{name}" for person in persons for name in ledger.names_of(person))}
             try:
                 self._seal.forget(tracks)
+                if self._orders is not None and (persons or order.erased_ms is None):
+                    self._orders.forget(names)
             except OSError as error:
                 log.error("%s is not forgotten yet: %s", person_id(order.person), error)
                 continue
             for person in persons:
-                yield from Ledger(memory).erase(person, still_on_ms=now_ms - PATIENCE_MS)
-            if self._orders is not None:
-                self._orders.carried_out(order, len(tracks))
+                yield from ledger.erase(person, still_on_ms=now_ms - PATIENCE_MS)
+            if self._orders is not None and persons:
+                self._orders.tell(listed(memory))
+            if self._erasures is not None:
+                self._erasures.carried_out(order, len(tracks))
 
     def _has_pending(self, memory: Memory, camera: int, track_ids: list[int]) -> bool:
         """Whether one of these tracks is yet to be decided."""
@@ -316,11 +333,6 @@ _CORRECTION = {
     "corrects_person_id": pl.String(),
     "corrects_from_ms": _TIME,
 }
-
-
-def person_id(person: int) -> str | None:
-    """How a person is called outside: P1, P2, ...; nobody is null."""
-    return f"P{person}" if person else None
 
 
 def _frames(rows: pl.DataFrame) -> Iterator[np.ndarray]:

@@ -62,7 +62,7 @@ def rights(pipeline: Pipeline, *, show_frames: bool = False) -> dict[str, tuple[
     gateway: `sightline gateway`, of a store with the store's topics, of a shop with the shop's, where it says what
     shoppers do on its page. feed: whoever sends the events, and what they are about, `sightline camera run` among them.
     operator: `sightline topics`, `sightline dlq`, promotions and shadows by `sightline models`, and `sightline shop`.
-    webhook: `sightline alerts forward`. `sightline people erase` needs none: its orders lie in the folder of keys.
+    webhook: `sightline alerts forward`. `sightline people` needs none: its orders lie in the folder of keys.
 
     Args:
         pipeline: which.

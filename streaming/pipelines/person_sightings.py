@@ -32,6 +32,7 @@ from streaming.features.frames import CheckFrames
 from streaming.features.person_rows import one_per_person
 from streaming.features.persons import CutPersons, Detect
 from streaming.identities import Appearance, IdentityStage, Rules
+from streaming.identities.orders import IdentityOrders
 from streaming.pipeline import DependencyUnavailable, Facts, NewestFirst, Pipeline
 from streaming.privacy.erasures import Erasures
 from streaming.privacy.folder import KeyFolder
@@ -315,8 +316,8 @@ def person_sightings(
         store: its cameras.
         detect: finds persons in frames whose camera has not done so; None: such frames are refused.
         appearance: what looks of this network say.
-        keys: by which looks are sealed before they leave the process, and orders to forget persons; None where they
-            never leave it: in replays, and in tests.
+        keys: by which looks are sealed before they leave the process, and orders about persons; None where they never
+            leave it: in replays, and in tests.
         max_age_s: frames that have waited longer are passed over for newer ones.
     """
     store = store or Store()
@@ -326,7 +327,11 @@ def person_sightings(
         raise ValueError("an embedding with releases needs keys: without, looks of another network would open")
     track_seal, identity_seal = seals or (None, None)
     identities = IdentityStage(
-        dimensions, rules, seal=identity_seal, orders=None if keys is None else Erasures(keys.path)
+        dimensions,
+        rules,
+        seal=identity_seal,
+        erasures=None if keys is None else Erasures(keys.path),
+        orders=None if keys is None else IdentityOrders(keys.path),
     )
 
     def takes_over(weight_hash: str, known: Appearance | None) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -21,14 +20,14 @@ from pathlib import Path
 from typing import Protocol
 
 from streaming.locking import folder_locked
-from streaming.privacy.folder import FILE_MODE, make_folder
+from streaming.privacy.folder import make_folder, put
 
 log = logging.getLogger(__name__)
 
 FOLDER = "erasures"
 MAX_BYTES = 4096
 
-_PERSON = re.compile(r"P([1-9][0-9]{0,17})")
+PERSON = re.compile(r"P([1-9][0-9]{0,17})")
 _LOOK_S = 1.0
 
 
@@ -60,7 +59,7 @@ class Orders(Protocol):
 
 def number_of(person_id: str) -> int:
     """17 of "P17". Raises ValueError: it is no name that the identity stage gives."""
-    if not (found := _PERSON.fullmatch(person_id)):
+    if not (found := PERSON.fullmatch(person_id)):
         raise ValueError(f"{person_id!r} is no person: names are P1, P2, …, as sightings and alerts have them")
     return int(found[1])
 
@@ -147,11 +146,4 @@ class Erasures:
             return None
 
     def _write(self, order: Erasure) -> None:
-        draft = self._folder / f".{order.person_id}-{secrets.token_hex(4)}"
-        try:
-            draft.touch(FILE_MODE, exist_ok=False)
-            draft.write_text(json.dumps(asdict(order)) + "\n", encoding="utf-8")
-            draft.replace(self._file(order.person_id))
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        put(self._file(order.person_id), json.dumps(asdict(order)).encode() + b"\n")

@@ -198,6 +198,18 @@ def make_folder(path: Path) -> None:
         raise BadKeyFolder(f"{path}: cannot be written; keys could neither be made nor destroyed")
 
 
+def put(file: Path, text: bytes) -> None:
+    """Write a file that is no key, for its owner alone, so that others see all of it or what was there before."""
+    draft = file.with_name(f".{file.stem}-{secrets.token_hex(4)}")
+    try:
+        draft.touch(FILE_MODE, exist_ok=False)
+        draft.write_bytes(text)
+        draft.replace(file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
 def _read(file: Path) -> PuncturableKey:
     """Raises ValueError: it is no key."""
     with file.open("rb") as stream:

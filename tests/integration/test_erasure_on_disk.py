@@ -11,6 +11,7 @@ import pytest
 
 from streaming.codec import PackagedRegistry
 from streaming.identities.memory import Memory
+from streaming.identities.orders import IdentityOrders
 from streaming.kafka.admin import ensure_topics, read_all, read_changelog
 from streaming.kafka.broker import EmbeddedBroker
 from streaming.kafka.publisher import Publisher
@@ -130,12 +131,15 @@ def test_neither_topics_nor_files_hold_the_look_or_a_key_to_it(kafka: KafkaSetti
     persons = {name: int(memory.state["person"][slot]) for slot in memory.decided() for name in memory.names([slot])}
     assert persons[MINE[0]] == persons[MINE[1]] != persons["door", 2]
     mine = [secret for track in MINE for secret in secrets_of(keys, track, day_of(START_MS))]
-    Erasures(keys).order(f"P{persons[MINE[0]]}", "anna", now_ms())
+    person = f"P{persons[MINE[0]]}"
+    IdentityOrders(keys).give("merge", [person, "P99"], "anna", now_ms())
+    Erasures(keys).order(person, "anna", now_ms())
     published(kafka, 12, 16)
     after = Memory(sealed.answer(10).tables["identities"])
     (order,) = Erasures(keys).standing()
 
     assert order.tracks == len(MINE) and order.erased_ms is not None
+    assert IdentityOrders(keys).all() == []
     assert not len(after.tracks_of(persons[MINE[0]])) and len(after.tracks_of(persons["door", 2]))
     for where, data in all_bytes(sealed, home):
         assert not holds_look(data, FORGOTTEN), where

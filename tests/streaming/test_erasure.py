@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from streaming.identities.memory import Memory
+from streaming.identities.orders import IdentityOrders
 from streaming.pipeline import Pipeline
 from streaming.pipelines.store_alerts import store_alerts
 from streaming.pipelines.store_metrics import store_metrics
@@ -22,6 +23,7 @@ from streaming.store.plan import Camera, StorePlan
 from streaming.testing import MemoryLog
 from streaming.topics import CAMERA_FRAMES, PERSON_SIGHTINGS
 from streaming.tracking import TrackStage
+from tests.camera_frames import T0_MS
 from tests.erasure_scene import (
     CAMERAS,
     FORGOTTEN,
@@ -108,6 +110,29 @@ def test_no_topic_and_no_file_holds_the_look_or_a_key_to_it(keys: Path, tmp_path
         assert not holds_look(data, FORGOTTEN), where
         assert not holds_look(data, STAYS), where  # sealed, too
         assert not [secret for secret in mine if secret in data], where
+
+
+def test_orders_and_events_that_name_the_person_go_too(keys: Path, tmp_path: Path) -> None:
+    world, orders = answered(people(keys_in(keys))), IdentityOrders(keys)
+    mine, theirs = f"P{person_of(world, MINE[0])}", f"P{person_of(world, THEIRS[0])}"
+    for kept in (theirs, mine):
+        orders.give("merge", [kept, "P99"], "anna", now_ms())
+    split = orders.give("split", [mine], "anna", now_ms(), seen=[("till", T0_MS + 8_000)])
+    world.tick(now_ms())
+    (event,) = orders.events() or []
+    orders.give("undo", [event.keeps, event.other], "anna", now_ms(), undoes=split.order_id)
+    world.tick(now_ms() + 1)
+    files = {name for name, data in files_below(tmp_path) if re.search(rf"\b{mine}\b".encode(), data)}
+    assert len(files) == 4  # three orders and the list
+    erased(world, keys)
+
+    naming = [name for name, data in files_below(tmp_path) if re.search(rf"\b({mine}|{event.other})\b".encode(), data)]
+    assert naming == [str(keys / "erasures" / f"{mine}.json")]
+    assert [one.persons for one in orders.all()] == [(theirs, "P99")]
+    assert orders.events() == []
+    state, gone = world.flow.tables["identities"], [int(name[1:]) for name in (mine, event.other)]
+    rows = state.slots(state.keys())
+    assert not np.isin(state["person"][rows], gone).any() and not np.isin(state["linked"][rows], gone).any()
 
 
 def test_unsealed_the_search_finds_the_look_though_the_row_is_long_gone(keys: Path, tmp_path: Path) -> None:

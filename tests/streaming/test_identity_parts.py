@@ -265,13 +265,13 @@ def test_what_cannot_be_is_refused() -> None:
     book = Book(1, 2)
     with pytest.raises(ValueError, match="itself"):
         book.ledger.merge(1, 1, at_ms=0)
-    with pytest.raises(Unknown, match="no person 9"):
+    with pytest.raises(Unknown, match="no person P9"):
         book.ledger.merge(1, 9, at_ms=0)
-    with pytest.raises(Unknown, match="person 1 has no"):
+    with pytest.raises(Unknown, match="P1 has no"):
         book.ledger.split(1, [("door", 2)], at_ms=0)
     with pytest.raises(ValueError, match="some of its 1"):
         book.ledger.split(1, [("door", 1)], at_ms=0)
-    with pytest.raises(Unknown, match="no event 77"):
+    with pytest.raises(Unknown, match="no event E77"):
         book.ledger.undo(77)
     beside = Book(1, 2)
     beside.memory.state["last_ms"][:] = 90_000

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +60,11 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     console = Console()
     console.print(table) if console.is_terminal else Console(width=400).print(table, crop=False)
+
+
+def utc(at_ms: int | None) -> str:
+    """A moment for the person, in UTC; None has not come."""
+    return "-" if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def seconds(text: str) -> float:

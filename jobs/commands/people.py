@@ -1,17 +1,25 @@
-"""`sightline people`: forget them."""
+"""`sightline people`: who is who, and to forget them."""
 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from jobs.commands.console import AsJson, Assignments, emit_json, emit_table, loaded, say, seconds
+from jobs.commands import identities
+from jobs.commands.console import AsJson, Assignments, emit_json, emit_table, loaded, say, seconds, utc
 from jobs.errors import UsageProblem
 
-people = typer.Typer(no_args_is_help=True, help="What is known of people in a store, and how it is forgotten.")
+people = typer.Typer(
+    no_args_is_help=True, help="What is known of people in a store: who is who, and how it is forgotten."
+)
+
+people.command()(identities.merge)
+people.command()(identities.split)
+people.command()(identities.undo)
+people.command()(identities.events)
+people.command("orders")(identities.list_orders)
 
 _LOOK_S = 0.2
 
@@ -77,8 +85,7 @@ def erasures(as_json: AsJson = False, assignments: Assignments = None) -> None:
         emit_json([asdict(order) for order in standing])
         return
     rows = [
-        (order.person_id, _time(order.asked_ms), order.who, _time(order.erased_ms), str(order.tracks))
-        for order in standing
+        (order.person_id, utc(order.asked_ms), order.who, utc(order.erased_ms), str(order.tracks)) for order in standing
     ]
     emit_table(("person", "asked (UTC)", "by", "forgotten (UTC)", "tracks"), rows)
 
@@ -92,6 +99,7 @@ def expire(as_json: AsJson = False, assignments: Assignments = None) -> None:
     """
     from jobs.camera_book import read_cameras
     from jobs.store import camera_file, retention_of
+    from streaming.identities.orders import STANDS_MS, IdentityOrders
     from streaming.privacy.erasures import Erasures
     from streaming.privacy.folder import KeyFolder, now_ms
     from streaming.topics import DAY_MS
@@ -104,11 +112,9 @@ def expire(as_json: AsJson = False, assignments: Assignments = None) -> None:
     retention = retention_of(cameras)
     gone = KeyFolder(found.settings.keys_folder, retention).expire()
     lapsed = Erasures(found.settings.keys_folder).lapse(now_ms() - (retention.longest_days + 1) * DAY_MS)
+    old = IdentityOrders(found.settings.keys_folder).lapse(now_ms() - STANDS_MS)
     if as_json:
-        emit_json({"keys": gone, "erasures": lapsed})
+        emit_json({"keys": gone, "erasures": lapsed, "orders": old})
         return
-    say(f"{len(gone)} keys destroyed{': ' if gone else ''}{', '.join(gone)}; {lapsed} orders to forget somebody lapsed")
-
-
-def _time(at_ms: int | None) -> str:
-    return "-" if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    lapsed_words = f"{lapsed} orders to forget somebody and {old} about who is who lapsed"
+    say(f"{len(gone)} keys destroyed{': ' if gone else ''}{', '.join(gone)}; {lapsed_words}")

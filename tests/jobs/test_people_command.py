@@ -115,7 +115,7 @@ def test_keys_past_their_cameras_retention_are_destroyed(
     Erasures(keys).order("P2", "anna", now_ms() - 2 * DAY_MS)
 
     _, out, _ = run("people", "expire", "--json")
-    assert json.loads(out) == {"keys": [f"door/{folder.day_name(today - 3)}"], "erasures": 1}
+    assert json.loads(out) == {"keys": [f"door/{folder.day_name(today - 3)}"], "erasures": 1, "orders": 0}
     assert len(list(keys.rglob("*.key"))) == 1
 
 

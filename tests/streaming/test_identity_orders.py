@@ -315,6 +315,15 @@ def test_an_answer_that_cannot_be_written_is_written_later(running: Running, mon
     assert running.answer(wrong).refused == "there is no person P9, or no longer"
 
 
+def test_a_copy_of_an_order_that_was_refused_is_refused_again(running: Running) -> None:
+    order = given(running.orders, at_ms=NOW_MS + 1_000)
+    running.tick()
+    running.orders.answered(order)  # as of a backup of the folder
+    assert running.tick(2) == []
+    answer = running.answer(order)
+    assert "it was refused before" in (answer.refused or "") and answer.done_ms == ASKED_MS + 2_000
+
+
 # --- restarts ---------------------------------------------------------------------------------------------------------
 
 

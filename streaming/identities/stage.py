@@ -216,6 +216,8 @@ class IdentityStage:
             names = {order.person_id, *(f"P{name}" for person in persons for name in ledger.names_of(person))}
             try:
                 self._seal.forget(tracks)
+                if self._erasures is not None:
+                    self._erasures.reach(order, names)
                 if self._orders is not None and (persons or order.erased_ms is None):
                     self._orders.forget(names)
             except OSError as error:

@@ -5,7 +5,8 @@
 `sightline people erase` writes one, and the identity stage carries it out: it strikes the person's tracks out of the
 keys and forgets what it knows of them. The order stands for as long as anything could still be there, so that whoever
 comes back with old state, after a crash or from a copy, forgets the person again. It is about tracks that began before
-it was given: a name that is used anew, by a pipeline that began anew, is somebody else's.
+it was given: a name that is used anew, by a pipeline that began anew, is somebody else's. Whoever had
+several names is to be forgotten by each: in old state they were persons of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -52,6 +53,9 @@ class Orders(Protocol):
 
     def standing(self) -> tuple[Erasure, ...]:
         """All that hold."""
+
+    def reach(self, order: Erasure, names: Collection[str]) -> None:
+        """The person had these names, too. Raises OSError: it could not be noted, and they may not be forgotten yet."""
 
     def carried_out(self, order: Erasure, tracks: int) -> None:
         """So many more tracks of the person were forgotten, 0 when there is none: the order is fulfilled."""
@@ -101,6 +105,15 @@ class Erasures:
             self._looked_s = time.monotonic()
             self._standing = tuple(sorted(self._read(), key=lambda one: (one.asked_ms, one.person_id)))
         return self._standing
+
+    def reach(self, order: Erasure, names: Collection[str]) -> None:
+        """Let an order stand for each: state from before they were one knows them apart. Raises OSError."""
+        if not (others := set(names) - {order.person_id}):
+            return  # standing orders are obeyed at every batch
+        with folder_locked(self._folder):
+            for name in sorted(others):
+                if not self._file(name).exists():
+                    self._write(Erasure(name, order.asked_ms, order.who))
 
     def carried_out(self, order: Erasure, tracks: int) -> None:
         """Note it. What cannot be noted is logged: the person is forgotten all the same."""

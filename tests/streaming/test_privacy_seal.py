@@ -305,6 +305,23 @@ def test_who_was_merged_is_found_by_the_old_name(tmp_path: Path, sealer: Sealer,
     assert ledger.events() == []
 
 
+def test_state_from_before_they_were_one_forgets_both(tmp_path: Path, sealer: Sealer) -> None:
+    stage = IdentityStage(DIMENSIONS, RULES, sealer(), Erasures(tmp_path / "keys"))
+    state = stage.new_state()
+    stage(Scene().walk("door", 1, 0, 4, 0).walk("till", 1, 0, 4, 5).walk("shelf", 1, 0, 4, 3).rows(6), state)
+    before = restored(state, stage)
+    Ledger(Memory(state)).merge(2, 1, at_ms=NOW_MS)
+    orders = asked(tmp_path, "P1")
+    for old in (state, before):
+        for second in (6, 7):
+            stage.tick(NOW_MS + 1_000 * second, [0, 1], old)
+        assert np.unique(old["person"][Memory(old).decided()]).tolist() == [3]
+    assert [(one.person_id, one.who, one.erased_ms is None) for one in orders.standing()] == [
+        ("P1", "anna", False),
+        ("P2", "anna", False),
+    ]
+
+
 def test_who_was_split_off_is_not_forgotten_with_the_other(tmp_path: Path, sealer: Sealer) -> None:
     scene = Scene().walk("door", 1, 0, 4, 0).walk("till", 1, 0, 4, 5)
     stage = IdentityStage(DIMENSIONS, RULES, sealer(), Erasures(tmp_path / "keys"))

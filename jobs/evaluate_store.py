@@ -29,9 +29,10 @@ from jobs.errors import UsageProblem
 from jobs.gate_row import gate_row
 from jobs.store_counts import WINDOW_S, store_counts
 from jobs.store_stream import NOW_MS, frames_of, settled, through
-from streaming.features.floor import FloorView, overlapping
+from streaming.features.floor import overlapping
 from streaming.identities import Appearance
 from streaming.pipelines.person_sightings import Embed, Embedding, Store, person_sightings
+from streaming.simulators.store.counted import floor_views
 from streaming.simulators.store.detections import DetectorErrors, detect
 from streaming.simulators.store.frames import FramePainter
 from streaming.simulators.store.identities import draw_identities
@@ -166,10 +167,7 @@ def judge_store(
     made = trial.made()
     walks = walk(made.plan, made.traffic, seed=trial.seed)
     seen = _Seen.of(trial, made, walks)
-    views = {
-        camera.camera_id: FloorView(tuple(map(tuple, camera.homography.tolist())), camera.width_px, camera.height_px)
-        for camera in made.cameras
-    }
+    views = floor_views(made)
     pipeline = person_sightings(
         embed, dimensions, store=Store(views, overlapping(views)), appearance=appearance, max_age_s=1e9
     )

@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from streaming.event_time import Ints
 from streaming.store.geometry import Floats
 
-Ints = npt.NDArray[np.int64]
 Track = tuple[str, int]
 """A camera and its number for somebody."""
 

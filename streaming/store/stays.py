@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from streaming.event_time import Ints
 from streaming.store.carry import Person, Stay
 from streaming.store.geometry import Bools
-
-Ints = npt.NDArray[np.int64]
 
 STEP_MS = 500
 """Positions are taken twice a second: a step of a walk is 0.7 m."""

@@ -30,6 +30,7 @@ from streaming.privacy.folder import KeyFolder
 from streaming.privacy.keyring import Retention
 from streaming.records import Records
 from streaming.releases import Release, ReleaseLost
+from streaming.simulators.store.counted import floor_views
 from streaming.simulators.store.identities import draw_identities
 from streaming.simulators.store.presets import store
 from streaming.simulators.store.sightings import sightings
@@ -167,13 +168,13 @@ def test_people_of_a_made_up_store_stand_where_cameras_place_them_on_average() -
     people = draw_identities(made.traffic.people, seed=3)
     seen = sightings(made.plan, made.cameras, people, walks.positions, fps=2).filter(pl.col("visible_share") > 0.9)
     too_far = list[float]()
+    views = floor_views(made)
     for camera in made.cameras:
         mine = seen.filter(camera_id=camera.camera_id)
-        view = FloorView(tuple(map(tuple, camera.homography.tolist())), 640, 360)
         boxes = mine.select("x0_px", "y0_px", "x1_px", "y1_px").to_numpy().astype(float)
         there = mine.select("x_m", "y_m").to_numpy()
         away = there - [camera.x_m, camera.y_m]
-        off = ((view.places(boxes, 640, 360) - there) * away).sum(axis=1) / np.hypot(*away.T)
+        off = ((views[camera.camera_id].places(boxes, 640, 360) - there) * away).sum(axis=1) / np.hypot(*away.T)
         too_far += off[~np.isnan(off)].tolist()
     assert len(too_far) > 500
     assert abs(np.mean(too_far)) < 0.04

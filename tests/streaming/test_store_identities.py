@@ -13,15 +13,16 @@ import pytest
 
 from jobs.evaluate_store import LEAST_VISIBLE, before_corrections, compared
 from jobs.store_stream import settled
-from streaming.features.floor import FloorView, overlapping
+from streaming.features.floor import overlapping
 from streaming.identities import Appearance, IdentityStage, Rules
-from streaming.identities.appearance import Floats
+from streaming.simulators.store.counted import floor_views
 from streaming.simulators.store.detections import DetectorErrors, detect
 from streaming.simulators.store.identities import draw_identities
 from streaming.simulators.store.presets import Store, store
 from streaming.simulators.store.sightings import sightings
 from streaming.simulators.store.walks import walk
 from streaming.tracking import TrackStage
+from streaming.tracking.looks import Looks, unit
 from streaming.tracking.metrics import Comparison, identity_scores
 
 SEED, PEOPLE, DIMENSIONS = 7, 14, 64
@@ -55,11 +56,11 @@ def detections(made: Store, truth: pl.DataFrame) -> pl.DataFrame:
     named = found.with_columns(pl.Series("embedding", looks(found), pl.Binary))
     placed = [
         rows.with_columns(x_m=pl.Series(at[:, 0]).fill_nan(None), y_m=pl.Series(at[:, 1]).fill_nan(None))
-        for camera, view in views(made).items()
+        for camera, view in floor_views(made).items()
         for rows in [named.filter(camera_id=camera)]
         for at in [view.places(rows.select(BOX).to_numpy().astype(np.float64), view.width_px, view.height_px)]
     ]
-    cameras = pl.DataFrame({"camera_id": list(views(made))}).with_row_index("_camera")
+    cameras = pl.DataFrame({"camera_id": list(floor_views(made))}).with_row_index("_camera")
     every = cameras.join(pl.DataFrame({"frame": range(frames)}), how="cross").with_columns(
         captured_ms=START_MS + pl.col("frame") * 1000 // FPS,
         _partition=(pl.col("_camera") % 4).cast(pl.Int32),
@@ -72,13 +73,6 @@ def detections(made: Store, truth: pl.DataFrame) -> pl.DataFrame:
     return rows.drop("_camera").with_columns(_ingest_time_ms=pl.col("captured_ms") + 60)
 
 
-def views(made: Store) -> dict[str, FloorView]:
-    return {
-        camera.camera_id: FloorView(tuple(map(tuple, camera.homography.tolist())), camera.width_px, camera.height_px)
-        for camera in made.cameras
-    }
-
-
 def looks(found: pl.DataFrame) -> list[bytes]:
     """A look of each detection; of a false box, nobody's."""
     chance, strangers = np.random.default_rng(SEED), found["person_id"].is_null().to_numpy()
@@ -88,14 +82,12 @@ def looks(found: pl.DataFrame) -> list[bytes]:
     person = found["person_id"].fill_null(0).to_numpy()
     made = own[person] + shift[camera] + PASSAGE_NOISE * directions(chance, int(passage.max()) + 1)[passage]
     made[strangers] = directions(chance, int(strangers.sum()))
-    made = made / np.linalg.norm(made, axis=1, keepdims=True) + LOOK_NOISE * directions(chance, len(made))
-    return [look.tobytes() for look in (made / np.linalg.norm(made, axis=1, keepdims=True)).astype("<f4")]
+    made = unit(made) + LOOK_NOISE * directions(chance, len(made))
+    return [look.tobytes() for look in unit(made).astype("<f4")]
 
 
-def directions(chance: np.random.Generator, count: int) -> Floats:
-    drawn = chance.normal(size=(count, DIMENSIONS))
-    unit: Floats = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    return unit
+def directions(chance: np.random.Generator, count: int) -> Looks:
+    return unit(chance.normal(size=(count, DIMENSIONS)).astype(np.float32))
 
 
 def test_a_single_look_is_often_wrong(detections: pl.DataFrame) -> None:
@@ -108,7 +100,7 @@ def test_a_single_look_is_often_wrong(detections: pl.DataFrame) -> None:
 
 
 def test_people_keep_their_names_across_the_store(made: Store, truth: pl.DataFrame, detections: pl.DataFrame) -> None:
-    rules = Rules(overlapping=overlapping(views(made)), appearance=APPEARANCE)
+    rules = Rules(overlapping=overlapping(floor_views(made)), appearance=APPEARANCE)
     track, identify = TrackStage(dimensions=DIMENSIONS), IdentityStage(DIMENSIONS, rules)
     told = identify(track(detections.drop("person_id", "visit"), track.new_state()), identify.new_state())
 

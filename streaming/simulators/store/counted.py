@@ -1,9 +1,18 @@
-"""A made-up store as `streaming.store` counts it: the same cameras, zones and lines, on the same floor."""
+"""A made-up store as the pipelines know it: how its cameras see the floor, and what there is to count on it."""
 
 from __future__ import annotations
 
+from streaming.features.floor import FloorView
 from streaming.simulators.store.presets import Store
 from streaming.store.plan import Camera, Floor, Line, StorePlan, Zone
+
+
+def floor_views(made: Store) -> dict[str, FloorView]:
+    """Its cameras by name, calibrated exactly."""
+    return {
+        camera.camera_id: FloorView(tuple(map(tuple, camera.homography.tolist())), camera.width_px, camera.height_px)
+        for camera in made.cameras
+    }
 
 
 def store_plan(made: Store) -> StorePlan:

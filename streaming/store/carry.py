@@ -1,7 +1,8 @@
 """What a window hands on to the next: who is in the store since when, who stands near a line, when cameras were seen.
 
 Kept as one JSON text per closed window, so that any window can be counted again from the one before it, and a plan may
-gain or lose zones between two runs: what it no longer knows is dropped.
+gain or lose zones between two runs: what it no longer knows is dropped. Who crossed is kept as well: a window that is
+counted again as people in it were seen later need not follow everybody over its lines anew.
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ class Walker:
     clear_y: float
 
 
+class Crossed(NamedTuple):
+    """One person over one line; `streaming.store.crossings.Crossing` without the line."""
+
+    time_ms: int
+    person: str
+    direction: int
+
+
 @dataclass
 class Carry:
     """All of it, as of a window's end."""
@@ -54,6 +63,7 @@ class Carry:
     people: dict[str, Person] = field(default_factory=dict)
     walkers: dict[str, list[Walker]] = field(default_factory=dict)  # by line
     cameras: dict[str, int] = field(default_factory=dict)  # last frame, ms
+    crossed: dict[str, list[Crossed]] | None = None  # in the window itself, by line; None of an older layout
 
     def to_json(self) -> str:
         """The same text for the same content."""
@@ -62,12 +72,13 @@ class Carry:
             for name, person in sorted(self.people.items())
         }
         walkers = {line: [list(vars(walker).values()) for walker in near] for line, near in self.walkers.items()}
-        return json.dumps([people, walkers, self.cameras], sort_keys=True, separators=(",", ":"))
+        return json.dumps([people, walkers, self.cameras, self.crossed], sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Carry:
         """Of `to_json`; nothing yet of an empty text."""
-        people, walkers, cameras = json.loads(text) if text else ({}, {}, {})
+        people, walkers, cameras, *crossed = json.loads(text) if text else ({}, {}, {})
+        was_crossed = crossed[0] if crossed else None
         return cls(
             {name: _person(*values) for name, values in people.items()},
             # Of an older layout they have fewer values, and begin anew.
@@ -76,6 +87,9 @@ class Carry:
                 for line, near in walkers.items()
             },
             cameras,
+            None
+            if was_crossed is None
+            else {line: [Crossed(*one) for one in some] for line, some in was_crossed.items()},
         )
 
     def known_to(self, zones: Collection[str], lines: Collection[str], cameras: Collection[str]) -> Carry:
@@ -101,7 +115,13 @@ class Carry:
             line: [replace(walker, person=new) if walker.person == old else walker for walker in near]
             for line, near in self.walkers.items()
         }
-        return Carry(people, walkers, self.cameras)
+        crossed = None
+        if self.crossed is not None:
+            crossed = {
+                line: [one._replace(person=new) if one.person == old else one for one in some]
+                for line, some in self.crossed.items()
+            }
+        return Carry(people, walkers, self.cameras, crossed)
 
 
 def _person(path: list[str], stays: dict[str, Any]) -> Person:

@@ -6,7 +6,6 @@ it ends is in the store if they are seen again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from streaming.event_time import Ints
 from streaming.state import StateTable
 from streaming.store import memory
-from streaming.store.carry import Carry
+from streaming.store.carry import Carry, Crossed, Walker
 from streaming.store.crossings import Crossing, fold_line
 from streaming.store.geometry import Bools, Floats, contains
 from streaming.store.memory import FIX_MS, NOBODY, SLICE_MS, unlinked
@@ -56,6 +55,15 @@ class _Seen(NamedTuple):
     is_double: Bools  # (P, T) of somebody else, who is there by another name
 
 
+class Around(NamedTuple):
+    """Who was where in some windows, and before and after them; gaps of sight are filled."""
+
+    first_ms: int
+    seen: _Seen
+    present: Bools  # (P, T)
+    floor: Floats  # (P, T, 2)
+
+
 class WindowCount:
     """Counts windows of one plan."""
 
@@ -75,74 +83,100 @@ class WindowCount:
         """What was seen so long before a window and after it may change who is in it; a multiple of `SLICE_MS`."""
         return -(-(self._most_steps + 1) * STEP_MS // SLICE_MS) * SLICE_MS
 
-    def __call__(self, start_ms: int, size_ms: int, before: Carry, state: StateTable, known_ms: int) -> Counted:
+    def around(self, start_ms: int, end_ms: int, known_ms: int, state: StateTable) -> Around:
+        """Who was where in [start, end), and before and after.
+
+        Args:
+            start_ms: of the first of some windows.
+            end_ms: of the last.
+            known_ms: end of the windows that are over: what comes later is as if it were not known yet.
+            state: what is remembered.
+        """
+        first_ms, last_ms = start_ms - self.around_ms, min(end_ms + self.around_ms, max(known_ms, end_ms))
+        seen = self._seen(first_ms, last_ms, state)
+        present, floor = self._bridged(seen)
+        return Around(first_ms, seen, present, floor)
+
+    def __call__(
+        self, start_ms: int, size_ms: int, before: Carry, around: Around, state: StateTable, was: Carry | None = None
+    ) -> Counted:
         """Count what the state remembers of [start, start + size), going on from what the window before handed on.
 
         Args:
             start_ms: of the window.
             size_ms: its length.
             before: what the window before handed on.
+            around: who was where, in this window and around it.
             state: what is remembered.
-            known_ms: end of the windows that are over: what comes later is as if it were not known yet.
+            was: what this window handed on when it was counted last, if nobody has been seen in it or before it since,
+                or by another name.
         """
         before = before.known_to(self._rules.zones, self._lines, self._cameras)
         end_ms = start_ms + size_ms
-        first_ms, last_ms = start_ms - self.around_ms, min(end_ms + self.around_ms, max(known_ms, end_ms))
-        around = self._around(first_ms, last_ms, state, before.people)
-        columns = slice((start_ms - first_ms) // STEP_MS, (end_ms - first_ms) // STEP_MS)
-        present, floor = self._bridged(around)
-        # Who was seen only around the window is not counted in it.
-        rows = [r for r, name in enumerate(around.names) if present[r, columns].any() or name in before.people]
-        names = [around.names[row] for row in rows]
-        pixels = {camera: points[rows, columns] for camera, points in around.pixels.items()}
-        inside = self._inside(present[rows, columns], floor[rows, columns], pixels)
+        columns = slice((start_ms - around.first_ms) // STEP_MS, (end_ms - around.first_ms) // STEP_MS)
+        names, inside = self._inside(around, columns, before)
         stays = fold_stays(start_ms, names, inside, self._rules, before.people)
         held = memory.slices(state, start_ms, end_ms)
+        if was is not None and was.crossed is not None and was.crossed.keys() >= set(self._lines):
+            crossed, walkers = was.crossed, was.walkers
+        else:
+            crossed, walkers = self._followed(held, end_ms, before, state)
+        crossings = [Crossing(line, *one) for line in self._lines for one in crossed[line]]
+        cameras, covered = _cameras_of(held, state)
+        carry = Carry(stays.people_after, walkers, before.cameras | cameras, crossed)
+        heat = self._heat(around.seen.floor[:, columns])
+        return Counted(start_ms, end_ms, stays, tuple(crossings), heat, covered, carry)
+
+    def _followed(
+        self, held: memory.Slices, end_ms: int, before: Carry, state: StateTable
+    ) -> tuple[dict[str, list[Crossed]], dict[str, list[Walker]]]:
+        """Who crossed each line, and who is near it as the window ends."""
         places = _places(_Fixes.of(held, state))
-        crossings: list[Crossing] = []
-        walkers = {}
+        crossed, walkers = dict[str, list[Crossed]](), dict[str, list[Walker]]()
         for line in self._plan.line:
             observed = places.get(line.camera, _NOTHING)
-            crossed, left = fold_line(line, end_ms, observed, before.walkers.get(line.name, ()))
-            crossings += crossed
+            found, left = fold_line(line, end_ms, observed, before.walkers.get(line.name, ()))
+            crossed[line.name] = [Crossed(*one[1:]) for one in found]
             if left:
                 walkers[line.name] = left
-        cameras, covered = _cameras_of(held, state)
-        carry = Carry(stays.people_after, walkers, before.cameras | cameras)
-        heat = self._heat(around.floor[:, columns])
-        return Counted(start_ms, end_ms, stays, tuple(crossings), heat, covered, carry)
+        return crossed, walkers
 
     def changed_by(self, start_ms: int, size_ms: int, state: StateTable) -> int | None:
         """Since when, before `start_ms`, somebody is known to have been out of sight by what [start, start + size) saw;
         None where nobody is."""
         first_ms = start_ms - self.around_ms
-        around = self._around(first_ms, start_ms + size_ms, state)
+        seen = self._seen(first_ms, start_ms + size_ms, state)
         steps = (start_ms - first_ms) // STEP_MS
-        earlier = _Seen(
-            around.names, around.floor[:, :steps], {}, around.anywhere[:, :steps], around.is_double[:, :steps]
-        )
-        (was, was_at), (now, now_at) = self._bridged(earlier), self._bridged(around)
+        earlier = _Seen(seen.names, seen.floor[:, :steps], {}, seen.anywhere[:, :steps], seen.is_double[:, :steps])
+        (was, was_at), (now, now_at) = self._bridged(earlier), self._bridged(seen)
         changed = (was != now[:, :steps]) | (np.isnan(was_at) != np.isnan(now_at[:, :steps])).any(axis=-1)
         columns = np.flatnonzero(changed.any(axis=0))
         return first_ms + int(columns[0]) * STEP_MS if len(columns) else None
 
-    def _around(self, start_ms: int, end_ms: int, state: StateTable, known: Iterable[str] = ()) -> _Seen:
+    def _seen(self, start_ms: int, end_ms: int, state: StateTable) -> _Seen:
         fixes = _Fixes.of(memory.slices(state, start_ms, end_ms), state)
-        return _positions(fixes, start_ms, (end_ms - start_ms) // STEP_MS, known)
+        return _positions(fixes, start_ms, (end_ms - start_ms) // STEP_MS)
 
     def _bridged(self, seen: _Seen) -> tuple[Bools, Floats]:
         """(P, T) who is in the store, and (P, T, 2) where."""
         return bridged(seen.anywhere & ~seen.is_double, seen.floor, seen.is_double, self._most_steps)
 
-    def _inside(self, present: Bools, floor: Floats, pixels: Mapping[str, Floats]) -> Bools:
-        """(P, T, Z + 1)."""
-        inside: Bools = np.zeros((*present.shape, len(self._rules.zones)), bool)
-        for number, zone in enumerate(self._plan.zone):
-            points = floor if zone.camera is None else pixels.get(zone.camera)
+    def _inside(self, around: Around, columns: slice, before: Carry) -> tuple[list[str], Bools]:
+        """Who was in the store in a window, or was before it; and (P, T, Z + 1) in which zones at each step."""
+        present, seen = around.present[:, columns], around.seen
+        # Who was seen only around the window is not counted in it.
+        rows = [r for r, name in enumerate(seen.names) if present[r].any() or name in before.people]
+        unseen = before.people.keys() - set(seen.names)
+        names = sorted([*(seen.names[row] for row in rows), *unseen], key=_in_order)
+        number = {name: at for at, name in enumerate(names)}
+        at = [number[seen.names[row]] for row in rows]
+        inside: Bools = np.zeros((len(names), present.shape[1], len(self._rules.zones)), bool)
+        for zone_number, zone in enumerate(self._plan.zone):
+            points = around.floor if zone.camera is None else seen.pixels.get(zone.camera)
             if points is not None:
-                inside[..., number] = contains(zone.corners, points)
-        inside[..., -1] = present
-        return inside
+                inside[at, :, zone_number] = contains(zone.corners, points[rows, columns])
+        inside[at, :, -1] = present[rows]
+        return names, inside
 
     def _heat(self, floor: Floats) -> Heat:
         plan = self._plan.floor
@@ -191,9 +225,14 @@ class _Fixes(NamedTuple):
         )
 
 
-def _positions(fixes: _Fixes, start_ms: int, steps: int, known: Iterable[str]) -> _Seen:
-    """Of all that were seen, and of those known before."""
-    names = sorted({*known, *fixes.who}, key=lambda name: ("#" in name, name))
+def _in_order(name: str) -> tuple[bool, str]:
+    """Persons by their names, then tracks without."""
+    return "#" in name, name
+
+
+def _positions(fixes: _Fixes, start_ms: int, steps: int) -> _Seen:
+    """Of all that were seen."""
+    names = sorted(set(fixes.who), key=_in_order)
     number = {name: row for row, name in enumerate(names)}
     row = np.array([number[name] for name in fixes.who], dtype=np.int64)
     there, column = fixes.there, np.where(fixes.there, fixes.at_ms - start_ms, 0) // STEP_MS

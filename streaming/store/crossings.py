@@ -25,6 +25,7 @@ All distances are in units of the line's `band`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -129,11 +130,11 @@ def _without_doubles(line: Line, walkers: Sequence[Walker], tracks: Tracks, now_
 
     kept: list[Walker] = []
     for walker in walkers:
-        mine = seen_by(walker)
         for other in kept:
-            theirs = seen_by(other)
-            apart = np.hypot(walker.x - other.x, walker.y - other.y) / line.band
-            if mine and theirs and not mine & theirs and apart <= _ONE:
+            if math.hypot(walker.x - other.x, walker.y - other.y) > _ONE * line.band:
+                continue
+            mine, theirs = seen_by(walker), seen_by(other)
+            if mine and theirs and not mine & theirs:
                 other.tracks |= {camera: walker.tracks[camera] for camera in mine}
                 break
         else:

@@ -26,7 +26,6 @@ import polars as pl
 from streaming.event_time import Ints
 from streaming.state import StateTable
 from streaming.store import memory
-from streaming.store.carry import Carry
 from streaming.store.clock import CLOCK_WENT_BACK, STORE_KEY, StoreClock
 from streaming.store.counting import Counted, WindowCount
 from streaming.store.memory import NOBODY, SLICE_MS, Rename, unlinked
@@ -188,11 +187,11 @@ class Folding:
             changed_ms = self.count.changed_by(start, self.window_ms, state)
             if changed_ms is not None:
                 again = sorted({*again, *self._closed_since(changed_ms, state)})
-            yield from self._counted([*again, start], state, origin, closed_by, renames)
-            again, renames = [], ()
+            yield from self._counted([*again, start], min(dirty_ms, start), state, origin, closed_by, renames)
+            again, renames, dirty_ms = [], (), _NEVER
             state["closed_ms"][store] = start + self.window_ms
         if again:
-            yield from self._counted(again, state, origin, closed_by, renames)
+            yield from self._counted(again, dirty_ms, state, origin, closed_by, renames)
         state["dirty_ms"][store] = _NEVER
         state.touch([STORE_KEY])
         self._expire(reached_ms, state)
@@ -249,40 +248,43 @@ class Folding:
     def _counted(
         self,
         starts: Sequence[int],
+        same_ms: int,
         state: StateTable,
         origin: dict[str, int],
         closed_by: str,
         renames: tuple[Rename, ...],
     ) -> Iterator[Closed]:
         """Count windows that follow one another; all that was seen up to the end of the last, or before what has
-        closed, is known."""
+        closed, is known. Up to `same_ms` all was seen when they were counted last, under the same names."""
         (store,) = state.slots([STORE_KEY])
         known_ms = max(starts[-1] + self.window_ms, int(state["closed_ms"][store]))
         carry = memory.carry_of(state, max((one for one in memory.windows(state) if one < starts[0]), default=None))
+        around = self.count.around(starts[0], starts[-1] + self.window_ms, known_ms, state)
+        issued = set(memory.windows(state))
         for start in starts:
-            closed = self._issued(start, carry, known_ms, state, origin, closed_by, renames)
+            is_same = start + self.window_ms <= same_ms and start in issued
+            was = memory.carry_of(state, start) if is_same else None
+            counted = self.count(start, self.window_ms, carry, around, state, was)
+            closed = self._issued(counted, state, origin, closed_by, renames)
             carry, renames = closed.counted.carry, ()
             yield closed
 
     def _issued(
         self,
-        start_ms: int,
-        carry: Carry,
-        known_ms: int,
+        counted: Counted,
         state: StateTable,
         origin: dict[str, int],
         closed_by: str,
         renames: tuple[Rename, ...],
     ) -> Closed:
-        counted = self.count(start_ms, self.window_ms, carry, state, known_ms)
         rows = self.report(counted)
         checks = [f"{zlib.crc32(repr(row).encode()):08x}" for row in rows]
-        key = memory.window_key(start_ms)
+        key = memory.window_key(counted.start_ms)
         (slot,) = state.slots([key])
         before, revision = str(state["checks"][slot]).split(), int(state["issued"][slot])
         if len(before) == len(checks):
             rows = [row for row, now, was in zip(rows, checks, before, strict=True) if now != was]
-        state["window_ms"][slot], state["carry"][slot] = start_ms, counted.carry.to_json()
+        state["window_ms"][slot], state["carry"][slot] = counted.start_ms, counted.carry.to_json()
         state["checks"][slot] = " ".join(checks)
         state["issued"][slot] = revision + bool(rows)
         state.touch([key])

@@ -235,10 +235,9 @@ def apply(rename: Rename, state: StateTable) -> int:
         state[name][new] = np.where(takes, state[name][old], state[name][new])
     state["at_ms"][old] = np.where(moves, -1, at_ms)
     state.touch([*old_keys, *new_keys])
-    empty = old[(state["at_ms"][old] < 0).all(axis=1)]
-    gone: Bools = np.zeros(len(state["slice_ms"]), bool)
-    gone[empty] = True
-    _delete(state, "slice_ms", gone)
+    is_empty = (state["at_ms"][old] < 0).all(axis=1)
+    state["slice_ms"][old[is_empty]] = _NEVER
+    state.delete([key for key, empty in zip(old_keys, is_empty.tolist(), strict=True) if empty])
     return int(held.slice_ms[chosen].min())
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streaming.store.carry import Carry
 from streaming.store.figures import StoreMetrics
 from streaming.store.presence import bridged, doubles
 from tests.store_walks import START_MS, Feed, Walk, person, plan, sightings
@@ -118,6 +121,22 @@ def test_a_window_that_ended_in_a_gap_is_issued_again_once_they_are_seen() -> No
     assert early.select("revision", "occupancy_mean").rows() == [(0, 0.5)]
     late = stage(rows.filter(SECOND >= 14), state).filter(zone_id="store")
     assert late.select("revision", "occupancy_mean").rows() == [(1, 0.8), (0, 0.75)]
+
+
+@settings(max_examples=8, deadline=None)
+@given(told_s=st.floats(14, 25))
+def test_crossings_that_are_kept_are_those_that_are_counted_again(told_s: float) -> None:
+    """Somebody is out of sight as a window ends, and of somebody else is told late: some windows keep who crossed."""
+    rows = unseen(Feed([WALK], 30).rows(), 7, 11)
+    late = Feed([Walk([(0.5, 7), (6, 7), (0.5, 7)])], 30).rows().drop_nulls("track_id")
+    late = late.with_columns(track_id=pl.lit(3, pl.Int64), person_id=pl.lit("r"))
+    batches = (rows.filter(told_s > SECOND), late, rows.filter(told_s <= SECOND))
+    kept = latest(*batches)
+    with pytest.MonkeyPatch.context() as patch:
+        text = Carry.to_json
+        patch.setattr(Carry, "to_json", lambda carry: text(replace(carry, crossed=None)))
+        assert kept.equals(latest(*batches))
+    assert kept.filter(zone_id="door").select("crossed_in", "crossed_out").sum().row(0) == (2, 1)
 
 
 def test_who_is_not_seen_again_in_time_was_not_there() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streaming.store.carry import Carry, Person, Stay, Walker
+from streaming.store.carry import Carry, Crossed, Person, Stay, Walker
 from streaming.store.stays import Rules, Stays, fold_stays
 
 RULES = Rules(["till", "store"], np.array([1_000, 3_000]), np.array([0, 0]))
@@ -66,7 +66,7 @@ def test_who_comes_back_after_the_visit_is_over_begins_another() -> None:
 def test_a_carry_is_the_same_after_json_and_forgets_what_the_plan_forgot() -> None:
     walker = Walker("p0", {"cam-1": 7}, 1_234, 1.5, 0.1, 0.3, -0.2, 0.01, 0.0, 0.5, -1, 1.0, 2.0)
     person = Person({"till": Stay(0, 500, True), "store": Stay(0, 900, True)}, ["till", "till"])
-    carry = Carry({"p0": person}, {"door": [walker]}, {"cam-1": 999})
+    carry = Carry({"p0": person}, {"door": [walker]}, {"cam-1": 999}, {"door": [Crossed(900, "p0", -1)]})
     assert Carry.from_json(carry.to_json()) == carry
     assert Carry.from_json("") == Carry()
     older = '[{},{"door":[["p0",1.5,0.1,0.3,-0.2,1234,-1,1.0,2.0]]},{"cam-1":999}]'
@@ -83,3 +83,5 @@ def test_one_identity_taken_into_another_joins_their_stays_and_paths() -> None:
     assert renamed.people == {"b": joined}
     assert Carry({"a": one}).renamed("a", "c").people == {"c": one}
     assert Carry({"a": one}).renamed("x", "c").people == {"a": one}
+    crossed = Carry(crossed={"door": [Crossed(900, "a", 1), Crossed(950, "x", -1)]}).renamed("a", "c").crossed
+    assert crossed == {"door": [Crossed(900, "c", 1), Crossed(950, "x", -1)]}

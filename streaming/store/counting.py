@@ -16,12 +16,12 @@ from streaming.event_time import Ints
 from streaming.state import StateTable
 from streaming.store import memory
 from streaming.store.carry import Carry, Crossed, Walker
-from streaming.store.crossings import Crossing, fold_line
-from streaming.store.geometry import Bools, Floats, contains
+from streaming.store.crossings import NEAR, Crossing, fold_line
+from streaming.store.geometry import Bools, Floats, contains, distance_to
 from streaming.store.memory import FIX_MS, NOBODY, SLICE_MS, unlinked
 from streaming.store.observed import Observed
 from streaming.store.plan import STORE, StorePlan
-from streaming.store.presence import MOST_MS, bridged, doubles
+from streaming.store.presence import MOST_INSIDE_MS, MOST_MS, bridged, doubles
 from streaming.store.stays import STEP_MS, Rules, Stays, fold_stays
 
 
@@ -65,9 +65,14 @@ class Around(NamedTuple):
 
 
 class WindowCount:
-    """Counts windows of one plan."""
+    """Counts windows of one plan.
 
-    def __init__(self, plan: StorePlan) -> None:
+    Args:
+        plan: of the store.
+        horizon_ms: how long after a window closed it is counted again.
+    """
+
+    def __init__(self, plan: StorePlan, horizon_ms: int) -> None:
         self._plan = plan
         names = [*(zone.name for zone in plan.zone), STORE]
         leave_s = [*(plan.leave_s for _ in plan.zone), plan.gone_s]
@@ -75,13 +80,18 @@ class WindowCount:
         milliseconds = [np.rint(np.array(values) * 1000).astype(np.int64) for values in (leave_s, stay_s)]
         self._rules = Rules(names, *milliseconds)
         self._most_steps = min(round(plan.gone_s * 1000), MOST_MS) // STEP_MS
+        self._entrances = [line for line in plan.line if line.entrance]
+        # Where an entrance is drawn into a picture, nobody knows how far from it somebody stands.
+        knows_inside = bool(self._entrances) and all(line.camera is None for line in self._entrances)
+        self._most_inside_steps = min(horizon_ms, MOST_INSIDE_MS) // STEP_MS if knows_inside else 0
         self._lines = [line.name for line in plan.line]
         self._cameras = [camera.name for camera in plan.camera]
 
     @property
     def around_ms(self) -> int:
         """What was seen so long before a window and after it may change who is in it; a multiple of `SLICE_MS`."""
-        return -(-(self._most_steps + 1) * STEP_MS // SLICE_MS) * SLICE_MS
+        most_steps = max(self._most_steps, self._most_inside_steps)
+        return -(-(most_steps + 1) * STEP_MS // SLICE_MS) * SLICE_MS
 
     def around(self, start_ms: int, end_ms: int, known_ms: int, state: StateTable) -> Around:
         """Who was where in [start, end), and before and after.
@@ -159,7 +169,11 @@ class WindowCount:
 
     def _bridged(self, seen: _Seen) -> tuple[Bools, Floats]:
         """(P, T) who is in the store, and (P, T, 2) where."""
-        return bridged(seen.anywhere & ~seen.is_double, seen.floor, seen.is_double, self._most_steps)
+        is_inside: Bools = np.ones(seen.anywhere.shape, bool)
+        for line in self._entrances:
+            is_inside &= distance_to(line.start, line.end, seen.floor) > NEAR * line.band
+        is_there = seen.anywhere & ~seen.is_double
+        return bridged(is_there, seen.floor, seen.is_double, is_inside, self._most_steps, self._most_inside_steps)
 
     def _inside(self, around: Around, columns: slice, before: Carry) -> tuple[list[str], Bools]:
         """Who was in the store in a window, or was before it; and (P, T, Z + 1) in which zones at each step."""

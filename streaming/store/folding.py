@@ -94,7 +94,7 @@ class Folding:
         cameras = [camera.name for camera in plan.camera]
         clock = StoreClock(cameras, milliseconds("hold_s", hold_s), milliseconds("idle_s", idle_s))
         lateness_ms = milliseconds("lateness_s", lateness_s, least_s=0.0)
-        return cls(plan, clock, WindowCount(plan), report, window_ms, lateness_ms, horizon_ms)
+        return cls(plan, clock, WindowCount(plan, horizon_ms), report, window_ms, lateness_ms, horizon_ms)
 
     def fold(self, rows: pl.DataFrame, state: StateTable) -> tuple[list[Closed], pl.DataFrame]:
         """Windows that N rows closed, in order; and the rows that are refused, with `_reject`."""

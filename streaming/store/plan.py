@@ -200,7 +200,7 @@ class StorePlan:
     floor: Floor | None = None
     time_zone: str = "UTC"  # of opening hours
     leave_s: float = 2.0  # out of a zone, or out of sight, for less: the stay goes on
-    gone_s: float = 30.0  # nobody has seen them for so long: the visit is over
+    gone_s: float = 30.0  # nobody has seen them for so long: the visit is over, if they can have left
 
     def __post_init__(self) -> None:
         check_between("leave_s", self.leave_s, 0, 3600)

@@ -6,7 +6,9 @@ one counts. Its choice hangs on nothing but the names, so that it is the same in
 
 Cameras do not see all of the floor. Who is seen again, by whatever camera, was in the store meanwhile, and walked
 straight from the one place to the other: the mean of what is possible where nothing else is known. That holds for gaps
-of up to `MOST_MS`. A gap in which the name was another's second name says nothing, since it is not known whose it was.
+of up to `MOST_MS`; and for longer ones, up to `MOST_INSIDE_MS`, of who is lost far from every entrance and found again
+far from it, since who leaves is seen at the door: somebody stood where no camera sees. A gap in which the name was
+another's second name says nothing, since it is not known whose it was.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from streaming.store.geometry import Bools, Floats
 SAME_PLACE_M = 0.6
 """A body is half a metre wide, and places are off by a tenth or two."""
 MOST_MS = 30_000
-"""Out of sight for longer, nobody knows where they were."""
+"""Out of sight for longer, nobody knows where they were: they may have left and come back."""
+MOST_INSIDE_MS = 120_000
+"""The same for who cannot have left; so far every window looks ahead and back."""
 
 
 def doubles(placed: Bools, floor: Floats) -> Bools:
@@ -45,14 +49,18 @@ def doubles(placed: Bools, floor: Floats) -> Bools:
     return found
 
 
-def bridged(seen: Bools, floor: Floats, is_double: Bools, most_steps: int) -> tuple[Bools, Floats]:
+def bridged(
+    seen: Bools, floor: Floats, is_double: Bools, is_inside: Bools, most_steps: int, most_inside_steps: int
+) -> tuple[Bools, Floats]:
     """Who is in the store, and where, with gaps of sight filled.
 
     Args:
         seen: (P, T) by any camera, and nobody's double.
         floor: (P, T, 2) where, NaN where nobody can tell.
         is_double: (P, T) of `doubles`.
-        most_steps: a longer gap stays one.
+        is_inside: (P, T) who is seen where nobody leaves the store from without being seen again.
+        most_steps: a longer gap stays one,
+        most_inside_steps: unless it begins and ends inside, and is no longer than this.
 
     Returns:
         (P, T) and (P, T, 2), anew.
@@ -62,7 +70,11 @@ def bridged(seen: Bools, floor: Floats, is_double: Bools, most_steps: int) -> tu
     for person in range(len(seen)):
         for last, again in _gaps(seen[person], is_double[person], most_steps):
             present[person, last:again] = True
-        for last, again in _gaps(is_placed[person], is_double[person], most_steps):
+        for last, again in _gaps(is_placed[person], is_double[person], max(most_steps, most_inside_steps)):
+            if again - last - 1 > most_steps:
+                if not (is_inside[person, last] and is_inside[person, again]):
+                    continue
+                present[person, last:again] = True
             share = (np.arange(last + 1, again) - last)[:, None] / (again - last)
             start = floor[person, last]
             places[person, last + 1 : again] = start + share * (floor[person, again] - start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,20 +28,36 @@ def at(*steps: str) -> tuple[np.ndarray, np.ndarray]:
     return seen, np.stack([x, np.where(np.isnan(x), np.nan, 0.0)], axis=-1)
 
 
+def nobody(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Is another's double, or far from the door."""
+    return np.zeros(seen.shape, bool), np.zeros(seen.shape, bool)
+
+
 def test_who_is_seen_again_walked_straight_on_meanwhile() -> None:
     seen, floor = at(".1...5..", "3.?.9...", "2....7..")
-    present, places = bridged(seen, floor, np.zeros(seen.shape, bool), most_steps=3)
+    present, places = bridged(seen, floor, *nobody(seen), 3, 0)
     assert present.tolist() == at(".11111..", "11111...", "1....1..")[0].tolist(), "a gap of four steps stays one"
     assert places[0, 1:6, 0].tolist() == [1, 2, 3, 4, 5]
     assert places[1, :5, 0].tolist() == [3, 4.5, 6, 7.5, 9], "also where they were seen and nobody could tell where"
     assert np.isnan(places[2, 1:5]).all() and np.isnan(places[:, 6:]).all()
 
 
+def test_who_is_lost_and_found_far_from_the_door_has_not_left() -> None:
+    seen, floor = at("1....6..", "6....1..", "6....7..", "6.....9.", "6.?..9..")
+    is_inside = seen & (floor[..., 0] > 3)
+    present, places = bridged(seen, floor, np.zeros(seen.shape, bool), is_inside, 2, 4)
+    there = at("1....1..", "1....1..", "111111..", "1.....1.", "111111..")[0]
+    assert present.tolist() == there.tolist(), "two were near the door, a gap of five steps is too long"
+    assert places[2, :6, 0].round(6).tolist() == [6, 6.2, 6.4, 6.6, 6.8, 7]
+    assert places[4, :6, 0].round(6).tolist() == [6, 6.6, 7.2, 7.8, 8.4, 9]
+    assert np.isnan(places[[0, 1, 3], 1:5]).all()
+
+
 def test_a_gap_in_which_the_name_was_a_second_one_is_not_known_to_be_anybody() -> None:
     seen, floor = at("1.....2.3")
     double = np.zeros(seen.shape, bool)
     double[0, 3] = True
-    assert bridged(seen, floor, double, most_steps=9)[0].tolist() == at("1.....111")[0].tolist()
+    assert bridged(seen, floor, double, double, 9, 0)[0].tolist() == at("1.....111")[0].tolist()
 
 
 def test_of_names_in_one_place_that_no_camera_shows_side_by_side_one_counts() -> None:
@@ -61,7 +78,7 @@ def test_of_names_in_one_place_that_no_camera_shows_side_by_side_one_counts() ->
 )
 def test_what_was_seen_stays_and_nobody_is_there_before_or_after(seen: list[str], most: int) -> None:
     known, floor = at(*seen)
-    present, places = bridged(known, floor, np.zeros(known.shape, bool), most)
+    present, places = bridged(known, floor, *nobody(known), most, 0)
     for row, person_at in enumerate(seen):
         steps = [step for step, what in enumerate(person_at) if what != "."]
         assert present[row, steps].all()
@@ -76,11 +93,11 @@ def test_what_was_seen_stays_and_nobody_is_there_before_or_after(seen: list[str]
     assert np.isnan(places[~present]).all()
 
 
-def latest(*batches: pl.DataFrame) -> pl.DataFrame:
+def latest(*batches: pl.DataFrame, until_s: float = 30, **changed: Any) -> pl.DataFrame:
     """The revision that holds of the store and its zones, a row each and window, after 90 s of silence."""
-    stage = StoreMetrics(plan())
+    stage = StoreMetrics(plan(**changed))
     state = stage.new_state()
-    quiet = Feed([], 120).rows().filter(SECOND >= 30)
+    quiet = Feed([], until_s + 90).rows().filter(until_s <= SECOND)
     said = pl.concat([stage(rows, state) for rows in (*batches, quiet)])
     newest = said.sort("revision").unique(("zone_id", "window_start_ms"), keep="last")
     return newest.sort("window_start_ms", "zone_id")
@@ -143,6 +160,21 @@ def test_who_is_not_seen_again_in_time_was_not_there() -> None:
     figures = latest(unseen(Feed([WALK], 30).rows(), 5, 5 + GONE_S + 1))
     assert seconds(figures, "store") == 15.5 - (GONE_S + 1)
     assert figures.filter(zone_id="store")["entered"].sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("entrances", "corner_x", "inside"), [(True, 18.5, True), (True, 4.0, False), (False, 18.5, False)]
+)
+def test_who_stands_unseen_far_from_the_door_is_there(entrances: bool, corner_x: float, inside: bool) -> None:
+    door = {"name": "door", "start": [2, 10], "end": [2, 0], "band": 0.3, "entrance": entrances}
+    walk = Walk([(0.5, 4), (corner_x, 4), (0.5, 4)], pause_s=20)
+    rows = Feed([walk], 60).rows()
+    away_s = (corner_x - 0.5) / 1.2
+    blind = unseen(rows, away_s + 1, away_s + 19)  # 18 s, thrice `gone_s`
+    whole, with_gap = (latest(some, until_s=60, line=[door]) for some in (rows, blind))
+    lacks_s = seconds(whole, "store") - seconds(with_gap, "store")
+    assert abs(lacks_s - (0 if inside else 18)) <= 0.5
+    assert seconds(with_gap, "till") == seconds(whole, "till") or not inside
 
 
 def test_a_link_that_is_taken_back_takes_back_the_presence_it_gave() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.report.page import index_page, tables_section
-from jobs.report.tables import gates_table
+from jobs.report.tables import console, gates_table
 
 Json = Mapping[str, Any]
 
@@ -80,18 +80,17 @@ def aifl_facts(report: Json) -> list[str]:
 
 def print_aifl(report: Json) -> None:
     """The same as tables on stdout."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    out = console()
     for sentence in aifl_facts(report):
-        console.print(sentence, markup=False, highlight=False)
+        out.print(sentence, markup=False, highlight=False)
     for caption, columns, lines in _tables(report):
         table = Table(*columns, title=caption)
         for line in lines:
             table.add_row(*line)
-        console.print(table)
-    console.print(gates_table(report["gates"]))
+        out.print(table)
+    out.print(gates_table(report["gates"]))
 
 
 def _tables(report: Json) -> list[tuple[str, list[str], list[list[str]]]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.report.page import index_page, tables_section
+from jobs.report.tables import console
 
 Json = Mapping[str, Any]
 
@@ -56,14 +57,13 @@ def clip_rows(judged: Json) -> list[list[str]]:
 
 def print_clips(report: Json) -> None:
     """The same as tables on stdout."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    out = console()
     for sentence in clip_facts(report):
-        console.print(sentence, markup=False, highlight=False)
+        out.print(sentence, markup=False, highlight=False)
     for way in WAYS:
         table = Table(*COLUMNS, title=f"Clips {way}")
         for row in clip_rows(report[way]):
             table.add_row(*row)
-        console.print(table)
+        out.print(table)

@@ -7,6 +7,7 @@ from typing import Any
 
 from jobs.report import plots
 from jobs.report.page import index_page, tables_section
+from jobs.report.tables import console
 
 Json = Mapping[str, Any]
 
@@ -83,14 +84,13 @@ def reid_facts(report: Json) -> list[str]:
 
 def print_reid(report: Json) -> None:
     """The same as tables on stdout."""
-    from rich.console import Console
     from rich.table import Table
 
     from jobs.reid.intervals import MEASURES, RULES
 
-    console = Console()
+    out = console()
     for sentence in reid_facts(report):
-        console.print(sentence, markup=False, highlight=False)
+        out.print(sentence, markup=False, highlight=False)
     for rule, meaning in RULES.items():
         table = Table("", *MEASURES.values(), "mAP above the histogram", title=meaning)
         for row, words in report["rows"].items():
@@ -98,7 +98,7 @@ def print_reid(report: Json) -> None:
             apart = report["above_histogram"].get(row)
             cells = (_interval(found[measure]) for measure in MEASURES)
             table.add_row(words, *cells, _apart(apart[rule]["map"]) if apart else "")
-        console.print(table)
+        out.print(table)
 
 
 def _interval(figure: Json) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.report import plots
 from jobs.report.page import index_page, tables_section
-from jobs.report.tables import gates_table
+from jobs.report.tables import console, gates_table
 
 Json = Mapping[str, Any]
 Table = tuple[str, list[str], list[list[str]]]
@@ -89,20 +89,19 @@ def apart_facts(report: Json) -> list[str]:
 
 def print_sessions(report: Json) -> None:
     """The same as tables on stdout."""
-    from rich.console import Console
     from rich.table import Table as Shown
 
-    console = Console()
+    out = console()
     for sentence in (*session_facts(report), *cold_facts(report), *apart_facts(report)):
-        console.print(sentence, markup=False, highlight=False)
+        out.print(sentence, markup=False, highlight=False)
     shown = [(caption, columns, lines) for caption, columns, lines, _ in _tables(report)]
     for caption, columns, lines in [*shown, _costs(report), _reasons(report), *_cold(report)]:
         table = Shown(*columns, title=caption)
         for line in lines:
             table.add_row(*map(str, line))
-        console.print(table)
-    console.print(gates_table(report["gates"]))
-    console.print("a gate is missed" if not report["passed"] else "no gate is missed", highlight=False)
+        out.print(table)
+    out.print(gates_table(report["gates"]))
+    out.print("a gate is missed" if not report["passed"] else "no gate is missed", highlight=False)
 
 
 def _tables(report: Json) -> list[tuple[str, list[str], list[list[str]], Json]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.report.page import index_page, tables_section
-from jobs.report.tables import gates_table
+from jobs.report.tables import console, gates_table
 
 Json = Mapping[str, Any]
 
@@ -102,14 +102,13 @@ def zone_rows(report: Json) -> list[list[str]]:
 
 def print_store(report: Json) -> None:
     """The same as tables on stdout."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    out = console()
     for sentence in store_facts(report):
-        console.print(sentence, markup=False, highlight=False)
-    console.print(gates_table(report["gates"]))
+        out.print(sentence, markup=False, highlight=False)
+    out.print(gates_table(report["gates"]))
     table = Table(*COLUMNS)
     for row in store_rows(report):
         table.add_row(*row)
-    console.print(table)
+    out.print(table)

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 from jobs.report.page import MEASURE_WORDS, facts
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 Json = Mapping[str, Any]
 _VERDICTS = {True: "passed", False: "MISSED", None: ""}
+_WIDE = 250  # characters
 
 
 def print_report(report: Json) -> None:
     """Overall figures with intervals, then log-loss and accuracy of each bucket, on stdout."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    out = console()
     for sentence in facts(report):
-        console.print(sentence, markup=False, highlight=False)
+        out.print(sentence, markup=False, highlight=False)
     difference = f"log-loss minus {report['predictors'][report['reference']]}'s"
     overall = Table("", *MEASURE_WORDS.values(), difference, title="all frames, with 95 % intervals")
     for name, figures in report["overall"].items():
@@ -29,7 +30,7 @@ def print_report(report: Json) -> None:
         apart = report["differences"].get(name, {}).get("log_loss")
         cells.append("" if apart is None else f"{apart[0]:+.4f}\n{apart[1]:+.4f} – {apart[2]:+.4f}")
         overall.add_row(report["predictors"][name], *cells)
-    console.print(overall)
+    out.print(overall)
     by_clock = Table("minutes", "frames", *report["predictors"].values(), title="log-loss / accuracy by game clock")
     for bucket in report["buckets"]:
         end = "…" if bucket["to_min"] is None else bucket["to_min"]
@@ -38,7 +39,15 @@ def print_report(report: Json) -> None:
             for figures in (bucket["predictors"][name] for name in report["overall"])
         ]
         by_clock.add_row(f"{bucket['from_min']}–{end}", f"{bucket['frames']:,}", *cells)
-    console.print(by_clock)
+    out.print(by_clock)
+
+
+def console() -> Console:
+    """For reports: as wide as the terminal, or, where they are piped or kept, wide enough for any table."""
+    from rich.console import Console
+
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=_WIDE)
 
 
 def gates_table(gates: Sequence[Json]) -> Table:

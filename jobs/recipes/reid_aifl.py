@@ -76,14 +76,14 @@ class ReIDAIFL(ReID):
 
 REID_AIFL = ReIDAIFL(
     data="",
-    network=SmallCNNConfig(height_px=48, width_px=24, width=24, dim=192),
+    network=SmallCNNConfig(height_px=48, width_px=24, width=16, dim=192),
     precision=BFLOAT16,
     augmentation=Augmentation(pad_px=2, erase=0.0, jitter=0.0),
     batch=PKBatch(people=8, images=4),
     strangers=4,
     aifl=AIFLWeights(identity=0.5, triplet=0.1, invariance=0.05, unlabelled=0.05),
     optim=ReIDOptim(lr=3e-3, weight_decay=1e-4, epochs=40, warmup_epochs=1),
-    redressing=Redressing(copies=12, share=1.0, enters_after=4, full_after=10),
+    redressing=Redressing(copies=8, share=1.0, enters_after=4, full_after=10),
 )
 """Small enough for a CPU."""
 

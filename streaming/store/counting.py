@@ -21,7 +21,7 @@ from streaming.store.geometry import Bools, Floats, contains, distance_to
 from streaming.store.memory import FIX_MS, NOBODY, SLICE_MS, unlinked
 from streaming.store.observed import Observed
 from streaming.store.plan import STORE, StorePlan
-from streaming.store.presence import MOST_INSIDE_MS, MOST_MS, bridged, doubles
+from streaming.store.presence import MOST_INSIDE_MS, MOST_MS, bridged, doubles, elsewhere
 from streaming.store.stays import STEP_MS, Rules, Stays, fold_stays
 
 
@@ -51,8 +51,7 @@ class _Seen(NamedTuple):
     names: list[str]
     floor: Floats  # (P, T, 2) in metres: the mean over the cameras that saw them there; NaN where none did
     pixels: dict[str, Floats]  # by camera, (P, T, 2), of those that no floor position is known for
-    anywhere: Bools  # (P, T)
-    is_double: Bools  # (P, T) of somebody else, who is there by another name
+    anywhere: Bools  # (P, T), but for second names of who is there already
 
 
 class Around(NamedTuple):
@@ -157,9 +156,10 @@ class WindowCount:
         first_ms = start_ms - self.around_ms
         seen = self._seen(first_ms, start_ms + size_ms, state)
         steps = (start_ms - first_ms) // STEP_MS
-        earlier = _Seen(seen.names, seen.floor[:, :steps], {}, seen.anywhere[:, :steps], seen.is_double[:, :steps])
+        earlier = _Seen(seen.names, seen.floor[:, :steps], {}, seen.anywhere[:, :steps])
         (was, was_at), (now, now_at) = self._bridged(earlier), self._bridged(seen)
-        changed = (was != now[:, :steps]) | (np.isnan(was_at) != np.isnan(now_at[:, :steps])).any(axis=-1)
+        is_same = (was_at == now_at[:, :steps]) | (np.isnan(was_at) & np.isnan(now_at[:, :steps]))
+        changed = (was != now[:, :steps]) | ~is_same.all(axis=-1)
         columns = np.flatnonzero(changed.any(axis=0))
         return first_ms + int(columns[0]) * STEP_MS if len(columns) else None
 
@@ -172,8 +172,7 @@ class WindowCount:
         is_inside: Bools = np.ones(seen.anywhere.shape, bool)
         for line in self._entrances:
             is_inside &= distance_to(line.start, line.end, seen.floor) > NEAR * line.band
-        is_there = seen.anywhere & ~seen.is_double
-        return bridged(is_there, seen.floor, seen.is_double, is_inside, self._most_steps, self._most_inside_steps)
+        return bridged(seen.anywhere, seen.floor, is_inside, self._most_steps, self._most_inside_steps)
 
     def _inside(self, around: Around, columns: slice, before: Carry) -> tuple[list[str], Bools]:
         """Who was in the store in a window, or was before it; and (P, T, Z + 1) in which zones at each step."""
@@ -246,26 +245,37 @@ def _in_order(name: str) -> tuple[bool, str]:
 
 def _positions(fixes: _Fixes, start_ms: int, steps: int) -> _Seen:
     """Of all that were seen."""
-    names = sorted(set(fixes.who), key=_in_order)
-    number = {name: row for row, name in enumerate(names)}
-    row = np.array([number[name] for name in fixes.who], dtype=np.int64)
     there, column = fixes.there, np.where(fixes.there, fixes.at_ms - start_ms, 0) // STEP_MS
-    shape = (len(names), steps)
-    anywhere: Bools = np.zeros(shape, bool)
-    np.logical_or.at(anywhere, (row[:, None], column), there)
     newest = there.copy()  # of a step the last place holds, however many there are in it
     for later in range(1, STEP_MS // FIX_MS + 1):
         newest[:, :-later] &= ~(there[:, later:] & (column[:, later:] == column[:, :-later]))
+    names, row = _rows(fixes, newest & fixes.on_floor, column)
+    shape = (len(names), steps)
+    anywhere: Bools = np.zeros(shape, bool)
+    anywhere[row[there], column[there]] = True
     pixels = {
         camera: _mean(shape, row, column, fixes.points, newest & here) for camera, here in fixes.on_picture.items()
     }
     floor = _mean(shape, row, column, fixes.points, newest & fixes.on_floor)
     seers, seer = np.unique(fixes.camera.astype(str), return_inverse=True)
     placed: Bools = np.zeros((len(seers), *shape), bool)
-    np.logical_or.at(placed, (seer[:, None], row[:, None], column), fixes.on_floor)
+    np.logical_or.at(placed, (seer[:, None], row, column), fixes.on_floor)
     is_double = doubles(placed, floor)
-    floor[is_double] = np.nan
-    return _Seen(names, floor, pixels, anywhere, is_double)
+    floor[is_double], anywhere[is_double] = np.nan, False
+    return _Seen(names, floor, pixels, anywhere)
+
+
+def _rows(fixes: _Fixes, placed: Bools, column: Ints) -> tuple[list[str], Ints]:
+    """People in order, and which of them each fix (N, FIXES) shows. What is `placed` elsewhere than its name is another
+    person: whoever its own track shows."""
+    whose = {name: number for number, name in enumerate(sorted(set(fixes.who)))}
+    person = np.array([whose[name] for name in fixes.who], dtype=np.int64)
+    stray = elsewhere(person, column, fixes.points, placed) & fixes.there
+    tracks = [unlinked(str(camera), track) for camera, track in zip(fixes.camera, fixes.track.tolist(), strict=True)]
+    who = np.where(stray, np.array(tracks, object)[:, None], np.array(fixes.who, object)[:, None])
+    names = sorted(set(who.ravel().tolist()), key=_in_order)
+    number = {name: row for row, name in enumerate(names)}
+    return names, np.array([number[name] for name in who.ravel().tolist()], dtype=np.int64).reshape(who.shape)
 
 
 def _places(fixes: _Fixes) -> dict[str | None, Observed]:
@@ -289,7 +299,7 @@ _NOTHING = Observed(np.empty(0, np.int64), [], np.empty(0, np.int64), [], np.emp
 
 def _mean(shape: tuple[int, int], row: Ints, column: Ints, points: Floats, chosen: Bools) -> Floats:
     """(P, T, 2) mean of the chosen points of slices (N, FIXES, 2); NaN where there is none."""
-    rows = np.broadcast_to(row[:, None], column.shape)[chosen]
+    rows = row[chosen]
     total, count = np.zeros((*shape, 2)), np.zeros(shape)
     np.add.at(total, (rows, column[chosen]), points[chosen])
     np.add.at(count, (rows, column[chosen]), 1.0)

@@ -293,8 +293,8 @@ def test_a_merge_counts_closed_windows_again() -> None:
 
 
 def test_a_merge_that_is_undone_leaves_the_counts_of_before() -> None:
-    """The windows are closed when the two become one, and closed again when they become two."""
-    right = Feed([Walk([(3, 3), (8, 3)]), Walk([(3, 8), (8, 8), (3, 8)])], 15).rows()
+    """The windows are closed when two side by side become one, and closed again when they become two."""
+    right = Feed([Walk([(3, 3), (8, 3)]), Walk([(3, 3.5), (8, 3.5), (3, 3.5)])], 15).rows()
     rest = Feed([], 50).rows()
     first, second = (
         rest.filter((pl.col("captured_ms").to_physical() - START_MS).is_between(a, b, closed="left"))
@@ -310,7 +310,7 @@ def test_a_merge_that_is_undone_leaves_the_counts_of_before() -> None:
 
 def test_a_split_gives_back_what_a_merge_took_and_no_more() -> None:
     """Two people were one; cam-1's second track is taken out again from 2 s on."""
-    right = Feed([Walk([(3, 3), (8, 3)]), Walk([(3, 8), (8, 8), (3, 8)])], 15).rows()
+    right = Feed([Walk([(3, 3), (8, 3)]), Walk([(3, 3.5), (8, 3.5), (3, 3.5)])], 15).rows()
     merged = right.with_columns(person_id=pl.when(pl.col("track_id").is_not_null()).then(pl.lit("p0")))
     rest = Feed([], 30).rows().filter(pl.col("captured_ms").to_physical() >= START_MS + 15_000)
     metrics = metrics_of(pl.concat([merged, sightings([corrects("p0", "p1", 0.0, track=1)]), rest]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,50 +13,59 @@ from hypothesis import strategies as st
 
 from streaming.store.carry import Carry
 from streaming.store.figures import StoreMetrics
-from streaming.store.presence import bridged, doubles
+from streaming.store.presence import bridged, doubles, elsewhere
+from streaming.store.reappearing import Runs
 from tests.store_walks import START_MS, Feed, Walk, person, plan, sightings
 
 GONE_S = 6  # of the plan
 SECOND = (pl.col("captured_ms").to_physical() - START_MS) / 1000
 
 
-def at(*steps: str) -> tuple[np.ndarray, np.ndarray]:
-    """People by what was seen of them at each step: a digit is x in metres on y = 0, ? somewhere, . nothing."""
+def at(*steps: str, apart_m: float = 50.0) -> tuple[np.ndarray, np.ndarray]:
+    """People by what was seen of them at each step: a digit is x in metres, ? somewhere, . nothing. Each has a y of
+    their own, so far apart that nobody walks from one to the other."""
     seen = np.array([[step != "." for step in person] for person in steps])
     x = np.array([[float(step) if step.isdigit() else np.nan for step in person] for person in steps])
-    return seen, np.stack([x, np.where(np.isnan(x), np.nan, 0.0)], axis=-1)
-
-
-def nobody(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Is another's double, or far from the door."""
-    return np.zeros(seen.shape, bool), np.zeros(seen.shape, bool)
+    y = np.where(np.isnan(x), np.nan, apart_m * np.arange(len(steps))[:, None])
+    return seen, np.stack([x, y], axis=-1)
 
 
 def test_who_is_seen_again_walked_straight_on_meanwhile() -> None:
-    seen, floor = at(".1...5..", "3.?.9...", "2....7..")
-    present, places = bridged(seen, floor, *nobody(seen), 3, 0)
+    seen, floor = at(".1...5..", "3.?.7...", "2....7..")
+    present, places = bridged(seen, floor, seen, 0, 3)
     assert present.tolist() == at(".11111..", "11111...", "1....1..")[0].tolist(), "a gap of four steps stays one"
     assert places[0, 1:6, 0].tolist() == [1, 2, 3, 4, 5]
-    assert places[1, :5, 0].tolist() == [3, 4.5, 6, 7.5, 9], "also where they were seen and nobody could tell where"
+    assert places[1, :5, 0].tolist() == [3, 4, 5, 6, 7], "also where they were seen and nobody could tell where"
     assert np.isnan(places[2, 1:5]).all() and np.isnan(places[:, 6:]).all()
 
 
-def test_who_is_lost_and_found_far_from_the_door_has_not_left() -> None:
-    seen, floor = at("1....6..", "6....1..", "6....7..", "6.....9.", "6.?..9..")
-    is_inside = seen & (floor[..., 0] > 3)
-    present, places = bridged(seen, floor, np.zeros(seen.shape, bool), is_inside, 2, 4)
-    there = at("1....1..", "1....1..", "111111..", "1.....1.", "111111..")[0]
-    assert present.tolist() == there.tolist(), "two were near the door, a gap of five steps is too long"
-    assert places[2, :6, 0].round(6).tolist() == [6, 6.2, 6.4, 6.6, 6.8, 7]
-    assert places[4, :6, 0].round(6).tolist() == [6, 6.6, 7.2, 7.8, 8.4, 9]
-    assert np.isnan(places[[0, 1, 3], 1:5]).all()
+def test_who_is_lost_at_the_door_and_comes_again_was_away() -> None:
+    seen, floor = at("1....1..", "9....9..", "?....?..", "1.1.....")
+    present, places = bridged(seen, floor, seen & (floor[..., 0] > 3), 9, 0)
+    assert present.tolist() == at("1....1..", "111111..", "111111..", "111.....")[0].tolist()
+    assert places[1, :6, 0].tolist() == [9] * 6
+    assert np.isnan(places[2]).all(), "whose place nobody can tell is known by name"
 
 
-def test_a_gap_in_which_the_name_was_a_second_one_is_not_known_to_be_anybody() -> None:
-    seen, floor = at("1.....2.3")
-    double = np.zeros(seen.shape, bool)
-    double[0, 3] = True
-    assert bridged(seen, floor, double, double, 9, 0)[0].tolist() == at("1.....111")[0].tolist()
+def test_who_swap_their_names_out_of_sight_stand_where_they_were_lost() -> None:
+    """Two people 50 m apart, the second out of sight for a step."""
+    seen = np.array([[1, 1, 0, 0, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0, 0, 0, 1]], bool)
+    x = np.array([[3.0] * 2 + [53.0] * 7, [53.0] * 8 + [3.0]])
+    floor = np.where(seen[..., None], np.stack([x, np.ones(x.shape)], axis=-1), np.nan)
+    present, places = bridged(seen, floor, seen, 0, 9)
+    assert present.sum(axis=0).tolist() == [2] * 9
+    assert np.sort(places[..., 0], axis=0).T.tolist() == [[3, 53]] * 9
+    assert present[0].all(), "by the first name until that is seen elsewhere"
+
+
+def test_a_second_name_of_somebody_who_is_seen_all_the_time_is_nobody_who_was_lost() -> None:
+    seen = np.zeros((3, 16), bool)
+    seen[0, 0], seen[1, 10:12], seen[2] = True, True, True
+    floor = np.where(seen[..., None], np.array([[0.0, 0.0], [8.0, 0.0], [8.9, 0.0]])[:, None], np.nan)
+    # Ten steps and 8 m by another name cost 2 ln 10 + 8 / 2.5 + 3 = 10.8: more than 6 + 4, less than 6 + 6.
+    assert (bridged(seen, floor, seen, 0, 40)[0] == seen).all()
+    floor[2] += 0.2
+    assert bridged(seen, floor, seen, 0, 40)[0].sum() == seen.sum() + 9
 
 
 def test_of_names_in_one_place_that_no_camera_shows_side_by_side_one_counts() -> None:
@@ -71,23 +79,44 @@ def test_of_names_in_one_place_that_no_camera_shows_side_by_side_one_counts() ->
     assert not doubles(alone, floor).any(), "nobody can tell where the second stands"
 
 
+def test_whom_a_name_puts_in_two_places_at_once_are_two() -> None:
+    person, step = np.array([0, 0, 0, 1]), np.array([[0, 1, 1], [1, 1, 2], [1, 1, 1], [1, 1, 1]])
+    x = np.array([[4.0, 9.0, 4.0], [9.0, 5.1, 4.0], [9.0, 9.0, 5.3], [9.0, 9.0, 9.0]])
+    placed = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1], [0, 0, 1]], bool)  # of a step the last
+    stray = elsewhere(person, step, np.stack([x, x * 0], axis=-1), placed)
+    assert stray.tolist() == [[False] * 3, [False] * 3, [True] * 3, [False] * 3], "1.3 m from the first, and 1.1 m"
+
+
+@settings(max_examples=60, deadline=None)
+@given(seen=st.lists(st.text("5.", min_size=12, max_size=12), min_size=1, max_size=5))
+def test_new_names_after_every_gap_change_neither_how_many_there_are_nor_where(seen: list[str]) -> None:
+    known, floor = at(*seen)
+    runs = Runs.of(known)
+    renamed, moved = np.zeros((len(runs.person), 12), bool), np.full((len(runs.person), 12, 2), np.nan)
+    for row, (person_row, first, last) in enumerate(zip(*runs, strict=True)):
+        renamed[row, first : last + 1] = True
+        moved[row, first : last + 1] = floor[person_row, first : last + 1]
+    for present, places in (bridged(known, floor, known, 12, 12), bridged(renamed, moved, renamed, 12, 12)):
+        for step in range(12):
+            there = [row for row, steps in enumerate(seen) if "5" in steps[: step + 1] and "5" in steps[step:]]
+            assert sorted(places[present[:, step], step].tolist()) == [[5.0, 50.0 * row] for row in there]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seen=st.lists(st.text("123456789?.", min_size=12, max_size=12), min_size=1, max_size=5),
+    apart_m=st.sampled_from([0.0, 1.0, 50.0]),
     most=st.integers(0, 8),
 )
-def test_what_was_seen_stays_and_nobody_is_there_before_or_after(seen: list[str], most: int) -> None:
-    known, floor = at(*seen)
-    present, places = bridged(known, floor, *nobody(known), most, 0)
-    for row, person_at in enumerate(seen):
-        steps = [step for step, what in enumerate(person_at) if what != "."]
-        assert present[row, steps].all()
-        assert (
-            not present[row, : steps[0] if steps else 12].any()
-            and not present[row, steps[-1] + 1 if steps else 0 :].any()
-        )
-        gaps = [later - step - 1 for step, later in pairwise(steps)]
-        assert present[row].sum() == len(steps) + sum(gap for gap in gaps if gap <= most)
+def test_what_was_seen_stays_and_nobody_is_there_before_or_after_all(
+    seen: list[str], apart_m: float, most: int
+) -> None:
+    known, floor = at(*seen, apart_m=apart_m)
+    present, places = bridged(known, floor, known, most, most)
+    assert present[known].all()
+    steps = np.flatnonzero(known.any(axis=0))
+    outside = np.setdiff1d(np.arange(12), np.arange(steps[0], steps[-1] + 1) if len(steps) else [])
+    assert not present[:, outside].any()
     kept = ~np.isnan(floor)
     assert (places[kept] == floor[kept]).all()
     assert np.isnan(places[~present]).all()
@@ -177,6 +206,20 @@ def test_who_stands_unseen_far_from_the_door_is_there(entrances: bool, corner_x:
     assert seconds(with_gap, "till") == seconds(whole, "till") or not inside
 
 
+def test_who_turns_out_to_have_stood_elsewhere_is_counted_there_in_windows_that_had_closed() -> None:
+    """Somebody is lost before a shelf; as somebody else appears at the entrance, they seem to have gone there."""
+    stands = [Walk([(6, 3), (6, 3.1), (6, 3)], start_s=start_s, pause_s=8) for start_s in (0, 37)]
+    other = Walk([(4, 3), (4, 3.1), (4, 3)], start_s=22, pause_s=26)
+    rows = Feed([*stands, other], 50, names={0: "p", 1: "p", 2: "q"}).rows()
+    stage = StoreMetrics(plan(gone_s=30))
+    state = stage.new_state()
+    early = stage(rows.filter(SECOND < 36), state)
+    assert seconds(early.sort("revision").unique(("zone_id", "window_start_ms"), keep="last"), "entrance") > 12
+    figures = latest(rows, until_s=50, gone_s=30)
+    assert abs(seconds(figures, "entrance") - other.duration_s) <= 0.5
+    assert abs(seconds(figures, "shelf") - (37 + stands[1].duration_s)) <= 0.5
+
+
 def test_a_link_that_is_taken_back_takes_back_the_presence_it_gave() -> None:
     """The second track is somebody else, as it turns out after the windows closed."""
     right = unseen(Feed([WALK], 30).rows(), 7, 11)
@@ -210,6 +253,14 @@ def test_a_second_name_that_another_camera_gives_counts_nobody(aside_m: float, f
     for zone in ("store", "shelf"):
         assert seconds(twice, zone) == seconds(once, zone) > 0
     assert twice.filter(zone_id="store")["people"].to_list() == once.filter(zone_id="store")["people"].to_list()
+
+
+def test_one_name_in_two_places_at_once_is_two_people() -> None:
+    walks = [Walk([(3, 3), (5, 3)], pause_s=4), Walk([(15, 3), (17, 3)], pause_s=4)]
+    rows = Feed(walks, 30).rows()
+    one_name = rows.with_columns(person_id=pl.when(pl.col("person_id").is_not_null()).then(pl.lit("p0")))
+    for zone in ("store", "entrance", "shelf", "till"):
+        assert abs(seconds(latest(one_name), zone) - seconds(latest(rows), zone)) <= 0.5
 
 
 def test_two_whom_one_camera_shows_side_by_side_are_two() -> None:

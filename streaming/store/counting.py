@@ -52,6 +52,7 @@ class _Seen(NamedTuple):
     floor: Floats  # (P, T, 2) in metres: the mean over the cameras that saw them there; NaN where none did
     pixels: dict[str, Floats]  # by camera, (P, T, 2), of those that no floor position is known for
     anywhere: Bools  # (P, T), but for second names of who is there already
+    is_double: Bools  # (P, T) these second names
 
 
 class Around(NamedTuple):
@@ -156,7 +157,7 @@ class WindowCount:
         first_ms = start_ms - self.around_ms
         seen = self._seen(first_ms, start_ms + size_ms, state)
         steps = (start_ms - first_ms) // STEP_MS
-        earlier = _Seen(seen.names, seen.floor[:, :steps], {}, seen.anywhere[:, :steps])
+        earlier = _Seen(seen.names, seen.floor[:, :steps], {}, seen.anywhere[:, :steps], seen.is_double[:, :steps])
         (was, was_at), (now, now_at) = self._bridged(earlier), self._bridged(seen)
         is_same = (was_at == now_at[:, :steps]) | (np.isnan(was_at) & np.isnan(now_at[:, :steps]))
         changed = (was != now[:, :steps]) | ~is_same.all(axis=-1)
@@ -172,7 +173,8 @@ class WindowCount:
         is_inside: Bools = np.ones(seen.anywhere.shape, bool)
         for line in self._entrances:
             is_inside &= distance_to(line.start, line.end, seen.floor) > NEAR * line.band
-        return bridged(seen.anywhere, seen.floor, is_inside, self._most_steps, self._most_inside_steps)
+        longest = self._most_steps, self._most_inside_steps
+        return bridged(seen.anywhere, seen.floor, seen.is_double, is_inside, *longest)
 
     def _inside(self, around: Around, columns: slice, before: Carry) -> tuple[list[str], Bools]:
         """Who was in the store in a window, or was before it; and (P, T, Z + 1) in which zones at each step."""
@@ -262,7 +264,7 @@ def _positions(fixes: _Fixes, start_ms: int, steps: int) -> _Seen:
     np.logical_or.at(placed, (seer[:, None], row, column), fixes.on_floor)
     is_double = doubles(placed, floor)
     floor[is_double], anywhere[is_double] = np.nan, False
-    return _Seen(names, floor, pixels, anywhere)
+    return _Seen(names, floor, pixels, anywhere, is_double)
 
 
 def _rows(fixes: _Fixes, placed: Bools, column: Ints) -> tuple[list[str], Ints]:

@@ -8,10 +8,10 @@ where the name is seen already is somebody else. These choices hang on nothing b
 they are the same in every window.
 
 Cameras do not see all of the floor. Who is found in the store was in it since they were lost, and walked straight from
-the one place to the other: the mean of what is possible where nothing else is known. Who was lost is whom
-`streaming.store.reappearing` finds: mostly somebody of that name, but two may have swapped theirs. That holds for gaps
-of up to `MOST_MS`; and for longer ones, up to `MOST_INSIDE_MS`, where it is known how far from every entrance somebody
-stands.
+the one place to the other: the mean of what is possible where nothing else is known. But who is seen meanwhile as the
+second name of somebody was not out of sight, and counts there. Who was lost is whom `streaming.store.reappearing`
+finds: mostly somebody of that name, but two may have swapped theirs. That holds for gaps of up to `MOST_MS`; and for
+longer ones, up to `MOST_INSIDE_MS`, where it is known how far from every entrance somebody stands.
 """
 
 from __future__ import annotations
@@ -78,13 +78,14 @@ def doubles(placed: Bools, floor: Floats) -> Bools:
 
 
 def bridged(
-    seen: Bools, floor: Floats, is_inside: Bools, most_steps: int, most_inside_steps: int
+    seen: Bools, floor: Floats, is_double: Bools, is_inside: Bools, most_steps: int, most_inside_steps: int
 ) -> tuple[Bools, Floats]:
     """Who is in the store, and where, with gaps of sight filled.
 
     Args:
         seen: (P, T) by any camera, and nobody's double.
         floor: (P, T, 2) where, NaN where nobody can tell.
+        is_double: (P, T) who is seen in somebody's place, and counts there: of two names of one person, the second.
         is_inside: (P, T) who is seen where nobody leaves the store from without being seen again.
         most_steps: a longer gap stays one, if nobody can tell where it begins or ends,
         most_inside_steps: and if they can, one that is longer than this too.
@@ -102,14 +103,14 @@ def bridged(
     others = list[tuple[int, Ints, Floats]]()
     for lost, found in reappeared(runs, is_placed, floor, is_inside, max(most_steps, most_inside_steps)):
         last, again = int(runs.last[lost]), int(runs.first[found])
-        steps = np.arange(last + 1, again)
-        start, end = floor[runs.person[lost], last], floor[runs.person[found], again]
+        two, steps = runs.person[[lost, found]], np.arange(last + 1, again)
+        steps = steps[~is_double[np.ix_(two, steps)].any(axis=0)]
+        start, end = floor[two[0], last], floor[two[1], again]
         way = start + ((steps - last) / (again - last))[:, None] * (end - start)
         is_first = steps < until[lost]
-        person = runs.person[lost]
-        present[person, steps[is_first]], places[person, steps[is_first]] = True, way[is_first]
+        present[two[0], steps[is_first]], places[two[0], steps[is_first]] = True, way[is_first]
         is_second = ~is_first & (steps > since[found])
-        others.append((int(runs.person[found]), steps[is_second], way[is_second]))
+        others.append((int(two[1]), steps[is_second], way[is_second]))
     for person, steps, way in others:
         is_free = np.isnan(places[person, steps]).any(axis=-1)
         present[person, steps[is_free]], places[person, steps[is_free]] = True, way[is_free]

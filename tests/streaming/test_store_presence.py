@@ -30,9 +30,14 @@ def at(*steps: str, apart_m: float = 50.0) -> tuple[np.ndarray, np.ndarray]:
     return seen, np.stack([x, y], axis=-1)
 
 
+def nobody(seen: np.ndarray) -> np.ndarray:
+    """No second names."""
+    return np.zeros(seen.shape, bool)
+
+
 def test_who_is_seen_again_walked_straight_on_meanwhile() -> None:
     seen, floor = at(".1...5..", "3.?.7...", "2....7..")
-    present, places = bridged(seen, floor, seen, 0, 3)
+    present, places = bridged(seen, floor, nobody(seen), seen, 0, 3)
     assert present.tolist() == at(".11111..", "11111...", "1....1..")[0].tolist(), "a gap of four steps stays one"
     assert places[0, 1:6, 0].tolist() == [1, 2, 3, 4, 5]
     assert places[1, :5, 0].tolist() == [3, 4, 5, 6, 7], "also where they were seen and nobody could tell where"
@@ -41,7 +46,7 @@ def test_who_is_seen_again_walked_straight_on_meanwhile() -> None:
 
 def test_who_is_lost_at_the_door_and_comes_again_was_away() -> None:
     seen, floor = at("1....1..", "9....9..", "?....?..", "1.1.....")
-    present, places = bridged(seen, floor, seen & (floor[..., 0] > 3), 9, 0)
+    present, places = bridged(seen, floor, nobody(seen), seen & (floor[..., 0] > 3), 9, 0)
     assert present.tolist() == at("1....1..", "111111..", "111111..", "111.....")[0].tolist()
     assert places[1, :6, 0].tolist() == [9] * 6
     assert np.isnan(places[2]).all(), "whose place nobody can tell is known by name"
@@ -52,10 +57,26 @@ def test_who_swap_their_names_out_of_sight_stand_where_they_were_lost() -> None:
     seen = np.array([[1, 1, 0, 0, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0, 0, 0, 1]], bool)
     x = np.array([[3.0] * 2 + [53.0] * 7, [53.0] * 8 + [3.0]])
     floor = np.where(seen[..., None], np.stack([x, np.ones(x.shape)], axis=-1), np.nan)
-    present, places = bridged(seen, floor, seen, 0, 9)
+    present, places = bridged(seen, floor, nobody(seen), seen, 0, 9)
     assert present.sum(axis=0).tolist() == [2] * 9
     assert np.sort(places[..., 0], axis=0).T.tolist() == [[3, 53]] * 9
     assert present[0].all(), "by the first name until that is seen elsewhere"
+
+
+def test_who_is_seen_as_the_second_name_of_somebody_is_not_out_of_sight() -> None:
+    seen, floor = at("1...1...", "44444444")
+    is_double = at("..11....", "........")[0]
+    present, places = bridged(seen, floor, is_double, seen, 0, 9)
+    assert present.tolist() == at("11..1...", "44444444")[0].tolist()
+    assert places[0, 1, 0] == 1 and np.isnan(places[0, 2:4]).all()
+
+
+def test_whoever_goes_on_by_another_name_is_not_out_of_sight_as_a_second_name_by_either() -> None:
+    seen, floor = at("11......", ".....11.", "44444444", apart_m=0.0)
+    assert bridged(seen, floor, nobody(seen), seen, 0, 9)[0].sum(axis=0).tolist() == [2] * 7 + [1]
+    for doubles_of in (("...1....", "........", "........"), ("........", "...1....", "........")):
+        present, _ = bridged(seen, floor, at(*doubles_of)[0], seen, 0, 9)
+        assert present.sum(axis=0).tolist() == [2, 2, 2, 1, 2, 2, 2, 1]
 
 
 def test_a_second_name_of_somebody_who_is_seen_all_the_time_is_nobody_who_was_lost() -> None:
@@ -63,9 +84,9 @@ def test_a_second_name_of_somebody_who_is_seen_all_the_time_is_nobody_who_was_lo
     seen[0, 0], seen[1, 10:12], seen[2] = True, True, True
     floor = np.where(seen[..., None], np.array([[0.0, 0.0], [8.0, 0.0], [8.9, 0.0]])[:, None], np.nan)
     # Ten steps and 8 m by another name cost 2 ln 10 + 8 / 2.5 + 3 = 10.8: more than 6 + 4, less than 6 + 6.
-    assert (bridged(seen, floor, seen, 0, 40)[0] == seen).all()
+    assert (bridged(seen, floor, nobody(seen), seen, 0, 40)[0] == seen).all()
     floor[2] += 0.2
-    assert bridged(seen, floor, seen, 0, 40)[0].sum() == seen.sum() + 9
+    assert bridged(seen, floor, nobody(seen), seen, 0, 40)[0].sum() == seen.sum() + 9
 
 
 def test_of_names_in_one_place_that_no_camera_shows_side_by_side_one_counts() -> None:
@@ -96,7 +117,8 @@ def test_new_names_after_every_gap_change_neither_how_many_there_are_nor_where(s
     for row, (person_row, first, last) in enumerate(zip(*runs, strict=True)):
         renamed[row, first : last + 1] = True
         moved[row, first : last + 1] = floor[person_row, first : last + 1]
-    for present, places in (bridged(known, floor, known, 12, 12), bridged(renamed, moved, renamed, 12, 12)):
+    by_new_names = bridged(renamed, moved, nobody(renamed), renamed, 12, 12)
+    for present, places in (bridged(known, floor, nobody(known), known, 12, 12), by_new_names):
         for step in range(12):
             there = [row for row, steps in enumerate(seen) if "5" in steps[: step + 1] and "5" in steps[step:]]
             assert sorted(places[present[:, step], step].tolist()) == [[5.0, 50.0 * row] for row in there]
@@ -112,7 +134,7 @@ def test_what_was_seen_stays_and_nobody_is_there_before_or_after_all(
     seen: list[str], apart_m: float, most: int
 ) -> None:
     known, floor = at(*seen, apart_m=apart_m)
-    present, places = bridged(known, floor, known, most, most)
+    present, places = bridged(known, floor, nobody(known), known, most, most)
     assert present[known].all()
     steps = np.flatnonzero(known.any(axis=0))
     outside = np.setdiff1d(np.arange(12), np.arange(steps[0], steps[-1] + 1) if len(steps) else [])

@@ -146,7 +146,7 @@ def aifl(
 ) -> None:
     """Measure on paper dolls how well people are found again in other clothes, and check the gates.
 
-    Trains an AS-GAN, a baseline, AIFL and colour jitter for every seed: 40 minutes of a core each. What is done is
+    Trains an AS-GAN, a baseline, AIFL and colour jitter for every seed: 45 minutes of a core each. What is done is
     kept: the same command goes on. Exit code 1 where a gate is missed.
 
     Example: sightline evaluate aifl --seeds 1 --report report

@@ -40,7 +40,7 @@ def store_counts(made: Store, walks: Walks, told: pl.DataFrame, duration_s: floa
     counted_ms = pl.col("window_start_ms").dt.epoch("ms") < NOW_MS + round(1000 * duration_s)
     latest = said.filter(counted_ms).sort("revision").unique(("window_start_ms", "zone_id", "kind"), keep="last")
     seen = walks.positions.filter(pl.col("time_s") < duration_s)
-    lines = {}
+    lines, came_in = {}, set[int]()
     for line in plan.line:
         counted = latest.filter(zone_id=line.name)
         strict, touching = (crossings(made.plan, seen, clear_m) for clear_m in (line.band, 0.0))
@@ -52,9 +52,9 @@ def store_counts(made: Store, walks: Walks, told: pl.DataFrame, duration_s: floa
             }
             for way in WAYS
         }
-    store, visits = latest.filter(zone_id="store"), walks.visits.filter(pl.col("arrived_s") < duration_s)
-    over = visits.filter(pl.col("left_s") < duration_s)
-    entered = {"told": int(store["entered"].sum()), "true": visits.height}
+        came_in.update(touching.filter(direction="in")["visit"] if line.entrance else ())
+    store, over = latest.filter(zone_id="store"), walks.visits.filter(pl.col("left_s") < duration_s)
+    entered = {"told": int(store["entered"].sum()), "true": len(came_in)}
     return {
         "lines": lines,
         "crossings_error": _error((way["told"], way["true"]) for line in lines.values() for way in line.values()),

@@ -49,7 +49,8 @@ def store_facts(report: Json) -> list[str]:
         "IDF1 is of the names that hold in the end; at once: of those that left with each frame.",
         "Errors of counts do not cancel: every way over every line and every window of 10 s counts for itself. "
         "A crossing is of who has stood clear of a line on the one side and then on the other, as the plan has it; the "
-        "truth of who was over it by as little as a centimetre stands beside it.",
+        "truth of who was over it by as little as a centimetre stands beside it. A visit is of who has come in by a "
+        "door.",
     ]
     if report["clips"] is None:
         return [*facts, "Names across real clips were not judged: give their folder by --clips."]

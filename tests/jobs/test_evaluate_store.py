@@ -100,10 +100,11 @@ def test_names_before_corrections_are_of_one_in_a_frame_the_first_who_was_told()
     assert kept == [("c", 7, 1), ("c", 7, 3), ("c", 7, 4), ("d", 7, 2)]
 
 
-def test_perfect_sightings_are_counted_as_the_truth_has_them() -> None:
+@pytest.mark.parametrize(("seed", "counted_s", "before_the_door"), [(7, 90.0, 0), (17, 70.0, 1)])
+def test_perfect_sightings_are_counted_as_the_truth_has_them(seed: int, counted_s: float, before_the_door: int) -> None:
     """Everybody at every step, where they stand, by the name they have: what is off then is off in the counting. They
-    are told on when the trial is over, and not counted any more."""
-    trial = StoreTrial(seed=7, cameras=2, people=8, duration_s=90.0)
+    are told on when the trial is over, and not counted any more; nor is who has not come to the door by then."""
+    trial = StoreTrial(seed=seed, cameras=2, people=8, duration_s=90.0)
     made = trial.made()
     walks = evaluate_store.walk(made.plan, made.traffic, seed=trial.seed)
     filmed_s = trial.duration_s + trial.after_s
@@ -123,9 +124,11 @@ def test_perfect_sightings_are_counted_as_the_truth_has_them() -> None:
         corrects_person_id=pl.lit(None, pl.String),
         corrects_from_ms=pl.lit(None, pl.Datetime("ms", "UTC")),
     )
-    counts = store_counts(made, walks, told, trial.duration_s)
+    counts = store_counts(made, walks, told, counted_s)
     assert sum(way["true"] for line in counts["lines"].values() for way in line.values()) > 10
     assert counts["crossings_error"] == 0.0
     assert counts["entered_error"] == 0.0
+    arrived = walks.visits.filter(pl.col("arrived_s") < counted_s).height
+    assert arrived - counts["entered"]["true"] == before_the_door
     assert counts["occupancy_error"] < 0.02
     assert counts["refused"] == 0

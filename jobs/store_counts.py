@@ -43,7 +43,7 @@ def store_counts(made: Store, walks: Walks, told: pl.DataFrame, duration_s: floa
     lines, came_in = {}, set[int]()
     for line in plan.line:
         counted = latest.filter(zone_id=line.name)
-        strict, touching = (crossings(made.plan, seen, clear_m) for clear_m in (line.band, 0.0))
+        strict, touching = (crossings(made.plan, walks.positions, clear, duration_s) for clear in (line.band, 0.0))
         lines[line.name] = {
             way: {
                 "told": int(counted[f"crossed_{way}"].sum()),
@@ -52,7 +52,7 @@ def store_counts(made: Store, walks: Walks, told: pl.DataFrame, duration_s: floa
             }
             for way in WAYS
         }
-        came_in.update(touching.filter(direction="in")["visit"] if line.entrance else ())
+        came_in.update(strict.filter(line=line.name, direction="in")["visit"] if line.entrance else ())
     store, over = latest.filter(zone_id="store"), walks.visits.filter(pl.col("left_s") < duration_s)
     entered = {"told": int(store["entered"].sum()), "true": len(came_in)}
     return {

@@ -193,6 +193,17 @@ def test_who_was_never_clear_of_a_line_has_not_crossed_it_but_who_comes_or_goes_
     assert crossings(plan, seen)["visit"].value_counts().sort("visit").rows() == [(0, 2), (1, 1), (2, 1), (3, 3)]
 
 
+def test_what_is_not_observed_any_more_ends_no_visit() -> None:
+    plan = bare_plan(lines=(Line("gate", 5.0, 6.0, 5.0, 2.0),))
+    seen = positions(
+        *[(0, step, x, 3.0) for step, x in enumerate((4.0, 4.8, 5.2, 5.8))],  # not clear of it by then
+        *[(1, step, x, 3.0) for step, x in enumerate((4.0, 4.8, 5.2))],  # gone, not only out of sight
+        *[(2, step, x, 3.0) for step, x in enumerate((4.0, 4.8, 5.4, 5.8))],
+    )
+    assert crossings(plan, seen, 0.3, until_s=0.3)["visit"].sort().to_list() == [1, 2]
+    assert crossings(plan, seen, 0.3)["visit"].sort().to_list() == [0, 1, 2]
+
+
 def test_stays_by_hand() -> None:
     plan = bare_plan(zones=(Zone("a", 0, 0, 2, 2), Zone("b", 2, 0, 4, 2)))
     seen = positions((0, 0, 1, 1), (0, 1, 2, 1), (0, 2, 2.5, 1), (0, 3, 1, 1), (0, 4, 5, 1), (1, 4, 1, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import polars as pl
 
@@ -23,7 +25,9 @@ STAYS_SCHEMA = pl.Schema(
 )
 
 
-def crossings(plan: FloorPlan, positions: pl.DataFrame, clear_m: float = 0.0) -> pl.DataFrame:
+def crossings(
+    plan: FloorPlan, positions: pl.DataFrame, clear_m: float = 0.0, until_s: float = math.inf
+) -> pl.DataFrame:
     """Every crossing of every line by the way from one step to the next; the time is that of the later step.
 
     Args:
@@ -32,13 +36,18 @@ def crossings(plan: FloorPlan, positions: pl.DataFrame, clear_m: float = 0.0) ->
         clear_m: who has not been so far from the line on the one side and then on the other has not crossed it, unless
             it is there that their visit begins or ends. With 0 any way over the line counts, also of somebody who
             walks along it.
+        until_s: what comes then is not observed any more, which ends no visit: who is not clear of a line by then has
+            not crossed it yet.
 
     Returns:
         `CROSSINGS_SCHEMA`, sorted by time. Who touches a line and turns round has not crossed it.
     """
     moves = positions.sort("visit", "step").with_columns(
         pl.col("x_m", "y_m").shift(1).over("visit").name.prefix("from_"),
+        is_end=(pl.col("step") == pl.col("step").min().over("visit"))
+        | (pl.col("step") == pl.col("step").max().over("visit")),
     )
+    moves = moves.filter(pl.col("time_s") < until_s)
     found = [_crossed(line, moves, clear_m) for line in plan.lines]
     return pl.concat([CROSSINGS_SCHEMA.to_frame(), *found]).sort("time_s", "line", "visit")
 
@@ -55,7 +64,7 @@ def _crossed(line: Line, moves: pl.DataFrame, clear_m: float) -> pl.DataFrame:
     share = side_before / np.where(changes, side_before - side_after, 1.0)
     met = (before + share[:, None] * (after - before)) @ along / (along @ along)
     hit = changes & (met >= 0.0) & (met <= 1.0)
-    is_end = begins | np.append(begins[1:], True)[: len(begins)]
+    is_clear = moves["is_end"].to_numpy() | (np.abs(side_after) >= clear_m)
     side = np.where(side_after >= 0, 1, -1)
     on = pl.DataFrame(
         {
@@ -64,7 +73,7 @@ def _crossed(line: Line, moves: pl.DataFrame, clear_m: float) -> pl.DataFrame:
             # Of the last way over the line: by then they are on the other side of it.
             "time_s": pl.Series(np.where(changes, moves["time_s"].to_numpy(), np.nan)).fill_nan(None),
             "hit": pl.Series(np.where(changes, hit, np.nan)).fill_nan(None),
-            "side": pl.Series(np.where(is_end | (np.abs(side_after) >= clear_m), side, 0)).replace(0, None),
+            "side": pl.Series(np.where(is_clear, side, 0)).replace(0, None),
         }
     )
     on = on.with_columns(pl.col("time_s", "hit").forward_fill().over("visit")).drop_nulls("side")

@@ -2,7 +2,9 @@
 
 Errors do not cancel: of lines each way counts for itself, of occupancy each window, of zones each one. Crossings of the
 truth are as `streaming.store.plan.Line` has them: who has not stood clear of a line by its band has not crossed it, so
-the truth without that, of everybody who was over it by as little as a centimetre, is told as well.
+the truth without that, of everybody who was over it by as little as a centimetre, is told as well. A visit is of who
+has come in over an entrance. The end of a trial ends no visit: who is on their way to a line by then, or over it and
+not clear of it, has not crossed it.
 """
 
 from __future__ import annotations

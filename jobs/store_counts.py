@@ -54,7 +54,8 @@ def store_counts(made: Store, walks: Walks, told: pl.DataFrame, duration_s: floa
             }
             for way in WAYS
         }
-        came_in.update(strict.filter(line=line.name, direction="in")["visit"] if line.entrance else ())
+        if line.entrance:
+            came_in.update(strict.filter(line=line.name, direction="in")["visit"])
     store, over = latest.filter(zone_id="store"), walks.visits.filter(pl.col("left_s") < duration_s)
     entered = {"told": int(store["entered"].sum()), "true": len(came_in)}
     return {

@@ -44,11 +44,10 @@ def crossings(
     """
     moves = positions.sort("visit", "step").with_columns(
         pl.col("x_m", "y_m").shift(1).over("visit").name.prefix("from_"),
-        is_end=(pl.col("step") == pl.col("step").min().over("visit"))
-        | (pl.col("step") == pl.col("step").max().over("visit")),
+        is_last=pl.col("step").shift(-1).over("visit").is_null(),
     )
-    moves = moves.filter(pl.col("time_s") < until_s)
-    found = [_crossed(line, moves, clear_m) for line in plan.lines]
+    observed = moves.filter(pl.col("time_s") < until_s)
+    found = [_crossed(line, observed, clear_m) for line in plan.lines]
     return pl.concat([CROSSINGS_SCHEMA.to_frame(), *found]).sort("time_s", "line", "visit")
 
 
@@ -64,7 +63,7 @@ def _crossed(line: Line, moves: pl.DataFrame, clear_m: float) -> pl.DataFrame:
     share = side_before / np.where(changes, side_before - side_after, 1.0)
     met = (before + share[:, None] * (after - before)) @ along / (along @ along)
     hit = changes & (met >= 0.0) & (met <= 1.0)
-    is_clear = moves["is_end"].to_numpy() | (np.abs(side_after) >= clear_m)
+    is_clear = begins | moves["is_last"].to_numpy() | (np.abs(side_after) >= clear_m)
     side = np.where(side_after >= 0, 1, -1)
     on = pl.DataFrame(
         {
